@@ -1,0 +1,1 @@
+"""One thin module a subcommand: options, read, one stage call, write."""

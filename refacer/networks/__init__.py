@@ -1,0 +1,1 @@
+"""Torch modules whose attribute names equal the published state-dict keys."""

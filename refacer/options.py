@@ -1,0 +1,141 @@
+"""Every number of the method, each with where it comes from. The command line's defaults are these.
+
+"Eq." and "B1" are the paper's; "facts" are the published configurations of StyleGAN2-ADA, PTI and FFHQ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+NoiseMode = Literal["const", "none", "random"]
+GeneratorRole = Literal["real", "rendering"]
+
+PASTED_CLASSES = ("skin", "brows", "eyes", "eyeglasses", "ears", "nose", "mouth", "lips", "hair")
+"""The nine parts of Appendix B."""
+
+MAX_PIXELS = 200_000_000
+"""A picture with more pixels is refused before it is decoded."""
+
+DEFAULT_PAIR = "studio"
+
+
+@dataclass(frozen=True)
+class AlignOptions:
+    """The FFHQ crop (facts: FFHQ's `recreate_aligned_images`)."""
+
+    size: int | None = None  # side of the crop in pixels; None: the pair's resolution
+    transform_size: int = 4096  # FFHQ samples at 4096 and shrinks to the output; caps the supersampling here
+    supersample: int = 4  # samples a side and output pixel
+    padding: bool = True  # reflect, blur and fade to the median where the quad leaves the picture
+    detector: Literal["dlib", "retinaface"] = "dlib"
+    upsample: int = 1  # times the picture is doubled before dlib looks for faces
+    min_size_px: int = 32  # a face whose quad is smaller is not used
+    max_detect_px: int = 2048  # larger pictures are shrunk to this longer side for detection
+
+
+@dataclass(frozen=True)
+class ProjectOptions:
+    """Eq. 4 with PTI's schedule."""
+
+    steps: int = 500  # Sec. 3.3
+    lr: float = 0.01  # PTI's w_plus_projector
+    noise_weight: float = 1e5  # lambda_n, Eq. 4
+    lr_rampup: float = 0.05  # share of the steps in which the rate rises from 0
+    lr_rampdown: float = 0.25  # share of the steps in which it falls back, by a cosine
+    initial_noise: float = 0.05  # noise on the codes at the start, in units of w_std
+    noise_ramp: float = 0.75  # share of the steps after which the codes are free of it
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    into: GeneratorRole = "rendering"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class WStatistics:
+    """How w_avg and w_std are estimated (facts: the published projector)."""
+
+    samples: int = 10_000
+    seed: int = 123
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """The same code through the realistic generator (Sec. 3.3)."""
+
+    into: GeneratorRole = "real"
+    noise_mode: NoiseMode = "const"  # n* is not used: G_real has its own constant noise
+    truncation_psi: float = 1.0
+    seed: int = 0  # of the noise, for noise_mode random
+
+
+@dataclass(frozen=True)
+class ParseOptions:
+    """The pasted parts of Appendix B."""
+
+    classes: tuple[str, ...] = PASTED_CLASSES
+
+
+@dataclass(frozen=True)
+class CompositeOptions:
+    """Eq. B1. The paper leaves erosion and blur open; these were chosen by looking (docs/compositing.md)."""
+
+    erode_frac: float = 0.01  # radius of the erosion, as a fraction of the quad's side
+    feather_frac: float = 0.012  # sigma of the Gaussian, as a fraction of the quad's side
+    color: Literal["none", "lab"] = "none"
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Sizes of a network trained from scratch; the defaults are the published 1024² ones."""
+
+    resolution: int = 1024
+    channel_base: int = 32768
+    channel_max: int = 512
+    z_dim: int = 512
+    w_dim: int = 512
+    mapping_layers: int = 8
+
+
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """Sec. 3.2 and 4.1 over StyleGAN2-ADA's `stylegan2` configuration (facts 3)."""
+
+    batch: int = 32
+    kimg: float = 40.0
+    lr: float = 2e-3
+    adam_betas: tuple[float, float] = (0.0, 0.99)
+    adam_eps: float = 1e-8
+    gamma: float = 10.0  # R1 weight
+    r1_interval: int = 16
+    pl_weight: float = 2.0
+    pl_interval: int = 4
+    pl_decay: float = 0.01
+    pl_batch_shrink: int = 2
+    style_mixing: float = 0.9
+    ema_kimg: float = 10.0
+    w_avg_beta: float = 0.995  # only from scratch: a fine-tuned pair keeps its base's w_avg
+    aug: Literal["ada", "fixed", "none"] = "ada"
+    aug_p: float = 0.0  # starting value, or the fixed one
+    ada_target: float = 0.6
+    ada_interval: int = 4
+    ada_kimg: float = 100.0  # 500 from scratch
+    mirror: bool = True
+    jitter: float = 0.0  # shift and scale of the real images, as fractions: alignment's own error
+    sketch_weight: float = 5e-6  # lambda_s, Eq. 3
+    color_weight: float = 3.75e3  # lambda_c, Eq. 3
+    sketch_max_px: int = 512  # Eq. 1
+    color_px: int = 256  # Eq. 2
+    color_blur_kernel: int = 13  # Eq. 2
+    color_blur_sigma: float = 10.0  # Eq. 2
+    freeze: bool = True  # mapping with w_avg, and ToRGB
+    from_scratch: bool = False
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    accumulate: int = 1  # rounds a batch is split into
+    tick_kimg: float = 1.0
+    sample_count: int = 16
+    deterministic: bool = False
+    seed: int = 0
+
+
+SCRATCH = {"ada_kimg": 500.0, "freeze": False, "from_scratch": True, "sketch_weight": 0.0, "color_weight": 0.0}
+"""What differs when a base generator is trained from scratch."""

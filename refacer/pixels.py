@@ -1,0 +1,56 @@
+"""The only conversion between stored pixels and the tensors of a stage.
+
+Stored: RGB, height x width x 3, uint8 (or uint16). In a stage: (1, 3, H, W) float32 in [-1, 1].
+Values follow StyleGAN2: x = v / 127.5 - 1 and v = floor(127.5 x + 128), clipped, so that the round trip is exact.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from refacer.types import Rgb
+
+
+def tensor_from_rgb(rgb: NDArray[np.uint8] | NDArray[np.uint16], device: torch.device | str = "cpu") -> Tensor:
+    """(H, W, 3) uint8 or uint16 -> (1, 3, H, W) float32 in [-1, 1] on `device`."""
+    half = 127.5 if rgb.dtype == np.uint8 else 32767.5
+    stored = torch.from_numpy(np.ascontiguousarray(rgb if rgb.dtype == np.uint8 else rgb.astype(np.int32)))
+    return stored.to(device).permute(2, 0, 1)[None].float().div(half).sub(1).contiguous()
+
+
+def rgb_from_tensor(image: Tensor) -> Rgb:
+    """(1, 3, H, W) or (3, H, W) in [-1, 1] -> (H, W, 3) uint8."""
+    chw = image[0] if image.ndim == 4 else image
+    return _levels(chw, 8).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+
+
+def rgb16_from_tensor(image: Tensor) -> NDArray[np.uint16]:
+    """(1, 3, H, W) or (3, H, W) in [-1, 1] -> (H, W, 3) uint16."""
+    chw = image[0] if image.ndim == 4 else image
+    return _levels(chw, 16).permute(1, 2, 0).cpu().numpy().astype(np.uint16)
+
+
+def snap(image: Tensor) -> Tensor:
+    """Round (N, 3, H, W) in [-1, 1] to the values that an 8-bit file would give back."""
+    return _levels(image, 8).float().div(127.5).sub(1)
+
+
+def labels_from_array(labels: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
+    """(H, W) uint8 class ids or mask values -> (H, W) uint8 tensor on `device`."""
+    return torch.from_numpy(np.ascontiguousarray(labels)).to(device)
+
+
+def array_from_labels(labels: Tensor) -> NDArray[np.uint8]:
+    """(H, W) class ids, or a bool mask as 0 and 255 -> (H, W) uint8."""
+    stored = labels.to(torch.uint8) * (255 if labels.dtype == torch.bool else 1)
+    return stored.cpu().numpy()
+
+
+def _levels(image: Tensor, bits: int) -> Tensor:
+    """Integer levels (int32) of values in [-1, 1]; 16 bits need float64's mantissa."""
+    top = 2**bits - 1
+    wide = image.float() if bits == 8 else image.double()
+    return wide.mul(top / 2).add((top + 1) / 2).floor().clamp(0, top).to(torch.int32)

@@ -1,0 +1,1 @@
+"""What `refacer finetune` trains with: data, augmentation, losses, loop, checkpoints."""

@@ -1,0 +1,1 @@
+"""Weight files: where they are, what they hold, under which licence; read without running code."""

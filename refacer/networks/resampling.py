@@ -1,0 +1,97 @@
+"""Resampling in plain torch, on the device of its input: affine sampling, Lanczos reduction, blur, reflection.
+
+Points are (x, y) in pixel indices; a matrix is (2, 3) and named by both ends. Images are (1, C, H, W) float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LANCZOS_LOBES = 3
+BAND_SAMPLES = 2**22
+"""Samples held at once: bounds the memory of a supersampled crop."""
+
+Matrix = Sequence[Sequence[float]]
+
+
+def sample_affine(image: Tensor, image_from_target: Matrix, shape: tuple[int, int], supersample: int = 1) -> Tensor:
+    """Image seen through an affine map: (1, C, H, W) -> (1, C, *shape), 0 outside the image.
+
+    Each target pixel takes supersample² bilinear samples, which a Lanczos window reduces to one.
+    """
+    height, width = shape
+    rows = max(1, BAND_SAMPLES // (width * supersample**2))
+    bands = [
+        lanczos_reduce(_bilinear(image, image_from_target, (top, min(top + rows, height)), width, supersample), supersample, 3)
+        for top in range(0, height, rows)
+    ]
+    return lanczos_reduce(torch.cat(bands, dim=2), supersample, 2)
+
+
+def lanczos_reduce(image: Tensor, factor: int, dim: int) -> Tensor:
+    """Shrink `dim` by a whole factor with a Lanczos-3 window, normalised at the borders: size n -> ceil(n / factor)."""
+    if factor == 1:
+        return image
+    centre, reach = (factor - 1) / 2, LANCZOS_LOBES * factor
+    first = math.ceil(centre - reach)
+    offsets = torch.arange(first, math.floor(centre + reach) + 1, device=image.device)
+    distance = (offsets - centre) / factor
+    taps = torch.sinc(distance) * torch.sinc(distance / LANCZOS_LOBES)
+    size = image.shape[dim]
+    after = (math.ceil(size / factor) - 1) * factor + int(offsets[-1]) - (size - 1)
+    return filter_along(image, taps, dim, (-first, max(after, 0)), factor)
+
+
+def gaussian_taps(sigma_px: float, truncate: float, device: torch.device) -> Tensor:
+    """A Gaussian that sums to 1, cut at `truncate` sigmas."""
+    radius = int(truncate * sigma_px + 0.5)
+    offsets = torch.arange(-radius, radius + 1, device=device, dtype=torch.float32)
+    taps = torch.exp(-0.5 * (offsets / max(sigma_px, 1e-6)) ** 2)
+    return taps / taps.sum()
+
+
+def filter_along(image: Tensor, taps: Tensor, dim: int, pad: tuple[int, int], stride: int = 1) -> Tensor:
+    """Weighted mean of what lies under `taps` along `dim`; what lies outside the image has no weight."""
+    kernel = taps.float().view((1, 1, 1, -1) if dim == 3 else (1, 1, -1, 1))
+    margins = (*pad, 0, 0) if dim == 3 else (0, 0, *pad)
+    strides = (1, stride) if dim == 3 else (stride, 1)
+    line = torch.ones((1, 1, 1, image.shape[3]) if dim == 3 else (1, 1, image.shape[2], 1), device=image.device)
+    planes = image.transpose(0, 1)  # [C1HW]
+    total = F.conv2d(F.pad(planes, margins), kernel, stride=strides)
+    return (total / F.conv2d(F.pad(line, margins), kernel, stride=strides)).transpose(0, 1)
+
+
+def reflect_pad(image: Tensor, left: int, top: int, right: int, bottom: int) -> Tensor:
+    """Mirror the image about its outermost pixels, as often as the margins ask for."""
+    columns = _mirrored(image.shape[3], left, right, image.device)
+    rows = _mirrored(image.shape[2], top, bottom, image.device)
+    return image.index_select(2, rows).index_select(3, columns)
+
+
+def _mirrored(size: int, before: int, after: int, device: torch.device) -> Tensor:
+    """Indices -before ... size + after - 1, folded back into 0 ... size - 1."""
+    period = max(2 * size - 2, 1)
+    index = torch.arange(-before, size + after, device=device) % period
+    return torch.minimum(index, (period - index) % period) if size > 1 else torch.zeros_like(index)
+
+
+def _bilinear(image: Tensor, image_from_target: Matrix, band: tuple[int, int], width: int, supersample: int) -> Tensor:
+    """Bilinear samples of the target's rows band[0] ... band[1]: (1, C, rows * supersample, width * supersample)."""
+    columns, rows = _fine(0, width, supersample), _fine(*band, supersample)
+    axes = []
+    for (per_column, per_row, offset), size in zip(image_from_target, (image.shape[3], image.shape[2]), strict=True):
+        across = (2 * (per_column * columns + offset) + 1) / size - 1  # pixel index -> [-1, 1]
+        down = 2 * per_row * rows / size
+        axes.append(across.float().to(image.device)[None] + down.float().to(image.device)[:, None])
+    return F.grid_sample(image, torch.stack(axes, dim=-1)[None], mode="bilinear", align_corners=False)
+
+
+def _fine(first: int, last: int, supersample: int) -> Tensor:
+    """Pixel indices of the samples inside the pixels first ... last - 1, in float64 on the CPU."""
+    count = (last - first) * supersample
+    return first + (torch.arange(count, dtype=torch.float64) + 0.5) / supersample - 0.5

@@ -121,6 +121,6 @@ class ToRGB(nn.Module):
         """A 3xC matrix a sample times its pixels: cheaper than scaling C channels of activations."""
         styles = self.affine(w) / math.sqrt(self.weight.shape[1])
         kernel = self.weight.flatten(1) * styles[:, None]  # (N, 3, C)
-        y = torch.bmm(kernel.to(x.dtype), x.flatten(2)).unflatten(2, x.shape[2:])
-        y = y.float() + self.bias.view(-1, 1, 1)
+        y = torch.bmm(x.flatten(2).mT, kernel.to(x.dtype).mT)  # (N, H W, 3), so that the picture is channels_last
+        y = y.mT.unflatten(2, x.shape[2:]).float() + self.bias.view(-1, 1, 1)
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)

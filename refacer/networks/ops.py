@@ -162,30 +162,17 @@ def modulated_conv2d(
         fir: the filter (4, 4) of a convolution to twice the size; None keeps the size.
         gain: factor of the result.
         modulate: 'weights' builds one kernel a sample; 'activations' scales x before and the result after one common
-            convolution, the same up to rounding; 'auto' takes whichever is cheaper.
+            convolution, the same up to rounding; 'auto' means 'activations': one weight gradient however many samples,
+            no grouped convolution, the faster on a CPU even for one picture, and rounding that ignores the batch size.
 
     Returns:
         (N, O, H, W), or (N, O, 2 H, 2 W) with fir.
     """
-    if modulate == "auto":
-        modulate = _cheaper_modulation(x, weight, up=fir is not None)
     if modulate == "weights":
         return _conv_modulated_weights(x, weight, styles, fir, gain)
     square = weight.square().sum((2, 3))  # (O, I)
     demod = gain * torch.rsqrt(styles.square() @ square.t() + 1e-8)  # (N, O)
     return _conv3x3(x * _as_channels(styles, x), weight, fir) * _as_channels(demod, x)
-
-
-def _cheaper_modulation(x: Tensor, weight: Tensor, up: bool) -> Modulate:
-    """'weights' for one picture without gradients whose activations outnumber the kernel, else 'activations'.
-
-    A kernel a sample costs a weight gradient a sample, and a grouped convolution when there are several.
-    """
-    if x.shape[0] > 1 or torch.is_grad_enabled():
-        return "activations"
-    out_channels, in_channels = weight.shape[:2]
-    touched = x.shape[2] * x.shape[3] * (in_channels + out_channels * (4 if up else 1))
-    return "weights" if weight.numel() < touched else "activations"
 
 
 def _conv_modulated_weights(x: Tensor, weight: Tensor, styles: Tensor, fir: Tensor | None, gain: float) -> Tensor:

@@ -52,8 +52,8 @@ def conv2d_up(x: Tensor, weight: Tensor, fir: Tensor, groups: int = 1, fold: boo
     Args:
         x: (N, groups * I, H, W).
         weight: (groups * O, I, 3, 3) in any float dtype.
-        fold: one 6x6 transposed convolution instead of two steps: four times the arithmetic, a third of the memory
-            traffic and fewer launches. None takes it on a GPU only (a CPU is up to twice as fast without).
+        fold: one 6x6 transposed convolution instead of two steps: four times the arithmetic, but no intermediate result
+            and fewer launches. None takes it on CUDA only; a CPU was measured up to three times as fast without.
 
     Returns:
         (N, groups * O, 2 H, 2 W).
@@ -163,7 +163,7 @@ def modulated_conv2d(
         gain: factor of the result.
         modulate: 'weights' builds one kernel a sample; 'activations' scales x before and the result after one common
             convolution, the same up to rounding; 'auto' means 'activations': one weight gradient however many samples,
-            no grouped convolution, the faster on a CPU even for one picture, and rounding that ignores the batch size.
+            no grouped convolution, and on a CPU mostly faster even for one picture.
 
     Returns:
         (N, O, H, W), or (N, O, 2 H, 2 W) with fir.

@@ -17,6 +17,9 @@ PASTED_CLASSES = ("skin", "brows", "eyes", "eyeglasses", "ears", "nose", "mouth"
 MAX_PIXELS = 200_000_000
 """A picture with more pixels is refused before it is decoded."""
 
+PROJECT_BATCH = 1
+"""Faces projected at once."""
+
 DEFAULT_PAIR = "studio"
 
 
@@ -82,6 +85,18 @@ class CompositeOptions:
     erode_frac: float = 0.01  # radius of the erosion, as a fraction of the quad's side
     feather_frac: float = 0.012  # sigma of the Gaussian, as a fraction of the quad's side
     color: Literal["none", "lab"] = "none"
+    color_spread: float = 0.5  # share of the difference in spread that "lab" takes over; means it takes over whole
+
+
+@dataclass(frozen=True)
+class LineOptions:
+    """The stand-in for DeepFaceEditing's sketches: XDoG, chosen by looking at pairs of both looks."""
+
+    sigma_frac: float = 0.006  # of the inner Gaussian, as a fraction of the picture's width: half a line's width
+    ratio: float = 1.6  # outer to inner Gaussian, as in XDoG
+    threshold: float = 0.015  # contrast that makes a line; below are shading and grain
+    sharpness: float = 30.0  # phi of XDoG: how fast a line turns black
+    floor: float = 0.1  # luminance below which contrast counts less: the noise of dark pixels
 
 
 @dataclass(frozen=True)

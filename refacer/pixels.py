@@ -6,6 +6,8 @@ Values follow StyleGAN2: x = v / 127.5 - 1 and v = floor(127.5 x + 128), clipped
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,11 +15,13 @@ from torch import Tensor
 
 from refacer.types import Rgb
 
+Native = TypeVar("Native", NDArray[np.uint8], NDArray[np.uint16])
+
 
 def tensor_from_rgb(rgb: NDArray[np.uint8] | NDArray[np.uint16], device: torch.device | str = "cpu") -> Tensor:
     """(H, W, 3) uint8 or uint16 -> (1, 3, H, W) float32 in [-1, 1] on `device`."""
     half = 127.5 if rgb.dtype == np.uint8 else 32767.5
-    stored = torch.from_numpy(np.ascontiguousarray(rgb if rgb.dtype == np.uint8 else rgb.astype(np.int32)))
+    stored = torch.from_numpy(rgb.astype(np.uint8 if rgb.dtype == np.uint8 else np.int32, order="C"))  # a writable copy
     return stored.to(device).permute(2, 0, 1)[None].float().div(half).sub(1).contiguous()
 
 
@@ -33,14 +37,33 @@ def rgb16_from_tensor(image: Tensor) -> NDArray[np.uint16]:
     return _levels(chw, 16).permute(1, 2, 0).cpu().numpy().astype(np.uint16)
 
 
+def scale_to_unit(stored: Tensor) -> Tensor:
+    """(N, 3, H, W) uint8 -> float32 in [-1, 1] on the same device."""
+    return stored.float().div(127.5).sub(1)
+
+
 def snap(image: Tensor) -> Tensor:
     """Round (N, 3, H, W) in [-1, 1] to the values that an 8-bit file would give back."""
     return _levels(image, 8).float().div(127.5).sub(1)
 
 
+def paste_blend(native: Native, top: int, left: int, pixels: Tensor, alpha: Tensor) -> Native:
+    """A copy of native pixels with a finished region written where it counts, at the native depth.
+
+    native: (H, W, 3 or 4) uint8 or uint16, its alpha channel is kept; pixels: (1, 3, h, w) in [-1, 1]; alpha: (1, 1, h, w).
+    Where alpha is 0 the copy equals the original bit for bit.
+    """
+    stored = rgb_from_tensor(pixels) if native.dtype == np.uint8 else rgb16_from_tensor(pixels)
+    inside = (alpha[0, 0] > 0).cpu().numpy()
+    result = native.copy()
+    region = result[top : top + stored.shape[0], left : left + stored.shape[1], :3]
+    region[inside] = stored[inside]
+    return result
+
+
 def labels_from_array(labels: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
     """(H, W) uint8 class ids or mask values -> (H, W) uint8 tensor on `device`."""
-    return torch.from_numpy(np.ascontiguousarray(labels)).to(device)
+    return torch.from_numpy(np.require(labels, requirements="CW")).to(device)
 
 
 def array_from_labels(labels: Tensor) -> NDArray[np.uint8]:

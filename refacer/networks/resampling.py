@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,18 +21,25 @@ BAND_SAMPLES = 2**22
 Matrix = Sequence[Sequence[float]]
 
 
-def sample_affine(image: Tensor, image_from_target: Matrix, shape: tuple[int, int], supersample: int = 1) -> Tensor:
-    """Image seen through an affine map: (1, C, H, W) -> (1, C, *shape), 0 outside the image.
+@dataclass(frozen=True)
+class Sampling:
+    """How an image is sampled: supersample² bilinear samples a pixel, reduced by a Lanczos window or by their mean."""
 
-    Each target pixel takes supersample² bilinear samples, which a Lanczos window reduces to one.
-    """
+    supersample: int = 1
+    reduce: Literal["lanczos", "mean"] = "lanczos"
+    outside: Literal["zero", "edge"] = "zero"  # what lies beyond the image
+
+
+def sample_affine(image: Tensor, image_from_target: Matrix, shape: tuple[int, int], how: Sampling) -> Tensor:
+    """Image seen through an affine map: (1, C, H, W) -> (1, C, *shape)."""
     height, width = shape
-    rows = max(1, BAND_SAMPLES // (width * supersample**2))
-    bands = [
-        lanczos_reduce(_bilinear(image, image_from_target, (top, min(top + rows, height)), width, supersample), supersample, 3)
-        for top in range(0, height, rows)
-    ]
-    return lanczos_reduce(torch.cat(bands, dim=2), supersample, 2)
+    rows = max(1, BAND_SAMPLES // (width * how.supersample**2))
+    tops = range(0, height, rows)
+    bands = (_bilinear(image, image_from_target, (top, min(top + rows, height)), width, how) for top in tops)
+    if how.reduce == "mean":
+        return torch.cat([F.avg_pool2d(band, how.supersample) for band in bands], dim=2)
+    narrow = torch.cat([lanczos_reduce(band, how.supersample, 3) for band in bands], dim=2)
+    return lanczos_reduce(narrow, how.supersample, 2)
 
 
 def lanczos_reduce(image: Tensor, factor: int, dim: int) -> Tensor:
@@ -80,14 +89,15 @@ def _mirrored(size: int, before: int, after: int, device: torch.device) -> Tenso
     return torch.minimum(index, (period - index) % period) if size > 1 else torch.zeros_like(index)
 
 
-def _bilinear(image: Tensor, image_from_target: Matrix, band: tuple[int, int], width: int, supersample: int) -> Tensor:
-    """Bilinear samples of the target's rows band[0] ... band[1]: (1, C, rows * supersample, width * supersample)."""
-    columns, rows = _fine(0, width, supersample), _fine(*band, supersample)
+def _bilinear(image: Tensor, image_from_target: Matrix, band: tuple[int, int], width: int, how: Sampling) -> Tensor:
+    """Bilinear samples of the target's rows band[0] ... band[1] - 1: (1, C, rows * supersample, width * supersample)."""
+    columns, rows = _fine(0, width, how.supersample), _fine(*band, how.supersample)
     axes = []
     for (per_column, per_row, offset), size in zip(image_from_target, (image.shape[3], image.shape[2]), strict=True):
         across = (2 * (per_column * columns + offset) + 1) / size - 1  # pixel index -> [-1, 1]
         down = 2 * per_row * rows / size
-        axes.append(across.float().to(image.device)[None] + down.float().to(image.device)[:, None])
+        axis = across.float().to(image.device)[None] + down.float().to(image.device)[:, None]
+        axes.append(axis.clamp(1 / size - 1, 1 - 1 / size) if how.outside == "edge" else axis)
     return F.grid_sample(image, torch.stack(axes, dim=-1)[None], mode="bilinear", align_corners=False)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from refacer.errors import UsageError
 from refacer.networks.resampling import (
     LANCZOS_LOBES,
+    Sampling,
     filter_along,
     gaussian_taps,
     lanczos_reduce,
@@ -84,9 +85,9 @@ def align(image: Tensor, quad: Points, size: int, options: AlignOptions) -> Tens
     region = _cropped(_shrunk(image, quad, size))
     if options.padding:
         region = _padded(region)
-    supersample = max(1, min(options.supersample, options.transform_size // size))
+    how = Sampling(max(1, min(options.supersample, options.transform_size // size)))
     matrix = CropTransform(region.quad, size).source_from_crop.tolist()
-    return sample_affine(region.image, matrix, (size, size), supersample).clamp(-1, 1)
+    return sample_affine(region.image, matrix, (size, size), how).clamp(-1, 1)
 
 
 def _quad(eye_left: Point, eye_right: Point, mouth: Point) -> Points:

@@ -1,0 +1,276 @@
+"""One iteration of StyleGAN2-ADA training with the paper's two losses: Gmain, Greg, Dmain, Dreg, EMA, ADA.
+
+The trainer holds everything that changes; `state_dict` is enough to go on exactly.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from refacer.networks.perceptual import Perceptual
+from refacer.networks.sketch import SketchExtractor
+from refacer.networks.stylegan2 import Discriminator, Generator
+from refacer.options import FinetuneOptions
+from refacer.pixels import scale_to_unit
+from refacer.training import losses
+from refacer.training.augment import AdaController, Augment
+from refacer.training.dataset import FaceDataset
+from refacer.training.jitter import jitter
+from refacer.training.optimizers import clean_gradients, lazy_adam, lerp_towards
+from refacer.training.statistics import Statistics
+
+FROZEN = ("mapping.", ".torgb.")
+"""Sec. 4.1: the mapping network and the ToRGB layers keep the weights of G_real."""
+
+
+@dataclass
+class TrainedNetworks:
+    """The networks of a run; `real`, `sketch` and `perceptual` are frozen, None where a base is trained."""
+
+    generator: Generator
+    discriminator: Discriminator
+    generator_ema: Generator
+    real: Generator | None = None
+    sketch: SketchExtractor | None = None
+    perceptual: Perceptual | None = None
+
+
+class Trainer:
+    """Everything that changes during training, on one device."""
+
+    def __init__(self, nets: TrainedNetworks, data: FaceDataset, options: FinetuneOptions, device: torch.device) -> None:
+        self.nets, self.data, self.options, self.device = nets, data, options, device
+        self.dtype = _precision(options, device)
+        self.trainable = trainable_parameters(nets.generator, freeze=options.freeze)
+        self.g_optimizer = lazy_adam(self.trainable, options, options.pl_interval if options.pl_weight else None)
+        self.d_optimizer = lazy_adam(list(nets.discriminator.parameters()), options, options.r1_interval)
+        self.augment = Augment(options.aug_p).to(device)
+        self.ada = AdaController(
+            self.augment, target=options.ada_target, interval=options.ada_interval, ada_kimg=options.ada_kimg
+        )
+        self.pl_mean = torch.zeros([], device=device)
+        self.images_seen, self.iteration = 0, 0
+        self.draw = torch.Generator("cpu").manual_seed(options.seed)
+        self.draw_on_device = torch.Generator(device).manual_seed(options.seed)
+        self.statistics = Statistics(device)
+
+    def step(self) -> None:
+        """One iteration over one batch; nothing here waits for the device."""
+        o = self.options
+        self._update(self.g_optimizer, self.trainable, self._generator_main)
+        if o.pl_weight and self.iteration % o.pl_interval == 0:
+            self._update(self.g_optimizer, self.trainable, self._path_length)
+        self._update(self.d_optimizer, list(self.nets.discriminator.parameters()), self._discriminator_main)
+        if self.iteration % o.r1_interval == 0:
+            self._update(self.d_optimizer, list(self.nets.discriminator.parameters()), self._r1)
+        self.images_seen += o.batch
+        self.iteration += 1
+        lerp_towards(self.nets.generator_ema, self.nets.generator, 0.5 ** (o.batch / max(o.ema_kimg * 1000, 1e-8)))
+        if o.aug == "ada" and self.iteration % o.ada_interval == 0:
+            self.ada.update(o.batch)
+
+    # ------------------------------------------------------------ phases
+
+    def _update(
+        self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], loss: Callable[[int, int], Tensor]
+    ) -> None:
+        """Accumulate the gradient over the rounds of a batch, clean it, step."""
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        rounds = self.options.accumulate
+        count = self.options.batch // rounds
+        for i in range(rounds):
+            (loss(i * count, count).mean() / rounds).backward()
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        clean_gradients(parameters)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    def _generator_main(self, _start: int, count: int) -> Tensor:
+        """L_G of Eq. 3."""
+        ws = self._styles(count)
+        logits = self._judge(self._synthesize(ws))
+        adversarial = losses.generator_loss(logits)
+        self.statistics.add("loss/generator", adversarial)
+        self.statistics.add("signs/fake", logits.sign())
+        return adversarial + self._identity_losses(ws)
+
+    def _identity_losses(self, ws: Tensor) -> Tensor | float:
+        """lambda_s L_sketch + lambda_c L_color: both generators on the same codes and the same constant noise."""
+        o, nets = self.options, self.nets
+        if nets.real is None or not (o.sketch_weight or o.color_weight):
+            return 0.0
+        total: Tensor | float = 0.0
+        real, rendering = self._portraits(ws)
+        if o.sketch_weight and nets.sketch is not None:
+            sketch = losses.sketch_loss(real, rendering, nets.sketch, o)
+            self.statistics.add("loss/sketch", sketch)
+            total = total + sketch * o.sketch_weight
+        if o.color_weight and nets.perceptual is not None:
+            color = losses.color_loss(real, rendering, nets.perceptual, o)
+            self.statistics.add("loss/color", color)
+            total = total + color * o.color_weight
+        return total
+
+    def _portraits(self, ws: Tensor) -> tuple[Tensor, Tensor]:
+        """G_real(w+) without gradient and G_rendering(w+)."""
+        assert self.nets.real is not None  # callers checked
+        with torch.no_grad():
+            real = self.nets.real.synthesis(ws, noise_mode="const", dtype=self.dtype)
+        return real, self.nets.generator.synthesis(ws, noise_mode="const", dtype=self.dtype)
+
+    def _path_length(self, _start: int, count: int) -> Tensor:
+        """Path-length regularisation on a part of the batch, in float32 (Karras et al. 2020, Eq. 4)."""
+        o = self.options
+        ws = self._styles(max(1, count // o.pl_batch_shrink))
+        ws = ws if ws.requires_grad else ws.detach().requires_grad_(True)
+        images = self.nets.generator.synthesis(ws, noise_mode="random", generator=self.draw_on_device)
+        lengths = losses.path_lengths(images, ws, self._normal(images.shape))
+        self.pl_mean = self.pl_mean.lerp(lengths.detach().mean(), o.pl_decay)
+        penalty = (lengths - self.pl_mean).square()
+        self.statistics.add("loss/path_length", penalty)
+        return penalty * (o.pl_weight * o.pl_interval)
+
+    def _discriminator_main(self, start: int, count: int) -> Tensor:
+        """Logistic loss on fakes and reals, both augmented."""
+        with torch.no_grad():
+            fake = self._synthesize(self._styles(count, update_w_avg=not self.options.freeze))
+        fake_logits, real_logits = self._judge(fake), self._judge(self._reals(start, count))
+        if self.options.aug == "ada":
+            self.ada.accumulate(real_logits.detach())
+        loss = losses.discriminator_loss(real_logits, fake_logits)
+        self.statistics.add("loss/discriminator", loss)
+        self.statistics.add("signs/real", real_logits.sign())
+        return loss
+
+    def _r1(self, start: int, count: int) -> Tensor:
+        """R1 on the real pictures before augmentation, in float32."""
+        o = self.options
+        images = self._reals(start, count).requires_grad_(True)
+        logits = self.nets.discriminator(self._augmented(images))
+        penalty = losses.r1_penalty(logits, images)
+        self.statistics.add("loss/r1", penalty)
+        return penalty * (o.gamma / 2 * o.r1_interval)
+
+    # ------------------------------------------------------------ draws
+
+    def _styles(self, count: int, *, update_w_avg: bool = False) -> Tensor:
+        """Codes of random z (count, num_ws, w_dim), mixed with a second z with probability `style_mixing`."""
+        g = self.nets.generator
+        ws = g.mapping(self._normal((count, g.z_dim)), update_w_avg=update_w_avg)
+        cutoff = int(torch.randint(1, g.num_ws, [], generator=self.draw))
+        if float(torch.rand([], generator=self.draw)) < self.options.style_mixing:
+            other = g.mapping(self._normal((count, g.z_dim)))
+            ws = torch.cat([ws[:, :cutoff], other[:, cutoff:]], dim=1)
+        return ws
+
+    def _synthesize(self, ws: Tensor) -> Tensor:
+        g = self.nets.generator
+        return g.synthesis(ws, noise_mode="random", generator=self.draw_on_device, dtype=self.dtype)
+
+    def _judge(self, images: Tensor) -> Tensor:
+        return self.nets.discriminator(self._augmented(images), dtype=self.dtype)
+
+    def _augmented(self, images: Tensor) -> Tensor:
+        if self.options.aug == "none":
+            return images
+        return self.augment(images, generator=self.draw_on_device)
+
+    def _reals(self, start: int, count: int) -> Tensor:
+        """Real pictures of this iteration, (count, 3, R, R) in [-1, 1]."""
+        images = scale_to_unit(self.data.batch(self.images_seen + start, count).to(self.device))
+        return jitter(images, self.options.jitter, self.draw) if self.options.jitter else images
+
+    def _normal(self, shape: tuple[int, ...] | torch.Size) -> Tensor:
+        return torch.randn(shape, generator=self.draw_on_device, device=self.device)
+
+    # ------------------------------------------------------------ what a log and a checkpoint need
+
+    def gradient_norms(self, count: int = 8) -> dict[str, float]:
+        """Norm of each loss's gradient at the picture: adversarial, and lambda times sketch and colour."""
+        o, nets, norms = self.options, self.nets, dict[str, float]()
+        with torch.no_grad():
+            ws = self._styles(count)
+            image = self._synthesize(ws)
+        norms["adversarial"] = _gradient_norm(image, lambda x: losses.generator_loss(self._judge(x)))
+        if nets.real is None:
+            return norms
+        with torch.no_grad():
+            real, rendering = self._portraits(ws)
+        if (sketch := nets.sketch) is not None:
+            norms["sketch"] = o.sketch_weight * _gradient_norm(
+                rendering, lambda x: losses.sketch_loss(real, x, sketch, o)
+            )
+        if (perceptual := nets.perceptual) is not None:
+            norms["color"] = o.color_weight * _gradient_norm(
+                rendering, lambda x: losses.color_loss(real, x, perceptual, o)
+            )
+        return norms
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on exactly: tensors, numbers and nothing else."""
+        return {
+            "generator": self.nets.generator.state_dict(),
+            "discriminator": self.nets.discriminator.state_dict(),
+            "generator_ema": self.nets.generator_ema.state_dict(),
+            "g_optimizer": self.g_optimizer.state_dict(),
+            "d_optimizer": self.d_optimizer.state_dict(),
+            "augment": self.augment.state_dict(),
+            "ada": self.ada.state_dict(),
+            "pl_mean": self.pl_mean,
+            "draw": self.draw.get_state(),
+            "draw_on_device": self.draw_on_device.get_state(),
+            "images_seen": self.images_seen,
+            "iteration": self.iteration,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state made by `state_dict`."""
+        for name in ("generator", "discriminator", "generator_ema"):
+            getattr(self.nets, name).load_state_dict(state[name])
+        self.g_optimizer.load_state_dict(state["g_optimizer"])
+        self.d_optimizer.load_state_dict(state["d_optimizer"])
+        self.augment.load_state_dict(state["augment"])
+        self.ada.load_state_dict(state["ada"])
+        self.pl_mean = state["pl_mean"].to(self.device)
+        self.draw.set_state(state["draw"].cpu())
+        self.draw_on_device.set_state(state["draw_on_device"].cpu())
+        self.images_seen, self.iteration = state["images_seen"], state["iteration"]
+
+
+def trainable_parameters(generator: Generator, *, freeze: bool) -> list[nn.Parameter]:
+    """The parameters in training; with `freeze` all but the mapping network and the ToRGB layers (Sec. 4.1)."""
+    for parameter in generator.parameters():
+        parameter.requires_grad_(False)
+    named = generator.named_parameters()
+    return [p for name, p in named if not (freeze and any(part in f"{name}." for part in FROZEN))]
+
+
+def make_networks(
+    generator: Generator, discriminator: Discriminator, device: torch.device, **frozen: Any
+) -> TrainedNetworks:
+    """Move the networks to the device and start the average from the generator."""
+    generator, discriminator = generator.to(device).train(), discriminator.to(device).train()
+    discriminator.requires_grad_(False)
+    return TrainedNetworks(generator, discriminator, copy.deepcopy(generator).eval().requires_grad_(False), **frozen)
+
+
+def _gradient_norm(image: Tensor, loss: Callable[[Tensor], Tensor]) -> float:
+    """Mean over the batch of the norm of d loss / d image."""
+    x = image.detach().float().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(loss(x).sum(), x)
+    return float(gradient.flatten(1).norm(dim=1).mean())
+
+
+def _precision(options: FinetuneOptions, device: torch.device) -> torch.dtype:
+    """bfloat16 for the convolutions on CUDA, float32 elsewhere, unless asked."""
+    if options.precision == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[options.precision]

@@ -1,0 +1,112 @@
+"""Bases: what `finetune` starts from. A pair's realistic generator, or the end of a from-scratch run (`base.json`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from refacer.errors import InputRefused
+from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.options import NetworkOptions
+from refacer.weights.loaders import encode_network, load_discriminator, load_generator, sha256_of
+from refacer.weights.pairs import Pair, describe, load_pair
+
+BASE_FILE = "base.json"
+BASE_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Base:
+    """A generator to start from, the discriminator that goes with it, and where they come from.
+
+    pair: the pair it was taken from, None for a from-scratch run.
+    """
+
+    generator: Generator
+    discriminator: Discriminator | None
+    generator_path: Path
+    sha256: str
+    licence: str
+    commercial: str
+    pair: Pair | None
+
+
+def load_base(name: str | None) -> Base:
+    """Open a from-scratch run's folder or a pair; None means the default pair."""
+    folder = Path(name) if name else None
+    if folder is not None and (folder / BASE_FILE).is_file():
+        return _from_run(folder)
+    pair = load_pair(name)
+    path = pair.path("real")
+    discriminator = pair.discriminator(torch.device("cpu")) if pair.has("discriminator") else None
+    return Base(load_generator(path), discriminator, path, pair.sha256("real"), pair.licence, pair.commercial, pair)
+
+
+def encode_base(generator: Generator, discriminator: Discriminator, facts: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files of a base by name."""
+    networks: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
+    files = {f"{role}.safetensors": encode_network(net, *describe(role, net)) for role, net in networks.items()}
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    body = {"format": BASE_FORMAT, **facts, "sha256": hashes}
+    return {**files, BASE_FILE: json.dumps(body, indent=1, sort_keys=True).encode() + b"\n"}
+
+
+def fresh_networks(options: NetworkOptions) -> tuple[Generator, Discriminator]:
+    """Both networks with random weights."""
+    shared = {
+        "img_resolution": options.resolution,
+        "channel_base": options.channel_base,
+        "channel_max": options.channel_max,
+    }
+    generator = GeneratorConfig(
+        z_dim=options.z_dim, w_dim=options.w_dim, mapping_layers=options.mapping_layers, **shared
+    )
+    return Generator(generator), Discriminator(DiscriminatorConfig(**shared))
+
+
+def fresh_discriminator(generator: Generator) -> Discriminator:
+    """A random discriminator of the generator's size."""
+    c = generator.config
+    return Discriminator(
+        DiscriminatorConfig(img_resolution=c.img_resolution, channel_base=c.channel_base, channel_max=c.channel_max)
+    )
+
+
+@torch.no_grad()
+def carry_over(old: Mapping[str, Tensor], target: nn.Module) -> list[str]:
+    """Copy every tensor of a state that the target has under the same name and shape; returns the names that stay random."""
+    new = target.state_dict()
+    fits = {name for name, tensor in new.items() if name in old and old[name].shape == tensor.shape}
+    target.load_state_dict({name: old[name] if name in fits else tensor for name, tensor in new.items()})
+    return sorted(new.keys() - fits)
+
+
+@torch.no_grad()
+def grow(base: Base, options: NetworkOptions) -> tuple[Generator, Discriminator]:
+    """Networks of a larger resolution over a base; the new ToRGB starts at 0, so that the picture starts as the old one."""
+    generator, discriminator = fresh_networks(options)
+    fresh = carry_over(base.generator.state_dict(), generator)
+    if base.discriminator is not None:
+        carry_over(base.discriminator.state_dict(), discriminator)
+    for name, parameter in generator.named_parameters():
+        if name in fresh and name.endswith("torgb.weight"):
+            parameter.zero_()
+    return generator, discriminator
+
+
+def _from_run(folder: Path) -> Base:
+    try:
+        facts = json.loads((folder / BASE_FILE).read_text())
+        licence, commercial = facts["licence"], facts["commercial"]
+    except (ValueError, KeyError, OSError) as error:
+        raise InputRefused(f"{folder / BASE_FILE}: not a base description") from error
+    path = folder / "generator.safetensors"
+    discriminator = load_discriminator(folder / "discriminator.safetensors")
+    return Base(load_generator(path), discriminator, path, sha256_of(path), licence, commercial, None)

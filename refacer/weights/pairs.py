@@ -1,0 +1,191 @@
+"""Pairs: a realistic generator, a rendering generator that shares its W+ space, and what goes with them.
+
+A pair is a folder with `pair.json` and safetensors files. A network is named by sha256; a file that is not in the
+folder is looked for in the pair's base and in the embedded pairs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from refacer.errors import InputRefused, UsageError, WeightsMissing
+from refacer.networks.parser import FaceParser
+from refacer.networks.perceptual import DiscriminatorFeatures, Perceptual
+from refacer.networks.stylegan2 import Discriminator, Generator
+from refacer.options import DEFAULT_PAIR
+from refacer.weights.loaders import (
+    encode_network,
+    load_discriminator,
+    load_generator,
+    load_studio_parser,
+    sha256_of,
+)
+
+PAIR_FILE = "pair.json"
+PAIR_FORMAT = 1
+EMBEDDED = Path(__file__).parent
+NETWORK_ROLES = ("real", "rendering", "discriminator", "parser")
+
+
+@dataclass(frozen=True)
+class PairDefaults:
+    """The pair's own settings of `project`."""
+
+    steps: int
+    lr: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An opened pair; networks are read when they are asked for.
+
+    resolution in pixels; w_std: the spread of w (facts 4), one number.
+    """
+
+    folder: Path
+    facts: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What the pair calls itself."""
+        return str(self.facts["name"])
+
+    @property
+    def resolution(self) -> int:
+        """Side of the generators' pictures in pixels."""
+        return int(self.facts["resolution"])
+
+    @property
+    def num_ws(self) -> int:
+        """Codes a picture takes."""
+        return int(self.facts["num_ws"])
+
+    @property
+    def w_dim(self) -> int:
+        """Length of one code."""
+        return int(self.facts["w_dim"])
+
+    @property
+    def w_std(self) -> float:
+        """Spread of w around w_avg."""
+        return float(self.facts["w_std"])
+
+    @property
+    def licence(self) -> str:
+        """Licence of the pair's own files."""
+        return str(self.facts["licence"])
+
+    @property
+    def commercial(self) -> str:
+        """'yes', 'no' or 'unclear'."""
+        return str(self.facts["commercial"])
+
+    @property
+    def defaults(self) -> PairDefaults:
+        """The pair's own settings of `project`."""
+        return PairDefaults(**self.facts["defaults"])
+
+    def has(self, role: str) -> bool:
+        """Whether the pair names a network for this role."""
+        return role in self.facts["networks"]
+
+    def sha256(self, role: str) -> str:
+        """sha256 of the file behind a role; the perceptual stand-in is the discriminator's."""
+        return str(self._entry("discriminator" if role == "perceptual" else role)["sha256"])
+
+    def generator(self, role: str, device: torch.device) -> Generator:
+        """'real' or 'rendering', float32, eval, without gradients."""
+        return load_generator(self.path(role)).to(device)
+
+    def discriminator(self, device: torch.device) -> Discriminator:
+        """The discriminator that the pair carries."""
+        return load_discriminator(self.path("discriminator")).to(device)
+
+    def perceptual(self, device: torch.device) -> Perceptual:
+        """The pair's own stand-in for LPIPS."""
+        settings = self.facts["perceptual"]
+        return DiscriminatorFeatures(self.discriminator(device), **settings).to(device).eval()
+
+    def parser(self, device: torch.device) -> FaceParser:
+        """The pair's face parser; the default pair's where it has none."""
+        owner = self if self.has("parser") else load_pair(DEFAULT_PAIR)
+        return load_studio_parser(owner.path("parser")).to(device)
+
+    def path(self, role: str) -> Path:
+        """The verified file behind a role."""
+        entry = self._entry(role)
+        for folder in (self.folder, *_embedded_pairs()):
+            found = _file_with_hash(folder, entry)
+            if found:
+                return found
+        raise WeightsMissing(f"pair {self.name}: its {role} network ({entry['sha256'][:12]}…) is not installed")
+
+    def _entry(self, role: str) -> Mapping[str, str]:
+        try:
+            return self.facts["networks"][role]
+        except KeyError:
+            raise WeightsMissing(f"pair {self.name} carries no {role}; choose another with --pair") from None
+
+
+def load_pair(name: str | None = None) -> Pair:
+    """Open a pair by name or folder; None means $REFACER_PAIR, else 'studio'."""
+    wanted = name or os.environ.get("REFACER_PAIR") or DEFAULT_PAIR
+    for folder in (Path(wanted), EMBEDDED / wanted):
+        if (folder / PAIR_FILE).is_file():
+            return Pair(folder, _read_facts(folder / PAIR_FILE))
+    if Path(wanted).is_dir():
+        raise UsageError(f"{wanted}: not a pair, it has no {PAIR_FILE}; give a finished run of `refacer finetune`")
+    raise WeightsMissing(f"pair {wanted}: not installed; installed: {', '.join(p.name for p in _embedded_pairs())}")
+
+
+def encode_files(
+    networks: Mapping[str, nn.Module], facts: Mapping[str, Any], named: Mapping[str, str]
+) -> dict[str, bytes]:
+    """The files of a pair: networks by role to store here, and sha256s by role of those kept elsewhere."""
+    files = {f"{role}.safetensors": encode_network(module, *describe(role, module)) for role, module in networks.items()}
+    entries: dict[str, Any] = {role: {"sha256": digest} for role, digest in named.items()}
+    for role in networks:
+        data = files[f"{role}.safetensors"]
+        entries[role] = {"file": f"{role}.safetensors", "sha256": hashlib.sha256(data).hexdigest()}
+    body = {"format": PAIR_FORMAT, **facts, "networks": entries}
+    return {**files, PAIR_FILE: json.dumps(body, indent=1, sort_keys=True).encode() + b"\n"}
+
+
+def describe(role: str, module: nn.Module) -> tuple[str, dict[str, Any]]:
+    """Kind and configuration of a network, as its file's metadata hold them."""
+    kind = "generator" if role in ("real", "rendering") else role
+    config = module.config  # every network of a pair carries its own
+    return kind, config if isinstance(config, dict) else config.to_dict()  # type: ignore[union-attr]
+
+
+def _read_facts(path: Path) -> Mapping[str, Any]:
+    """pair.json, checked for what the program reads from it."""
+    needed = {"format", "name", "resolution", "num_ws", "w_dim", "w_std", "licence", "commercial", "defaults", "networks"}
+    try:
+        facts = json.loads(path.read_text())
+        missing = needed - facts.keys()
+    except (ValueError, AttributeError, OSError) as error:
+        raise InputRefused(f"{path}: not a pair description") from error
+    if missing or facts["format"] != PAIR_FORMAT:
+        raise InputRefused(f"{path}: not a pair description of format {PAIR_FORMAT} ({', '.join(sorted(missing))} missing)")
+    return facts
+
+
+def _embedded_pairs() -> list[Path]:
+    return sorted(p.parent for p in EMBEDDED.glob(f"*/{PAIR_FILE}"))
+
+
+def _file_with_hash(folder: Path, entry: Mapping[str, str]) -> Path | None:
+    """The file of `folder` with the entry's sha256: the one it names, else any safetensors file."""
+    named = folder / entry["file"] if "file" in entry else None
+    candidates = [named] if named and named.is_file() else sorted(folder.glob("*.safetensors"))
+    return next((path for path in candidates if sha256_of(path) == entry["sha256"]), None)

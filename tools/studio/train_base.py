@@ -1,0 +1,252 @@
+"""Train the studio pair's realistic generator from photographs, on a CPU if need be.
+
+Plain adversarial training needs hundreds of thousands of images. Here an encoder E helps: half of every batch are
+reconstructions z = E(x) of real pictures, judged by L1 at three scales, by the discriminator's own features and
+adversarially; the other half are random z. The networks and what is saved are StyleGAN2's, without the encoder.
+
+  python tools/studio/train_base.py runs/base64  --data data --resolution 64  --kimg 20
+  python tools/studio/train_base.py runs/base128 --data data --resolution 128 --kimg 20 --init runs/base64
+  python tools/studio/train_base.py runs/base256 --data data --resolution 256 --kimg 20 --init runs/base128
+
+The same command again goes on from its checkpoint. Each ends in a base (base.json) for `refacer finetune --base`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from refacer.files import encode_png, write_atomic
+from refacer.networks.layers import Linear
+from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator
+from refacer.options import FinetuneOptions, NetworkOptions
+from refacer.pixels import rgb_from_tensor, scale_to_unit
+from refacer.training import losses
+from refacer.training.checkpoint import load_latest, save_checkpoint
+from refacer.training.dataset import FaceDataset
+from refacer.training.jitter import jitter
+from refacer.training.optimizers import clean_gradients, lazy_adam, lerp_towards
+from refacer.training.statistics import Statistics
+from refacer.weights.bases import carry_over, encode_base, fresh_networks
+
+ENCODER_PX = 64  # the encoder sees the face at this size, whatever the generator's resolution
+CODE_NOISE = 0.2  # N(0, 1) times this is added to E(x), so that the codes cover the sphere
+L1_WEIGHT, FEATURE_WEIGHT = 4.0, 1.0
+ADVERSARIAL = (0.1, 1.0)  # weight of the adversarial loss at the start and the end of the first half
+EMA_KIMG = 1.0
+JITTER = 0.03
+TICK = 500  # images
+
+
+class Encoder(nn.Module):
+    """A discriminator's trunk with a code instead of a verdict: (N, 3, R, R) -> z (N, z_dim), RMS 1."""
+
+    def __init__(self, z_dim: int) -> None:
+        super().__init__()
+        self.trunk = Discriminator(
+            DiscriminatorConfig(img_resolution=ENCODER_PX, channel_base=2048, channel_max=256, mbstd_group_size=1)
+        )
+        self.trunk.b4.out = Linear(self.trunk.b4.out.weight.shape[1], z_dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        z = self.trunk(F.interpolate(images, size=(ENCODER_PX, ENCODER_PX), mode="area"))
+        return z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+
+
+class BaseTrainer:
+    """Encoder, generator and discriminator, and one iteration over them."""
+
+    def __init__(self, data: FaceDataset, sizes: NetworkOptions, options: FinetuneOptions) -> None:
+        torch.manual_seed(options.seed)
+        self.data, self.options = data, options
+        self.generator, self.discriminator = (n.to(memory_format=torch.channels_last) for n in fresh_networks(sizes))
+        self.encoder = Encoder(sizes.z_dim)
+        self.ema: Generator = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.restart_optimizers()
+        self.images_seen, self.iteration = 0, 0
+        self.draw = torch.Generator().manual_seed(options.seed)
+        self.statistics = Statistics(torch.device("cpu"))
+
+    def restart_optimizers(self) -> None:
+        """Fresh Adam states; generator and encoder share one."""
+        self.g_parameters = [*self.generator.parameters(), *self.encoder.parameters()]
+        self.d_parameters = list(self.discriminator.parameters())
+        self.g_optimizer = lazy_adam(self.g_parameters, self.options, None)
+        self.d_optimizer = lazy_adam(self.d_parameters, self.options, self.options.r1_interval)
+
+    def step(self) -> None:
+        """One generator and one discriminator update on the same fakes; R1 now and then."""
+        o = self.options
+        images = scale_to_unit(self.data.batch(self.images_seen, o.batch))
+        images = jitter(images, JITTER, self.draw)
+        fakes = self._update_generator(images)
+        self._update_discriminator(images, fakes)
+        if self.iteration % o.r1_interval == 0:
+            self._update_r1(images[: o.batch // 2])
+        self.images_seen += o.batch
+        self.iteration += 1
+        lerp_towards(self.ema, self.generator, 0.5 ** (o.batch / (EMA_KIMG * 1000)))
+
+    def _update_generator(self, images: Tensor) -> Tensor:
+        half = len(images) // 2
+        _require_grad(self.g_parameters, True)
+        fakes = self.generator.synthesis(self._codes(images[:half]), noise_mode="random", generator=self.draw)
+        features = self.discriminator.features(fakes)
+        adversarial = losses.generator_loss(self.discriminator.b4(features[-1])).mean()
+        reconstruction = self._reconstruction(images[:half], fakes[:half], [f[:half] for f in features])
+        (reconstruction + self._adversarial_weight() * adversarial).backward()
+        self._step(self.g_optimizer, self.g_parameters)
+        self.statistics.add("loss/adversarial", adversarial)
+        return fakes.detach()
+
+    def _codes(self, images: Tensor) -> Tensor:
+        """Codes of the encoded pictures, then of as many random ones, the latter mixed at a random layer."""
+        g = self.generator
+        z = self.encoder(images)
+        z = z + CODE_NOISE * torch.randn(z.shape, generator=self.draw)
+        random = torch.randn(z.shape, generator=self.draw)
+        ws = g.mapping(torch.cat([z, random]), update_w_avg=True)
+        cutoff = int(torch.randint(1, 2 * g.num_ws, [], generator=self.draw))
+        mixed = torch.cat([ws[len(z) :, :cutoff], ws[: len(z), cutoff:].roll(1, 0)], dim=1)
+        return torch.cat([ws[: len(z)], mixed])
+
+    def _reconstruction(self, images: Tensor, drawn: Tensor, features: list[Tensor]) -> Tensor:
+        """L1 at three scales, and the distance in the discriminator's features."""
+        l1 = sum((F.avg_pool2d(images - drawn, k).abs().mean() for k in (1, 2, 4)), torch.zeros([]))
+        with torch.no_grad():
+            targets = self.discriminator.features(images)
+        relative = [(a - b).abs().mean() / a.abs().mean() for a, b in zip(targets, features, strict=True)]
+        matching = torch.stack(relative).mean()
+        self.statistics.add("loss/l1", l1 / 3)
+        self.statistics.add("loss/features", matching)
+        return L1_WEIGHT * l1 + FEATURE_WEIGHT * matching
+
+    def _adversarial_weight(self) -> float:
+        low, high = ADVERSARIAL
+        return low + (high - low) * min(1.0, self.images_seen / (self.options.kimg * 500))
+
+    def _update_discriminator(self, images: Tensor, fakes: Tensor) -> None:
+        _require_grad(self.d_parameters, True)
+        logits = self.discriminator(images)
+        loss = losses.discriminator_loss(logits, self.discriminator(fakes)).mean()
+        loss.backward()
+        self._step(self.d_optimizer, self.d_parameters)
+        self.statistics.add("loss/discriminator", loss)
+        self.statistics.add("signs/real", logits.sign())
+
+    def _update_r1(self, images: Tensor) -> None:
+        o = self.options
+        _require_grad(self.d_parameters, True)
+        images = images.detach().requires_grad_(True)
+        penalty = losses.r1_penalty(self.discriminator(images), images).mean()
+        (penalty * (o.gamma / 2 * o.r1_interval)).backward()
+        self._step(self.d_optimizer, self.d_parameters)
+        self.statistics.add("loss/r1", penalty)
+
+    def _step(self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
+        _require_grad(parameters, False)
+        clean_gradients(parameters)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"generator": self.generator, "discriminator": self.discriminator, "encoder": self.encoder, "ema": self.ema}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            **{name: module.state_dict() for name, module in self.modules().items()},
+            "g_optimizer": self.g_optimizer.state_dict(),
+            "d_optimizer": self.d_optimizer.state_dict(),
+            "draw": self.draw.get_state(),
+            "images_seen": self.images_seen,
+            "iteration": self.iteration,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, module in self.modules().items():
+            module.load_state_dict(state[name])
+        self.g_optimizer.load_state_dict(state["g_optimizer"])
+        self.d_optimizer.load_state_dict(state["d_optimizer"])
+        self.draw.set_state(state["draw"])
+        self.images_seen, self.iteration = state["images_seen"], state["iteration"]
+
+    @torch.no_grad()
+    def start_from(self, state: dict[str, Any]) -> None:
+        """Take over a smaller run; the new ToRGB starts at 0, so that the picture starts as the old one."""
+        for name, module in self.modules().items():
+            fresh = carry_over(state[name], module)
+            for key, parameter in module.named_parameters():
+                if key in fresh and key.endswith("torgb.weight"):
+                    parameter.zero_()
+
+    @torch.no_grad()
+    def samples(self) -> Tensor:
+        """Eight pictures, their reconstructions, and sixteen random ones, as one picture (3, H, W)."""
+        images = scale_to_unit(self.data.batch(0, 8))
+        z = torch.cat([self.encoder(images), torch.randn(16, self.ema.z_dim, generator=torch.Generator().manual_seed(1))])
+        drawn = self.ema.synthesis(self.ema.mapping(z), noise_mode="const")
+        rows = torch.cat([images, drawn]).split(8)
+        return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
+
+
+def _require_grad(parameters: list[nn.Parameter], value: bool) -> None:
+    for parameter in parameters:
+        parameter.requires_grad_(value)
+
+
+def train(trainer: BaseTrainer, folder: Path) -> None:
+    """Run to the end, logging and saving every tick."""
+    began = time.perf_counter()
+    while trainer.images_seen < trainer.options.kimg * 1000:
+        start, due = trainer.images_seen, trainer.images_seen + TICK
+        while trainer.images_seen < due:
+            trainer.step()
+        seconds = time.perf_counter() - began
+        began = time.perf_counter()
+        line = {"images_seen": trainer.images_seen, "images_per_s": (trainer.images_seen - start) / seconds}
+        line |= trainer.statistics.take()
+        print(json.dumps({k: round(v, 4) for k, v in line.items()}), flush=True)
+        with (folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+        write_atomic(folder / f"samples/{trainer.images_seen:07d}.png", encode_png(rgb_from_tensor(trainer.samples()), None))
+        save_checkpoint(folder, trainer.state_dict())
+
+
+def main() -> None:
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("out", type=Path)
+    ap.add_argument("--data", type=Path, nargs="+", required=True, help="zips or folders of photographs")
+    ap.add_argument("--resolution", type=int, default=64)
+    ap.add_argument("--kimg", type=float, default=20)
+    ap.add_argument("--batch", type=int, default=16)
+    ap.add_argument("--init", type=Path, help="the run of half the resolution to grow")
+    ap.add_argument("--threads", type=int, default=2)
+    a = ap.parse_args()
+    torch.set_num_threads(a.threads)
+    sizes = NetworkOptions(a.resolution, channel_base=4096, channel_max=256, z_dim=256, w_dim=256, mapping_layers=4)
+    options = FinetuneOptions(batch=a.batch, kimg=a.kimg, gamma=0.0002 * a.resolution**2 / a.batch * 2, freeze=False)
+    trainer = BaseTrainer(FaceDataset(a.data, a.resolution), sizes, options)
+    state, _ = load_latest(a.out)
+    if state is not None:
+        trainer.load_state_dict(state)
+    elif a.init:
+        grown, _ = load_latest(a.init)
+        assert grown is not None, f"{a.init} has no checkpoint"
+        trainer.start_from(grown)
+    a.out.mkdir(parents=True, exist_ok=True)
+    train(trainer, a.out)
+    facts = {"licence": "CC0-1.0", "commercial": "yes", "kimg": trainer.images_seen / 1000}
+    for name, data in encode_base(trainer.ema, trainer.discriminator, facts).items():
+        write_atomic(a.out / name, data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Perceptual distances as squared Euclidean distances of feature vectors (LPIPS, Zhang et al. 2018).
+
+A target's features are computed once; every step of Eq. 4 then costs one pass of the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refacer.errors import InputRefused, UsageError, WeightsMissing
+
+VGG16_LAYOUT = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512)
+"""Widths of VGG16's convolutions (Simonyan & Zisserman 2015, configuration D); M is a 2x2 max pool."""
+
+LPIPS_TAPS = (3, 8, 15, 22, 29)
+"""Indices of relu1_2, relu2_2, relu3_3, relu4_3, relu5_3 in torchvision's `features`."""
+
+LPIPS_SHIFT = (-0.030, -0.088, -0.188)
+LPIPS_SCALE = (0.458, 0.448, 0.450)
+
+
+class Perceptual(Protocol):
+    """A network whose features lie as far apart as two pictures look."""
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) in [-1, 1] -> (N, F) float32; the squared distance of two rows is the perceptual distance."""
+        ...
+
+
+class BlockFeatures(Protocol):
+    """What a discriminator offers: the outputs of its blocks, finest first, for pictures of one resolution."""
+
+    img_resolution: int
+
+    def features(self, img: Tensor) -> list[Tensor]:
+        """(N, 3, R, R) in [-1, 1] -> one (N, C, r, r) a block."""
+        ...
+
+
+def distance(a_features: Tensor, b_features: Tensor) -> Tensor:
+    """Perceptual distance (N,) of two sets of features (N, F)."""
+    return (a_features - b_features).square().sum(1)
+
+
+def shrink(images: Tensor, side_px: int) -> Tensor:
+    """Area-resize (N, 3, H, W) to `side_px` where it is larger, as the published projectors do."""
+    height, width = images.shape[-2:]
+    if max(height, width) <= side_px:
+        return images
+    if height == width and height % side_px == 0:  # the same mean, with a backward pass that CUDA repeats bit for bit
+        return F.avg_pool2d(images, height // side_px)
+    return F.interpolate(images, size=(side_px, side_px), mode="area")
+
+
+class LpipsVgg(nn.Module):
+    """LPIPS v0.1 over VGG16 (Zhang et al. 2018): unit-normalised taps times the square root of the linear weight.
+
+    trunk: torchvision's VGG16 state; its classifier is not used. The linear weights come with the lpips package.
+    """
+
+    linear: Tensor
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, trunk: Mapping[str, Tensor], input_px: int = 256):
+        super().__init__()
+        self.input_px = input_px
+        with torch.device("meta"):
+            self.trunk = _vgg16_trunk()
+        self.trunk.load_state_dict(_trunk_state(trunk, self.trunk), assign=True)
+        self.trunk.requires_grad_(False)
+        self.register_buffer("linear", torch.cat(lpips_linear_weights()))
+        self.register_buffer("shift", torch.tensor(LPIPS_SHIFT).view(1, 3, 1, 1))
+        self.register_buffer("scale", torch.tensor(LPIPS_SCALE).view(1, 3, 1, 1))
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) in [-1, 1] -> (N, F) float32, of which the squared distance is LPIPS."""
+        x = (shrink(images, self.input_px) - self.shift) / self.scale
+        taps = self._taps(x.contiguous(memory_format=torch.channels_last))
+        weights = self.linear.split([tap.shape[1] for tap in taps])
+        return torch.cat([_weighted(tap, weight) for tap, weight in zip(taps, weights, strict=True)], 1)
+
+    def _taps(self, x: Tensor) -> list[Tensor]:
+        """The five activations that LPIPS compares."""
+        taps: list[Tensor] = []
+        for index, layer in enumerate(self.trunk):
+            x = layer(x)
+            if index in LPIPS_TAPS:
+                taps.append(x)
+        return taps
+
+
+class DiscriminatorFeatures(nn.Module):
+    """A pair's own discriminator as a perceptual network, where LPIPS' weights are not there.
+
+    Block outputs are unit-normalised over channels as in LPIPS, averaged over pixels and summed with `weights`.
+    blocks: which outputs, counted from the finest; None: all. weights: one a block; None: equal ones that sum to 1.
+    Larger pictures are shrunk to the discriminator's resolution, smaller ones are a ShapeMismatch.
+    """
+
+    def __init__(
+        self,
+        discriminator: BlockFeatures,
+        blocks: Sequence[int] | None = None,
+        weights: Sequence[float] | None = None,
+    ):
+        super().__init__()
+        if weights is not None and blocks is not None and len(weights) != len(blocks):
+            raise UsageError(f"{len(blocks)} discriminator blocks need as many weights, not {len(weights)}")
+        self.discriminator = discriminator
+        self.blocks = None if blocks is None else tuple(blocks)
+        self.weights = None if weights is None else tuple(weights)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) in [-1, 1] -> (N, F) float32."""
+        outputs = self.discriminator.features(shrink(images, self.discriminator.img_resolution))
+        chosen = outputs if self.blocks is None else [outputs[block] for block in self.blocks]
+        weights = self.weights or (1 / len(chosen),) * len(chosen)
+        parts = [_weighted(x.float(), x.new_tensor(weight)) for x, weight in zip(chosen, weights, strict=True)]
+        return torch.cat(parts, 1)
+
+
+def lpips_linear_weights() -> list[Tensor]:
+    """The five linear layers of LPIPS v0.1 for VGG16, each (C,), out of the lpips package without importing it."""
+    spec = find_spec("lpips")
+    if spec is None or spec.origin is None:
+        raise WeightsMissing("the lpips package is not installed; install refacer with its dependencies")
+    path = Path(spec.origin).parent / "weights" / "v0.1" / "vgg.pth"
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return [state[f"lin{tap}.model.1.weight"].flatten() for tap in range(len(LPIPS_TAPS))]
+
+
+def _weighted(x: Tensor, weight: Tensor) -> Tensor:
+    """Unit-normalise over channels and flatten, so that squared differences are `weight`ed and averaged over pixels."""
+    pixels = x.shape[-2] * x.shape[-1]
+    unit = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10)
+    scaled = unit * (weight / pixels).sqrt().view(1, -1, 1, 1)
+    return scaled.permute(0, 2, 3, 1).flatten(1)  # channels last is how the activations lie in memory
+
+
+def _vgg16_trunk() -> nn.Sequential:
+    """VGG16 up to relu5_3, under torchvision's indices."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for width in VGG16_LAYOUT:
+        if isinstance(width, str):
+            layers.append(nn.MaxPool2d(2))
+            continue
+        layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+        channels = width
+    return nn.Sequential(*layers)
+
+
+def _trunk_state(trunk: Mapping[str, Tensor], module: nn.Sequential) -> dict[str, Tensor]:
+    """The convolutions of torchvision's VGG16 state, checked; raises InputRefused where it is another network's."""
+    state: dict[str, Tensor] = {}
+    for key, wanted in module.state_dict().items():
+        found = trunk.get(f"features.{key}")
+        if found is None or found.shape != wanted.shape:
+            raise InputRefused(f"not a VGG16 state: features.{key} is {'missing' if found is None else 'misshapen'}")
+        state[key] = found.float()
+    return state

@@ -1,0 +1,37 @@
+"""Decode W+ codes into faces: the realistic generator's answer to the projected code (Sec. 3.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from refacer.device import seeded_generator
+from refacer.errors import ShapeMismatch
+from refacer.networks.stylegan2 import Generator
+from refacer.options import DecodeOptions
+
+
+@torch.no_grad()
+def decode(codes: Tensor, generator: Generator, options: DecodeOptions) -> Tensor:
+    """Pictures (N, 3, R, R), nominally in [-1, 1], of codes (N, num_ws, w_dim).
+
+    One at a time, so that neither the pixels nor the random noise of a face depend on its place in a batch.
+    Raises ShapeMismatch where the codes are not this generator's.
+    """
+    shape = (generator.num_ws, generator.w_dim)
+    if codes.ndim != 3 or codes.shape[1:] != shape:
+        raise ShapeMismatch(f"codes have shape {tuple(codes.shape)}; this generator takes (N, {shape[0]}, {shape[1]})")
+    ws = truncate(codes.float(), generator.mapping.w_avg, options.truncation_psi)
+    pictures = [_picture(w, generator, options) for w in ws.split(1)]
+    return torch.cat(pictures) if pictures else codes.new_empty(0, 3, *(generator.img_resolution,) * 2)
+
+
+def truncate(codes: Tensor, w_avg: Tensor, psi: float) -> Tensor:
+    """w_avg + psi (w - w_avg), the truncation trick of Karras et al. 2019; 1 leaves the codes as they are."""
+    return codes if psi == 1 else w_avg.lerp(codes, psi)
+
+
+def _picture(w: Tensor, generator: Generator, options: DecodeOptions) -> Tensor:
+    """(1, num_ws, w_dim) -> (1, 3, R, R)."""
+    source = seeded_generator(options.seed) if options.noise_mode == "random" else None
+    return generator.synthesis(w, noise_mode=options.noise_mode, generator=source)

@@ -1,0 +1,223 @@
+"""Project faces into W+: Eq. 4 of the paper, with the schedule of PTI's W+ projector (Roich et al. 2021).
+
+Every face of a batch is an optimisation of its own: losses are summed, never averaged, and each face has its own noise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refacer.device import seeded_generator
+from refacer.errors import RefacerError, ShapeMismatch
+from refacer.networks.noise import NoiseMaps, draw
+from refacer.networks.perceptual import Perceptual, distance
+from refacer.networks.stylegan2 import Generator
+from refacer.options import ProjectOptions, WStatistics
+from refacer.types import Progress
+
+CHECK_STEPS = 20  # looking at the loss makes a GPU wait, so not at every step
+MAPPING_BATCH = 1000  # samples at a time; the average does not depend on it
+
+
+@dataclass(frozen=True)
+class Projection:
+    """What Eq. 4 finds for N faces.
+
+    codes: w+*, (N, num_ws, w_dim). distance: LPIPS(x, G(w+*, n*)), (N,). n* itself is not kept: the other generator has
+    its own noise. trace: one entry a step: step, lr, code_noise, and distance and noise_loss as one number a face.
+    """
+
+    codes: Tensor
+    distance: Tensor
+    trace: list[dict[str, Any]] = field(default_factory=list)
+
+
+def project(
+    faces: Tensor,
+    generator: Generator,
+    perceptual: Perceptual,
+    w_std: float,
+    options: ProjectOptions,
+    *,
+    init: Tensor | None = None,
+    progress: Progress | None = None,
+) -> Projection:
+    """Minimise lambda_n L_n(n) + LPIPS(x, G(w+, n)) over w+ and n (Eq. 4), repeatably and in float32.
+
+    faces: (N, 3, S, S) in [-1, 1]; another size than the generator's is resampled. w_std: spread of w (`w_statistics`).
+    init: codes to start from, (N or 1, num_ws, w_dim), instead of the average code in every layer.
+    Raises ShapeMismatch for other shapes, RefacerError when the loss is no longer finite.
+    """
+    sources = [seeded_generator(options.seed) for _ in faces]
+    with _frozen(generator, perceptual), _repeatable(), torch.enable_grad():
+        target = _target(faces, generator, perceptual)
+        noise = NoiseMaps(generator, sources, faces.device)
+        codes = _start(faces, generator, init)
+        synthesis = _Loss(generator, perceptual, target, noise)
+        trace = _optimise(codes, synthesis, sources, w_std, options, progress)
+        with torch.no_grad():
+            return Projection(codes.detach(), synthesis.distance(codes), trace)
+
+
+def w_statistics(generator: Generator, options: WStatistics) -> tuple[Tensor, float]:
+    """The average code (w_dim,) and the spread of w around it, one number, from samples of the mapping network.
+
+    The samples are the published projectors': numpy's RandomState, so that the numbers can be compared with theirs.
+    """
+    draws = np.random.RandomState(options.seed).randn(options.samples, generator.z_dim).astype(np.float32)
+    device = generator.mapping.w_avg.device
+    with torch.no_grad():
+        parts = torch.from_numpy(draws).split(MAPPING_BATCH)
+        w = torch.cat([generator.mapping(z.to(device))[:, 0] for z in parts]).double()
+        w_avg = w.mean(0)
+        return w_avg.float(), float((w - w_avg).square().sum().div(len(w)).sqrt())
+
+
+def learning_rate(t: float, options: ProjectOptions) -> float:
+    """The rate at t = step / steps: a linear rise from 0, a plateau, a cosine back to 0."""
+    fall = 0.5 - 0.5 * math.cos(math.pi * _share(1 - t, options.lr_rampdown))
+    return options.lr * fall * _share(t, options.lr_rampup)
+
+
+def code_noise(t: float, w_std: float, options: ProjectOptions) -> float:
+    """Standard deviation of the noise on the codes at t = step / steps; none after `noise_ramp`."""
+    return w_std * options.initial_noise * (1 - _share(t, options.noise_ramp)) ** 2
+
+
+class _Step(NamedTuple):
+    """What the trace keeps of a step; distance and noise_loss are (N,) and stay on the device until the end."""
+
+    lr: float
+    code_noise: float
+    distance: Tensor
+    noise_loss: Tensor
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """The two terms of Eq. 4 for a batch of targets."""
+
+    generator: Generator
+    perceptual: Perceptual
+    target: Tensor
+    noise: NoiseMaps
+
+    def distance(self, codes: Tensor) -> Tensor:
+        """LPIPS(x, G(w+, n)), (N,)."""
+        images = self.generator.synthesis(codes, noise=self.noise.named(), modulate="activations")
+        return distance(self.perceptual.features(images), self.target)
+
+
+def _optimise(
+    codes: Tensor,
+    loss: _Loss,
+    sources: list[torch.Generator],
+    w_std: float,
+    options: ProjectOptions,
+    progress: Progress | None,
+) -> list[dict[str, Any]]:
+    """Adam over codes and noise together, in place; returns the trace."""
+    adam = torch.optim.Adam([codes, *loss.noise.maps.values()], betas=options.adam_betas, fused=True)
+    rows: list[_Step] = []
+    for step in range(options.steps):
+        t = step / options.steps
+        rate, scale = learning_rate(t, options), code_noise(t, w_std, options)
+        moved = codes + scale * draw(sources, codes.shape[1:], codes.device) if scale else codes
+        apart, noise_loss = loss.distance(moved), loss.noise.loss()
+        _descend(adam, rate, (apart + options.noise_weight * noise_loss).sum())
+        loss.noise.normalise()
+        rows.append(_Step(rate, scale, apart.detach(), noise_loss.detach()))
+        if step % CHECK_STEPS == 0 or step == options.steps - 1:
+            _check_finite(apart, step)
+        if progress:
+            progress(step + 1, options.steps)
+    return _trace(rows)
+
+
+def _descend(adam: torch.optim.Adam, rate: float, loss: Tensor) -> None:
+    """One step of Adam at the given rate."""
+    adam.param_groups[0]["lr"] = rate
+    adam.zero_grad()
+    loss.backward()
+    adam.step()
+
+
+def _target(faces: Tensor, generator: Generator, perceptual: Perceptual) -> Tensor:
+    """Features of the faces at the generator's resolution."""
+    if faces.ndim != 4 or faces.shape[1] != 3 or faces.shape[2] != faces.shape[3]:
+        raise ShapeMismatch(f"faces have shape {tuple(faces.shape)}; they must be square and RGB: (N, 3, S, S)")
+    with torch.no_grad():
+        return perceptual.features(_resampled(faces.float(), generator.img_resolution))
+
+
+def _resampled(faces: Tensor, side: int) -> Tensor:
+    """Square faces at another size: the area's mean downwards, bicubic upwards."""
+    if faces.shape[-1] > side:
+        return F.interpolate(faces, size=(side, side), mode="area")
+    if faces.shape[-1] < side:
+        return F.interpolate(faces, size=(side, side), mode="bicubic", antialias=True).clamp(-1, 1)
+    return faces
+
+
+def _start(faces: Tensor, generator: Generator, init: Tensor | None) -> Tensor:
+    """The codes to optimise, (N, num_ws, w_dim): those given, or the average code in every layer (Sec. 3.3)."""
+    shape = (len(faces), generator.num_ws, generator.w_dim)
+    given = generator.mapping.w_avg.expand(1, *shape[1:]) if init is None else init
+    if given.shape[1:] != shape[1:] or len(given) not in (1, len(faces)):
+        raise ShapeMismatch(f"the codes to start from have shape {tuple(given.shape)}; this generator takes {shape}")
+    return given.detach().to(faces.device, torch.float32).expand(shape).clone().requires_grad_()
+
+
+def _check_finite(apart: Tensor, step: int) -> None:
+    """Refuse to go on from a loss that is not a number."""
+    if not bool(apart.isfinite().all()):
+        raise RefacerError(f"projection lost its way: the distance is not finite at step {step}; use a smaller --lr")
+
+
+def _trace(rows: list[_Step]) -> list[dict[str, Any]]:
+    """The rows as plain numbers, fetched from the device at once."""
+    if not rows:
+        return []
+    distances = torch.stack([row.distance for row in rows]).tolist()
+    noise_losses = torch.stack([row.noise_loss for row in rows]).tolist()
+    return [
+        {"step": step, **row._asdict(), "distance": apart, "noise_loss": noise_loss}
+        for step, (row, apart, noise_loss) in enumerate(zip(rows, distances, noise_losses, strict=True))
+    ]
+
+
+def _share(t: float, span: float) -> float:
+    """How much of `span` has passed at t, at most 1; a span of 0 is over at once."""
+    return min(1.0, t / span) if span > 0 else 1.0
+
+
+@contextmanager
+def _frozen(*networks: object) -> Iterator[None]:
+    """No gradients for the networks' parameters inside; outside they are as they were."""
+    modules = nn.ModuleList([network for network in networks if isinstance(network, nn.Module)])
+    trainable = [parameter for parameter in modules.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """cuDNN at full float32 precision and with algorithms that give the same bits again."""
+    with ExitStack() as stack:
+        if torch.backends.cudnn.is_available():
+            stack.enter_context(torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False))
+        yield

@@ -102,7 +102,7 @@ class DiscriminatorFeatures(nn.Module):
 
     Block outputs are unit-normalised over channels as in LPIPS, averaged over pixels and summed with `weights`.
     blocks: which outputs, counted from the finest; None: all. weights: one a block; None: equal ones that sum to 1.
-    Larger pictures are shrunk to the discriminator's resolution, smaller ones are a ShapeMismatch.
+    Pictures of another size than the discriminator's are resized: the area's mean downwards, bilinear upwards.
     """
 
     def __init__(
@@ -120,7 +120,11 @@ class DiscriminatorFeatures(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) in [-1, 1] -> (N, F) float32."""
-        outputs = self.discriminator.features(shrink(images, self.discriminator.img_resolution))
+        side_px = self.discriminator.img_resolution
+        x = shrink(images, side_px)
+        if x.shape[-1] < side_px:
+            x = F.interpolate(x, size=(side_px, side_px), mode="bilinear")
+        outputs = self.discriminator.features(x)
         chosen = outputs if self.blocks is None else [outputs[block] for block in self.blocks]
         weights = self.weights or (1 / len(chosen),) * len(chosen)
         parts = [_weighted(x.float(), x.new_tensor(weight)) for x, weight in zip(chosen, weights, strict=True)]

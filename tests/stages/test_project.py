@@ -208,3 +208,15 @@ def test_w_statistics_are_the_published_ones(scene: Scene, monkeypatch: pytest.M
     again, spread_again = w_statistics(scene.generator, WStatistics(samples=50))
     torch.testing.assert_close(again, found)
     assert spread_again == pytest.approx(spread)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_repeats_itself_and_starts_as_the_cpu_does() -> None:
+    scene = Scene()
+    on_cpu = scene.project(steps=4)
+    scene.generator.cuda()
+    scene.perceptual.cuda()
+    first, second = (scene.project(scene.faces[:1].cuda(), steps=4) for _ in range(2))
+    assert torch.equal(first.codes, second.codes)
+    torch.testing.assert_close(first.trace[0]["distance"], on_cpu.trace[0]["distance"], rtol=1e-3, atol=0)

@@ -12,15 +12,26 @@ from refacer.options import SCRATCH, FinetuneOptions, NetworkOptions
 _PAPER = FinetuneOptions()
 _SIZES = NetworkOptions()
 
+EXAMPLE = "Example: refacer finetune drfhq/ -o runs/a"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command(epilog=EXAMPLE)(finetune)
+
+
 Data = Annotated[list[Path], typer.Argument(help="Folders or zips of aligned faces.", show_default=False)]
 Output = Annotated[Path, typer.Option("-o", "--output", help="The run folder.", show_default=False)]
-Maybe = typer.Option(show_default=False)
+Precision = Literal["auto", "float32", "bfloat16"]
+Aug = Literal["ada", "fixed", "none"]
 
 
 def finetune(
     data: Data,
     output: Output,
-    base: Annotated[str | None, typer.Option(help="Pair or from-scratch run to start from.", show_default="studio")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Pair or from-scratch run to start from.", show_default="studio")
+    ] = None,
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Train a base generator instead.")] = False,
     resolution: Annotated[int | None, typer.Option(help="Pixels a side.", show_default="the base's")] = None,
     channel_base: Annotated[int, typer.Option(help="From scratch: channels times resolution.")] = _SIZES.channel_base,
@@ -35,14 +46,18 @@ def finetune(
     gamma: Annotated[float, typer.Option(help="R1 weight.")] = _PAPER.gamma,
     pl_weight: Annotated[float, typer.Option(help="Path-length weight; 0 leaves it out.")] = _PAPER.pl_weight,
     ema_kimg: Annotated[float, typer.Option(help="Half-life of the averaged generator.")] = _PAPER.ema_kimg,
-    aug: Annotated[Literal["ada", "fixed", "none"], typer.Option(help="Augmentation of what D sees.")] = _PAPER.aug,
+    aug: Annotated[Aug, typer.Option(help="Augmentation of what D sees.")] = _PAPER.aug,
     aug_p: Annotated[float, typer.Option(help="Its probability: the start (ada) or for good (fixed).")] = _PAPER.aug_p,
-    ada_kimg: Annotated[float | None, typer.Option(help="kimg in which p can move by 1.", show_default="100, from scratch 500")] = None,
+    ada_kimg: Annotated[
+        float | None, typer.Option(help="kimg in which p can move by 1.", show_default="100, from scratch 500")
+    ] = None,
     mirror: Annotated[bool, typer.Option(help="Also train on x-flipped pictures.")] = _PAPER.mirror,
-    jitter: Annotated[float, typer.Option(help="Shift and scale real pictures by up to this fraction.")] = _PAPER.jitter,
+    jitter: Annotated[
+        float, typer.Option(help="Shift and scale real pictures by up to this fraction.")
+    ] = _PAPER.jitter,
     sketch_weight: Annotated[float | None, typer.Option(help="lambda_s of Eq. 3.", show_default="5e-6")] = None,
     color_weight: Annotated[float | None, typer.Option(help="lambda_c of Eq. 3.", show_default="3750")] = None,
-    precision: Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Of the convolutions.")] = _PAPER.precision,
+    precision: Annotated[Precision, typer.Option(help="Of the convolutions.")] = _PAPER.precision,
     tick: Annotated[float, typer.Option(help="kimg between log lines and checkpoints.")] = _PAPER.tick_kimg,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Bit-equal runs, slower.")] = False,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = _PAPER.seed,
@@ -51,10 +66,7 @@ def finetune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the configuration and stop.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress on stderr.")] = False,
 ) -> None:
-    """Learn a rendering style from aligned faces (Sec. 3.2). The same command again goes on.
-
-    Example: refacer finetune drfhq/ -o runs/a
-    """
+    """Learn a rendering style from aligned faces (Sec. 3.2). The same command again goes on."""
     scratch = SCRATCH if from_scratch else {}
     chosen = {"ada_kimg": ada_kimg, "sketch_weight": sketch_weight, "color_weight": color_weight}
     options = FinetuneOptions(
@@ -69,5 +81,5 @@ def finetune(
     }  # fmt: skip
     from refacer.commands.training_run import TrainingRun
 
-    run = TrainingRun(data, output, base, resolution, sizes, options, device)
-    run.show(quiet) if dry_run else run.go(resume, quiet)
+    run = TrainingRun(data, output, base, resolution, sizes, options, device, quiet)
+    run.show() if dry_run else run.go(resume)

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from rich.console import Console
 
 from refacer import __version__
+from refacer.commands import console
 from refacer.device import choose_device
 from refacer.errors import UsageError
 from refacer.files import encode_png, write_atomic
@@ -47,6 +47,7 @@ class TrainingRun:
         sizes: Mapping[str, int],
         options: FinetuneOptions,
         device: str,
+        quiet: bool = False,
     ) -> None:
         self.folder, self.options, self.device = folder, options, choose_device(device)
         if options.batch % options.accumulate:
@@ -54,7 +55,7 @@ class TrainingRun:
         self.base = None if options.from_scratch and base is None else load_base(base)
         self.network = self._network(resolution, sizes)
         self.data_paths = data
-        self.console = Console(stderr=True)
+        self.quiet = quiet
 
     def _network(self, resolution: int | None, sizes: Mapping[str, int]) -> NetworkOptions:
         """Sizes of the networks in training: the base's, or those asked for."""
@@ -77,13 +78,12 @@ class TrainingRun:
             "perceptual": "base discriminator (stand-in)" if not self.options.from_scratch else None,
         }
 
-    def show(self, _quiet: bool) -> None:
+    def show(self) -> None:
         """Print the configuration (`--dry-run`)."""
-        print(json.dumps(self.configuration(), indent=1))
+        console.payload_text(json.dumps(self.configuration(), indent=1))
 
-    def go(self, resume: str, quiet: bool) -> None:
+    def go(self, resume: str) -> None:
         """Train from where the folder stands to the end."""
-        self.console.quiet = quiet
         torch.use_deterministic_algorithms(self.options.deterministic)
         self._write_configuration(resume)
         trainer = self._trainer()
@@ -96,11 +96,9 @@ class TrainingRun:
         self._export(trainer)
 
     def _trainer(self) -> Trainer:
-        data = FaceDataset(
-            self.data_paths, self.network.resolution, mirror=self.options.mirror, seed=self.options.seed
-        )
+        data = FaceDataset(self.data_paths, self.network.resolution, mirror=self.options.mirror, seed=self.options.seed)
         for name, reason in data.refused:
-            self.console.print(f"left out {name}: {reason}", style="yellow", highlight=False)
+            console.warn(f"left out {name}: {reason}")
         if self.device.type == "cuda":
             data.keep_on(self.device)
         torch.manual_seed(self.options.seed)
@@ -115,7 +113,7 @@ class TrainingRun:
         real = self.base.generator.to(self.device)
         discriminator = self.base.discriminator or fresh_discriminator(real)
         if self.base.discriminator is None:
-            self.console.print("the base carries no discriminator: a fresh one starts", style="yellow")
+            console.warn("the base carries no discriminator: a fresh one starts")
         frozen = copy.deepcopy(discriminator).to(self.device).eval().requires_grad_(False)
         return make_networks(
             copy.deepcopy(real), discriminator, self.device, real=real, sketch=LineExtractor().to(self.device),
@@ -142,7 +140,7 @@ class TrainingRun:
             return
         state, damaged = load_latest(self.folder / "checkpoints", self.device)
         for path in damaged:
-            self.console.print(f"{path}: damaged, the one before is used", style="yellow")
+            console.warn(f"{path}: damaged, the one before is used")
         if state is not None:
             trainer.load_state_dict(state)
 
@@ -156,11 +154,8 @@ class TrainingRun:
         line = {**asdict(tick), "weighted": weighted, "gradient_relative": relative}
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
-        self.console.print(
-            f"{tick.images_seen / 1000:8.1f} kimg  {tick.seconds_per_kimg:6.2f} s/kimg  p {tick.augment_p:.3f}  "
-            + "  ".join(f"{k.removeprefix('loss/')} {v:.4g}" for k, v in m.items()),
-            highlight=False,
-        )
+        if not self.quiet:
+            console.note(_tick_line(tick))
 
     def _samples(self, trainer: Trainer) -> None:
         """A grid: each code through G_real (above, where there is one) and the generator in training."""
@@ -189,13 +184,26 @@ class TrainingRun:
             write_atomic(self.folder / name, data)
 
 
+def _tick_line(tick: Tick) -> str:
+    """A tick in one line, for people."""
+    means = "  ".join(f"{name.removeprefix('loss/')} {value:.4g}" for name, value in tick.means.items())
+    speed = f"{tick.seconds_per_kimg:.1f} s/kimg  p {tick.augment_p:.3f}"
+    return f"{tick.images_seen / 1000:.1f} kimg  {speed}  {means}"
+
+
 def encode_pair(name: str, base: Base, rendering: Generator, facts: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of a fine-tuned pair: its base by sha256 where that is an installed pair's, else inside.
 
     The base's discriminator travels along: further styles start from it, and it is the perceptual stand-in.
     """
     c = rendering.config
-    about: dict[str, Any] = {"name": name, "resolution": c.img_resolution, "num_ws": c.num_ws, "w_dim": c.w_dim, **facts}
+    about: dict[str, Any] = {
+        "name": name,
+        "resolution": c.img_resolution,
+        "num_ws": c.num_ws,
+        "w_dim": c.w_dim,
+        **facts,
+    }
     networks: dict[str, nn.Module] = {"rendering": rendering}
     if base.pair is not None:
         shared = {key: base.pair.facts[key] for key in ("w_std", "defaults", "perceptual")}

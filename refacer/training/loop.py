@@ -44,7 +44,9 @@ class TrainedNetworks:
 class Trainer:
     """Everything that changes during training, on one device."""
 
-    def __init__(self, nets: TrainedNetworks, data: FaceDataset, options: FinetuneOptions, device: torch.device) -> None:
+    def __init__(
+        self, nets: TrainedNetworks, data: FaceDataset, options: FinetuneOptions, device: torch.device
+    ) -> None:
         self.nets, self.data, self.options, self.device = nets, data, options, device
         self.dtype = _precision(options, device)
         self.trainable = trainable_parameters(nets.generator, freeze=options.freeze)

@@ -27,14 +27,13 @@ def clean_gradients(parameters: list[nn.Parameter]) -> None:
     """nan becomes 0 and infinities +-1e5, as in the published loop."""
     for parameter in parameters:
         if parameter.grad is not None:
-            torch.nan_to_num(
-                parameter.grad, nan=0.0, posinf=GRADIENT_LIMIT, neginf=-GRADIENT_LIMIT, out=parameter.grad
-            )
+            torch.nan_to_num(parameter.grad, nan=0.0, posinf=GRADIENT_LIMIT, neginf=-GRADIENT_LIMIT, out=parameter.grad)
 
 
 @torch.no_grad()
 def lerp_towards(average: nn.Module, module: nn.Module, beta: float) -> None:
     """average <- beta average + (1 - beta) module for parameters; buffers are copied."""
-    torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), 1 - beta)
+    for mine, theirs in zip(average.parameters(), module.parameters(), strict=True):
+        mine.lerp_(theirs, 1 - beta)
     for mine, theirs in zip(average.buffers(), module.buffers(), strict=True):
         mine.copy_(theirs)

@@ -81,7 +81,7 @@ def fresh_discriminator(generator: Generator) -> Discriminator:
 
 @torch.no_grad()
 def carry_over(old: Mapping[str, Tensor], target: nn.Module) -> list[str]:
-    """Copy every tensor of a state that the target has under the same name and shape; returns the names that stay random."""
+    """Copy what the target has under the same name and shape; returns the names that stay random."""
     new = target.state_dict()
     fits = {name for name, tensor in new.items() if name in old and old[name].shape == tensor.shape}
     target.load_state_dict({name: old[name] if name in fits else tensor for name, tensor in new.items()})
@@ -90,7 +90,7 @@ def carry_over(old: Mapping[str, Tensor], target: nn.Module) -> list[str]:
 
 @torch.no_grad()
 def grow(base: Base, options: NetworkOptions) -> tuple[Generator, Discriminator]:
-    """Networks of a larger resolution over a base; the new ToRGB starts at 0, so that the picture starts as the old one."""
+    """Larger networks over a base; the new ToRGB starts at 0, so that the picture starts as the old one."""
     generator, discriminator = fresh_networks(options)
     fresh = carry_over(base.generator.state_dict(), generator)
     if base.discriminator is not None:

@@ -151,7 +151,9 @@ def encode_files(
     networks: Mapping[str, nn.Module], facts: Mapping[str, Any], named: Mapping[str, str]
 ) -> dict[str, bytes]:
     """The files of a pair: networks by role to store here, and sha256s by role of those kept elsewhere."""
-    files = {f"{role}.safetensors": encode_network(module, *describe(role, module)) for role, module in networks.items()}
+    files = {
+        f"{role}.safetensors": encode_network(module, *describe(role, module)) for role, module in networks.items()
+    }
     entries: dict[str, Any] = {role: {"sha256": digest} for role, digest in named.items()}
     for role in networks:
         data = files[f"{role}.safetensors"]
@@ -169,14 +171,27 @@ def describe(role: str, module: nn.Module) -> tuple[str, dict[str, Any]]:
 
 def _read_facts(path: Path) -> Mapping[str, Any]:
     """pair.json, checked for what the program reads from it."""
-    needed = {"format", "name", "resolution", "num_ws", "w_dim", "w_std", "licence", "commercial", "defaults", "networks"}
+    needed = {
+        "format",
+        "name",
+        "resolution",
+        "num_ws",
+        "w_dim",
+        "w_std",
+        "licence",
+        "commercial",
+        "defaults",
+        "networks",
+    }
     try:
         facts = json.loads(path.read_text())
         missing = needed - facts.keys()
     except (ValueError, AttributeError, OSError) as error:
         raise InputRefused(f"{path}: not a pair description") from error
     if missing or facts["format"] != PAIR_FORMAT:
-        raise InputRefused(f"{path}: not a pair description of format {PAIR_FORMAT} ({', '.join(sorted(missing))} missing)")
+        raise InputRefused(
+            f"{path}: not a pair description of format {PAIR_FORMAT} ({', '.join(sorted(missing))} missing)"
+        )
     return facts
 
 

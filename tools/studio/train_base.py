@@ -67,7 +67,7 @@ class BaseTrainer:
     def __init__(self, data: FaceDataset, sizes: NetworkOptions, options: FinetuneOptions) -> None:
         torch.manual_seed(options.seed)
         self.data, self.options = data, options
-        self.generator, self.discriminator = (n.to(memory_format=torch.channels_last) for n in fresh_networks(sizes))
+        self.generator, self.discriminator = fresh_networks(sizes)
         self.encoder = Encoder(sizes.z_dim)
         self.ema: Generator = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.restart_optimizers()
@@ -158,7 +158,12 @@ class BaseTrainer:
         optimizer.zero_grad(set_to_none=True)
 
     def modules(self) -> dict[str, nn.Module]:
-        return {"generator": self.generator, "discriminator": self.discriminator, "encoder": self.encoder, "ema": self.ema}
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "encoder": self.encoder,
+            "ema": self.ema,
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -191,7 +196,9 @@ class BaseTrainer:
     def samples(self) -> Tensor:
         """Eight pictures, their reconstructions, and sixteen random ones, as one picture (3, H, W)."""
         images = scale_to_unit(self.data.batch(0, 8))
-        z = torch.cat([self.encoder(images), torch.randn(16, self.ema.z_dim, generator=torch.Generator().manual_seed(1))])
+        z = torch.cat(
+            [self.encoder(images), torch.randn(16, self.ema.z_dim, generator=torch.Generator().manual_seed(1))]
+        )
         drawn = self.ema.synthesis(self.ema.mapping(z), noise_mode="const")
         rows = torch.cat([images, drawn]).split(8)
         return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
@@ -216,7 +223,9 @@ def train(trainer: BaseTrainer, folder: Path) -> None:
         print(json.dumps({k: round(v, 4) for k, v in line.items()}), flush=True)
         with (folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
-        write_atomic(folder / f"samples/{trainer.images_seen:07d}.png", encode_png(rgb_from_tensor(trainer.samples()), None))
+        write_atomic(
+            folder / f"samples/{trainer.images_seen:07d}.png", encode_png(rgb_from_tensor(trainer.samples()), None)
+        )
         save_checkpoint(folder, trainer.state_dict())
 
 

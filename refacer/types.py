@@ -29,6 +29,7 @@ Progress = Callable[[int, int], None]
 
 PASSPORT_VERSION = 1
 MAX_FACE_JSON_BYTES = 64 * 1024
+MAX_COORDINATE_PX = 1e9
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,21 @@ class Passport:
         try:
             body = json.loads(text)
             if body["version"] != PASSPORT_VERSION:
-                raise InputRefused(f"passport version {body['version']} is not known; update refacer")
-            passport = Passport(SourceInfo(**body["source"]), tuple(map(_face_from_json, body["faces"])))
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+                raise InputRefused(f"passport version {body['version']!r:.20} is not known; update refacer")
+            passport = Passport(_source_from_json(body["source"]), tuple(map(_face_from_json, body["faces"])))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise InputRefused("not a refacer passport") from error
         if len(text.encode()) > MAX_FACE_JSON_BYTES * max(1, len(passport.faces)):
             raise InputRefused("the passport is larger than 64 KiB a face")
         return passport
+
+
+def _source_from_json(body: dict[str, Any]) -> SourceInfo:
+    """The source of a passport, with its size checked."""
+    source = SourceInfo(int(body["width"]), int(body["height"]), str(body["sha256"]))
+    if min(source.width, source.height) < 1:
+        raise ValueError("a source has pixels")
+    return source
 
 
 def _face_from_json(body: dict[str, Any]) -> FaceRecord:
@@ -110,14 +119,23 @@ def _face_from_json(body: dict[str, Any]) -> FaceRecord:
     landmarks, quad = _points(body["landmarks"]), _points(body["quad"])
     if len(quad) != 4 or len(landmarks) not in (0, 68):
         raise ValueError("a quad has 4 points, a face 0 or 68 landmarks")
-    stages = tuple(StageRecord(**s) for s in body["stages"])
-    return FaceRecord(int(body["index"]), int(body["count"]), landmarks, quad, int(body["crop_size"]), stages)
+    crop = CropTransform(quad, max(1, int(body["crop_size"])))
+    if crop.size != body["crop_size"] or abs(np.linalg.det(crop.source_from_crop[:, :2])) < 1e-12:
+        raise ValueError("a crop has pixels, a quad has an area")
+    stages = tuple(map(_stage_from_json, body["stages"]))
+    return FaceRecord(int(body["index"]), int(body["count"]), landmarks, quad, crop.size, stages)
+
+
+def _stage_from_json(body: dict[str, Any]) -> StageRecord:
+    """One stage of a face's history."""
+    seed = None if body["seed"] is None else int(body["seed"])
+    return StageRecord(str(body["stage"]), dict(body["parameters"]), dict(body["models"]), seed)
 
 
 def _points(values: Any) -> Points:
     points = tuple((float(x), float(y)) for x, y in values)
-    if not np.isfinite(np.array(points)).all():
-        raise ValueError("points must be finite")
+    if not (np.abs(np.array(points)) < MAX_COORDINATE_PX).all():
+        raise ValueError("points must be finite and near their picture")
     return points
 
 

@@ -1,0 +1,122 @@
+"""Opening a picture: which format, how large, what travels beside its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from PIL import Image
+
+from refacer.errors import InputRefused
+from refacer.files import metadata, png
+from refacer.files.undisturbed import silent, undisturbed
+
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An opened and loaded picture. raw_mode: how Pillow calls the file's samples; orientation: of the file's rows."""
+
+    image: Image.Image
+    data: bytes
+    format: str
+    raw_mode: str
+    orientation: int
+    exif: bytes | None
+    png: png.Png | None
+
+    @property
+    def icc(self) -> object:
+        """The profile in the file, whatever colours it is for."""
+        return self.png.icc if self.png else self.image.info.get("icc_profile")
+
+    @property
+    def key(self) -> object:
+        """The sample value or colour that is declared transparent, if there is one."""
+        return self.image.info.get("transparency")
+
+    def tag(self, number: int, default: Any = None) -> Any:
+        """A tag of a TIFF's first page; the default for any other format."""
+        return getattr(self.image, "tag_v2", {}).get(number, default)
+
+
+def open_picture(data: bytes, max_pixels: int) -> Decoded:
+    """Open and load a picture; its claimed size is checked before it is decoded. Raises InputRefused."""
+    kind = _sniff(data)
+    parts = png.read_png(data) if kind == "PNG" else None
+    if kind == "WEBP":
+        check_size(*_webp_size(data), max_pixels)  # Pillow allocates a WebP's canvas when it opens it
+    with decoding(kind):
+        with undisturbed(), silent() if kind == "TIFF" else nullcontext():
+            image = Image.open(BytesIO(parts.pixels if parts else data), formats=(kind,))
+            check_size(*image.size, max_pixels)
+            raw_mode = _raw_mode(image)
+            orientation, exif = _exif(image, kind, parts)
+            if kind == "TIFF":  # here, for Pillow's own limit holds when it loads
+                image.load()
+        image.load()
+    return Decoded(image, data, kind, raw_mode, orientation, exif, parts)
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise InputRefused for more pixels than allowed, or for none."""
+    if min(width, height) < 1:
+        raise InputRefused("the picture has no pixels")
+    if width * height > max_pixels:
+        raise InputRefused(f"{width}x{height} is more than {max_pixels} pixels; raise --max-pixels or shrink it")
+
+
+@contextmanager
+def decoding(kind: str) -> Iterator[None]:
+    """Decoders answer damage with errors of every kind: all of them mean that the picture is refused."""
+    try:
+        yield
+    except InputRefused:
+        raise
+    except MemoryError as error:
+        raise InputRefused("needs more memory than there is; shrink it") from error
+    except Exception as error:
+        raise InputRefused(f"cannot be decoded as {kind}: damaged, cut off or of a rare kind; save it again") from error
+
+
+def _sniff(data: bytes) -> str:
+    """The format by the first bytes, whatever the name says."""
+    if png.is_png(data):
+        return "PNG"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data.startswith(_TIFF_SIGNATURES):
+        return "TIFF"
+    raise InputRefused("not a PNG, JPEG, WebP or TIFF picture" if data else "the file is empty")
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """The canvas a WebP claims (RFC 9649, 2.5 to 2.7); raises InputRefused where it claims none."""
+    kind, head = data[12:16], data[20:30].ljust(10, b"\0")
+    if kind == b"VP8X":
+        return int.from_bytes(head[4:7], "little") + 1, int.from_bytes(head[7:10], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        return int.from_bytes(head[6:8], "little") & 0x3FFF, int.from_bytes(head[8:10], "little") & 0x3FFF
+    raise InputRefused("the WebP is damaged")
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How the file's samples are packed, in Pillow's words; empty where the format has only one way."""
+    tiles = getattr(image, "tile", None)
+    args = tiles[0][3] if tiles else ""
+    return str(args[0] if isinstance(args, tuple) else args)
+
+
+def _exif(image: Image.Image, kind: str, parts: png.Png | None) -> tuple[int, bytes | None]:
+    """The orientation and the EXIF block that is kept. A TIFF is its own EXIF, read as Pillow will when it loads."""
+    exif = image.getexif() if kind == "TIFF" else metadata.exif_of(parts.exif if parts else image.info.get("exif"))
+    return metadata.orientation_of(exif), metadata.clean_exif(exif)

@@ -1,0 +1,126 @@
+"""Arrays to files: faces, masks, labels, and the display image with what its source carried."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from refacer.errors import OutputNotWritable, UsageError
+from refacer.files import metadata, png
+from refacer.files.deep import encode_deep_png
+from refacer.files.passports import passport_chunks
+from refacer.files.pictures import Source
+from refacer.files.samples import Native, eight_bit, flattened
+from refacer.files.tiff import encode_tiff
+from refacer.types import Passport, Rgb
+
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+_MAX_SIDE_PX = {"JPEG": 65_500, "WEBP": 16_383}
+_MAX_JPEG_BLOCK_BYTES = 65_000
+_WHITE = 255
+
+SUFFIXES = tuple(_FORMATS)
+"""Suffixes of the pictures that can be read and written, in lower case."""
+
+LABEL_PALETTE = (
+    (0, 0, 0), (255, 205, 170), (139, 69, 19), (205, 102, 29), (0, 90, 255), (0, 200, 255), (128, 128, 128),
+    (255, 150, 100), (255, 110, 140), (255, 215, 0), (150, 0, 200), (80, 220, 60), (200, 0, 60), (255, 0, 90),
+    (140, 0, 30), (70, 40, 120), (0, 120, 60), (210, 180, 220), (60, 60, 90),
+)  # fmt: skip
+"""A colour for each of the 19 classes of CelebAMask-HQ, no two alike."""
+
+
+def format_of(path: Path) -> str | None:
+    """The picture format a name asks for: 'PNG', 'JPEG', 'WEBP', 'TIFF' or None."""
+    return _FORMATS.get(path.suffix.lower())
+
+
+def keeps_pixels(format: str, depth: int = 8) -> bool:
+    """Whether a format gives back every sample of `depth` bits as it was."""
+    return format in ("PNG", "TIFF") or (format == "WEBP" and depth == 8)
+
+
+def carries_passport(format: str) -> bool:
+    """Whether a passport travels inside files of this format; the others need a sidecar."""
+    return format == "PNG"
+
+
+def encode_png(rgb: Rgb, passport: Passport | None) -> bytes:
+    """A face, (H, W, 3) uint8, as PNG."""
+    return png.splice(_saved(Image.fromarray(rgb), "PNG"), passport_chunks(passport))
+
+
+def encode_mask(mask: NDArray[np.bool_], passport: Passport | None) -> bytes:
+    """A mask, (H, W) bool, as a grey PNG of 0 and 255."""
+    grey = np.where(mask, 255, 0).astype(np.uint8)
+    return png.splice(_saved(Image.fromarray(grey), "PNG"), passport_chunks(passport))
+
+
+def encode_labels(labels: NDArray[np.uint8], passport: Passport | None) -> bytes:
+    """Class ids 0 to 18, (H, W) uint8, as a palette PNG."""
+    picture = Image.fromarray(labels)
+    picture.putpalette([level for color in LABEL_PALETTE for level in color])
+    return png.splice(_saved(picture, "PNG"), passport_chunks(passport))
+
+
+def encode_display(native: Native, source: Source, format: str, passport: Passport | None) -> bytes:
+    """(H, W, 3 or 4) uint8 or uint16 as 'PNG', 'TIFF', 'WEBP' (lossless, 8 bit) or 'JPEG' (8 bit, no alpha).
+
+    Keeps the source's profile and EXIF and adds XMP that says the picture is composited with generated media. The
+    passport travels inside a PNG; other formats need a sidecar. Raises UsageError for another format, OutputNotWritable
+    for a picture the format has no room for.
+    """
+    encoders = {"PNG": _display_png, "TIFF": _display_tiff, "WEBP": _display_webp, "JPEG": _display_jpeg}
+    if format not in encoders:
+        raise UsageError(f"{format}: not a format that can be written; use {', '.join(encoders)}")
+    limit = _MAX_SIDE_PX.get(format)
+    if limit and max(native.shape[:2]) > limit:
+        raise OutputNotWritable(f"a side of {max(native.shape[:2])} px is too long for {format}; write a PNG")
+    data = encoders[format](native, source)
+    return png.splice(data, passport_chunks(passport)) if format == "PNG" else data
+
+
+def _display_png(native: NDArray[Any], source: Source) -> bytes:
+    """PNG in the picture's depth, with the source's colour chunks."""
+    plain = _saved(Image.fromarray(native), "PNG") if native.dtype == np.uint8 else encode_deep_png(native)
+    chunks = [png.icc_chunk(source.icc)] if source.icc else []
+    chunks += [chunk for chunk in source.color if not (source.icc and chunk[0] == b"sRGB")]
+    chunks += [(b"eXIf", source.exif)] if source.exif else []
+    return png.splice(plain, [*chunks, png.text_chunk(png.XMP_KEYWORD, metadata.XMP)])
+
+
+def _display_tiff(native: NDArray[Any], source: Source) -> bytes:
+    """TIFF in the picture's depth."""
+    return encode_tiff(native, source.icc, metadata.kept_tags(metadata.exif_of(source.exif)), metadata.XMP)
+
+
+def _display_webp(native: NDArray[Any], source: Source) -> bytes:
+    """Lossless WebP; `exact` keeps the colours under transparent pixels."""
+    picture = Image.fromarray(eight_bit(native))
+    return _saved(picture, "WEBP", lossless=True, exact=True, icc_profile=source.icc, **_beside(source))
+
+
+def _display_jpeg(native: NDArray[Any], source: Source) -> bytes:
+    """JPEG with full colour resolution, transparent pixels on white."""
+    picture = Image.fromarray(flattened(native, _WHITE))
+    beside = _beside(source)
+    if len(beside["exif"]) > _MAX_JPEG_BLOCK_BYTES:
+        beside["exif"] = b""
+    return _saved(picture, "JPEG", quality=95, subsampling=0, icc_profile=source.icc, **beside)
+
+
+def _beside(source: Source) -> dict[str, bytes]:
+    """EXIF and XMP as Pillow's writers take them."""
+    return {"exif": metadata.EXIF_PREFIX + source.exif if source.exif else b"", "xmp": metadata.XMP}
+
+
+def _saved(picture: Image.Image, format: str, **options: Any) -> bytes:
+    """The bytes of a picture file."""
+    buffer = BytesIO()
+    picture.save(buffer, format, **options)
+    return buffer.getvalue()

@@ -1,0 +1,133 @@
+"""Reading pictures: the source of a face, a mask, a label picture."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refacer.errors import InputRefused
+from refacer.files import metadata, png
+from refacer.files.decoding import Decoded, open_picture
+from refacer.files.passports import png_passport, read_sidecar
+from refacer.files.samples import Native, eight_bit, flattened, native_of, upright
+from refacer.files.streams import read_bytes, shown
+from refacer.types import Passport, Rgb, SourceInfo
+
+MID_GREY = 128
+"""What stages see behind transparent pixels."""
+
+CLASSES = 19
+"""Classes of CelebAMask-HQ."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A picture in its own depth, with what travels beside its pixels.
+
+    native: (H, W, 3 or 4) uint8 or uint16, upright, RGB(A). icc: of RGB pixels. exif: a TIFF structure without prefix,
+    GPS, orientation and thumbnail removed. format: 'PNG', 'JPEG', 'WEBP' or 'TIFF'. color: a PNG's own chunks on gamma,
+    primaries and pixel size.
+    """
+
+    native: Native
+    icc: bytes | None = None
+    exif: bytes | None = None
+    format: str = "PNG"
+    passport: Passport | None = None
+    color: tuple[png.Chunk, ...] = ()
+
+    @cached_property
+    def rgb(self) -> Rgb:
+        """What the stages look at: (H, W, 3) uint8, transparent pixels over mid grey."""
+        return flattened(self.native, MID_GREY)
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the pixels have an alpha channel."""
+        return self.native.shape[2] == 4
+
+    @property
+    def depth(self) -> int:
+        """Bits a sample: 8 or 16."""
+        return self.native.dtype.itemsize * 8
+
+    @cached_property
+    def info(self) -> SourceInfo:
+        """Size and sha256 of the pixels; an opaque alpha channel and 8 bits stored as 16 do not change it."""
+        height, width = self.native.shape[:2]
+        pixels = _canonical(self.native)
+        digest = hashlib.sha256(f"{pixels.dtype.name} {pixels.shape}".encode())
+        digest.update(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data)
+        return SourceInfo(width, height, digest.hexdigest())
+
+
+def read_source(data: Path | bytes, *, max_pixels: int, name: str | None = None) -> Source:
+    """Read a PNG, JPEG, WebP or TIFF: its first picture, upright.
+
+    A picture on disk without a passport inside has the one of its sidecar. `name` stands in messages instead of the
+    path or "stdin". Raises InputRefused for what cannot be decoded or has more than `max_pixels`, UsageError for no
+    file.
+    """
+    try:
+        picture = open_picture(read_bytes(data), max_pixels)
+        native, passport = native_of(picture), _passport(picture)
+    except InputRefused as error:
+        raise InputRefused(_prefixed(name or shown(data), error)) from error
+    if passport is None and isinstance(data, Path):
+        passport = read_sidecar(data)
+    icc = picture.icc if isinstance(picture.icc, bytes) and metadata.is_profile(picture.icc) else None
+    color = picture.png.color if picture.png else ()
+    return Source(native, icc, picture.exif, picture.format, passport, color)
+
+
+def read_mask(data: Path | bytes, *, max_pixels: int) -> tuple[NDArray[np.bool_], Passport | None]:
+    """(H, W) bool: where a picture is brighter than 127 and not transparent. Raises as `read_source` does."""
+    source = read_source(data, max_pixels=max_pixels)
+    pixels = eight_bit(source.native)
+    luma = pixels[..., :3] @ np.array([299, 587, 114], np.uint32)  # ITU-R BT.601, in thousandths
+    mask = luma > 127_000
+    return (mask & (pixels[..., 3] > 127) if source.has_alpha else mask), source.passport
+
+
+def read_labels(data: Path | bytes, *, max_pixels: int) -> tuple[NDArray[np.uint8], Passport | None]:
+    """(H, W) uint8 class ids, 0 to 18, of a palette or grey picture. Raises as `read_source` does."""
+    name = shown(data)
+    try:
+        picture = open_picture(read_bytes(data), max_pixels)
+        labels, passport = _labels(picture), _passport(picture)
+    except InputRefused as error:
+        raise InputRefused(_prefixed(name, error)) from error
+    return labels, passport
+
+
+def _labels(picture: Decoded) -> NDArray[np.uint8]:
+    """Palette indices or grey values as class ids."""
+    if picture.image.mode not in ("P", "L"):
+        raise InputRefused("not a label picture; write one with `refacer parse --labels`")
+    labels = upright(np.array(picture.image), picture.orientation)
+    if labels.max(initial=0) >= CLASSES:
+        raise InputRefused(f"holds class {labels.max()}; a label picture has classes 0 to {CLASSES - 1}")
+    return labels
+
+
+def _passport(picture: Decoded) -> Passport | None:
+    """The passport inside a picture: only PNG has a place for it."""
+    return png_passport(picture.png) if picture.png else None
+
+
+def _canonical(native: Native) -> Native:
+    """The same picture in the smallest of the forms that show it."""
+    if native.dtype == np.uint16 and np.array_equal(native, (native >> 8) * 257):
+        native = (native >> 8).astype(np.uint8)
+    opaque = native.shape[2] == 4 and bool((native[..., 3] == np.iinfo(native.dtype).max).all())
+    return native[..., :3] if opaque else native
+
+
+def _prefixed(name: str, error: InputRefused) -> str:
+    """The message with the file's name in front, once."""
+    return str(error) if str(error).startswith(f"{name}:") else f"{name}: {error}"

@@ -1,0 +1,134 @@
+"""An opened picture's samples as an array: upright, RGB(A), in the file's own depth.
+
+Pillow reads 16-bit colour as 8 bit: those pixels come through cv2, and Pillow's are the check on them.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from refacer.errors import InputRefused
+from refacer.files import metadata, png
+from refacer.files.decoding import Decoded, decoding
+from refacer.files.deep import decode_deep
+
+Native = NDArray[np.uint8] | NDArray[np.uint16]
+"""A picture in its own depth: (H, W, 3 or 4), uint8 or uint16, upright, RGB(A)."""
+
+_BITS_16 = ("I;16", "I;16L", "I;16B", "I;16N")
+_BITS_8 = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr")
+_LOW_BITS = {"1": 255, "L;2": 85, "L;4": 17}
+_INTENT, _FLAGS = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR = 258, 262, 284
+
+
+def native_of(picture: Decoded) -> Native:
+    """(H, W, 3 or 4), uint8 or uint16, upright; raises InputRefused for samples of a kind that is not supported."""
+    with decoding(picture.format):
+        return _deep(picture) if _is_deep(picture) else _turned(picture, _plain(picture))
+
+
+def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn and mirror (H, W, ...) rows as EXIF's orientation 1 to 8 asks (Exif 2.32, tag 274)."""
+    if orientation in (3, 4, 6, 7):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 7, 8):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels.swapaxes(0, 1) if orientation >= 5 else pixels)
+
+
+def eight_bit(native: NDArray[Any]) -> NDArray[np.uint8]:
+    """Samples scaled to 0..255, rounded; 8-bit ones as they are."""
+    if native.dtype == np.uint8:
+        return native
+    return ((native.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def flattened(native: NDArray[Any], background: int) -> NDArray[np.uint8]:
+    """(H, W, 3 or 4) of either depth -> (H, W, 3) uint8 over a plain grey."""
+    pixels = eight_bit(native)
+    if pixels.shape[2] == 3:
+        return pixels
+    color, alpha = pixels[..., :3].astype(np.uint16), pixels[..., 3:].astype(np.uint16)
+    return ((color * alpha + background * (255 - alpha) + 127) // 255).astype(np.uint8)  # at most 255 * 255 + 127
+
+
+def _turned(picture: Decoded, pixels: NDArray[Any]) -> NDArray[Any]:
+    """Upright rows of what Pillow or cv2 read; a TIFF, and only a TIFF, they turn by themselves."""
+    return pixels if picture.format == "TIFF" else upright(pixels, picture.orientation)
+
+
+def _plain(picture: Decoded) -> NDArray[Any]:
+    """(H, W, 3 or 4) of what Pillow reads in full depth: 16-bit grey, and everything with 8 bits or fewer."""
+    image = picture.image
+    if image.mode.startswith("I;16") and picture.raw_mode in _BITS_16:
+        return _grey16(picture)
+    if image.mode == "CMYK":
+        return np.array(_rgb_from_cmyk(image, picture.icc))
+    if image.mode not in _BITS_8:
+        raise InputRefused(f"{image.mode} pixels are not supported; save it as RGB with 8 or 16 bits")
+    if picture.raw_mode in _LOW_BITS and isinstance(picture.key, int):  # Pillow scales samples, not keys
+        image.info["transparency"] = min(255, picture.key * _LOW_BITS[picture.raw_mode])
+    image = image.convert("LA") if image.mode == "La" else image
+    return np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+
+
+def _grey16(picture: Decoded) -> NDArray[np.uint16]:
+    """16-bit grey as RGB, or as RGBA where one value is declared transparent."""
+    grey = np.asarray(picture.image).astype(np.uint16)
+    if picture.tag(_PHOTOMETRIC) == 0:  # 0 is white
+        grey = np.invert(grey)
+    alpha = [] if picture.key is None else [np.where(grey == picture.key, 0, 65535).astype(np.uint16)]
+    return np.stack([grey, grey, grey, *alpha], axis=2)
+
+
+def _rgb_from_cmyk(image: Image.Image, icc: object) -> Image.Image:
+    """CMYK to sRGB through its profile, plainly where there is none that fits."""
+    if not isinstance(icc, bytes) or not metadata.is_profile(icc, b"CMYK"):
+        return image.convert("RGB")
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        srgb = ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, profile, srgb, _INTENT, "RGB", flags=_FLAGS)
+    except (ImageCms.PyCMSError, OSError):
+        converted = None
+    return converted or image.convert("RGB")
+
+
+def _is_deep(picture: Decoded) -> bool:
+    """Whether the file holds 16 bits of colour, of which Pillow kept 8."""
+    if picture.image.mode not in ("RGB", "RGBA"):
+        return False
+    return ";16" in picture.raw_mode or 16 in np.atleast_1d(picture.tag(_BITS_PER_SAMPLE, 8))
+
+
+def _deep(picture: Decoded) -> NDArray[np.uint16]:
+    """(H, W, 3 or 4) uint16, upright; InputRefused where cv2 and Pillow do not see the same picture."""
+    if picture.tag(_PLANAR) == 2:
+        raise InputRefused("a 16-bit TIFF stored plane by plane is not supported; save it interleaved")
+    data = png.read_png(picture.data, key=False).pixels if picture.png else picture.data
+    shallow = _turned(picture, np.array(picture.image))
+    pixels = _turned(picture, decode_deep(data))[..., : shallow.shape[2]]
+    if picture.raw_mode.startswith("RGBa"):
+        return _unmultiplied(pixels)
+    if not np.array_equal(pixels >> 8, shallow):
+        raise InputRefused("this kind of 16-bit picture cannot be read safely; save it as a plain RGB PNG")
+    return np.ascontiguousarray(pixels) if picture.key is None else _keyed(pixels, picture.key)
+
+
+def _keyed(pixels: NDArray[np.uint16], key: object) -> NDArray[np.uint16]:
+    """RGB with one transparent colour -> RGBA."""
+    clear = (pixels == np.array(key, np.uint16)).all(axis=2)
+    return np.dstack([pixels, np.where(clear, 0, 65535).astype(np.uint16)])
+
+
+def _unmultiplied(pixels: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Colours that were multiplied by alpha -> colours beside alpha."""
+    alpha = pixels[..., 3:].astype(np.float64)
+    color = np.rint(pixels[..., :3] * (65535 / np.maximum(alpha, 1))).clip(0, 65535)
+    return np.dstack([color.astype(np.uint16), pixels[..., 3]])

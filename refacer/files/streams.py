@@ -1,0 +1,81 @@
+"""Bytes in and out: bounded reading, atomic writing, and how an input is named in a message."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from refacer.errors import InputRefused, OutputNotWritable, UsageError
+
+MAX_FILE_BYTES = 4 * 1024**3
+"""More is not read from one file or pipe: 200 million pixels of RGBA with 16 bits take 1.6 GB."""
+
+_BLOCK_BYTES = 1024 * 1024
+
+
+def shown(data: Path | bytes) -> str:
+    """The input's name in a message: its path on one line, or "stdin" for bytes."""
+    if isinstance(data, bytes):
+        return "stdin"
+    name = str(data)
+    return name if name.isprintable() else repr(name)
+
+
+def read_stream(stream: BinaryIO, name: str = "stdin") -> bytes:
+    """Read a file or a pipe to its end; raises InputRefused beyond MAX_FILE_BYTES."""
+    buffer = BytesIO()
+    while block := stream.read(_BLOCK_BYTES):
+        buffer.write(block)
+        if buffer.tell() > MAX_FILE_BYTES:
+            raise InputRefused(f"{name}: more than {MAX_FILE_BYTES // 1024**3} GiB; give a smaller file")
+    return buffer.getvalue()
+
+
+def read_bytes(data: Path | bytes) -> bytes:
+    """The bytes of a file, or those given; UsageError for no file or a folder, InputRefused where reading fails."""
+    if isinstance(data, bytes):
+        return data
+    name = shown(data)
+    try:
+        with data.open("rb") as stream:
+            return read_stream(stream, name)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise UsageError(f"{name}: no such file; check the path") from error
+    except IsADirectoryError as error:
+        raise UsageError(f"{name}: a folder; name a file") from error
+    except OSError as error:
+        raise InputRefused(f"{name}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing: a temporary file in the same folder, then `os.replace`.
+
+    Makes missing folders; follows a link to its target; permissions are the umask's. A device or a pipe
+    is written to directly. Raises OutputNotWritable; leaves nothing half-written, whatever interrupts it.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+            target.write_bytes(data)
+        else:
+            _replace(target, data)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OutputNotWritable(f"{shown(path)}: cannot be written ({reason}); choose another output") from error
+
+
+def _replace(target: Path, data: bytes) -> None:
+    """Put `data` in the place of `target` in one step."""
+    part = target.with_name(f".refacer-{secrets.token_hex(8)}.part")
+    try:
+        with part.open("xb") as stream:
+            stream.write(data)
+        os.replace(part, target)
+    except BaseException:  # a keyboard interrupt must not leave the part behind either
+        part.unlink(missing_ok=True)
+        raise

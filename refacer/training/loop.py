@@ -196,7 +196,18 @@ class Trainer:
     # ------------------------------------------------------------ what a log and a checkpoint need
 
     def gradient_norms(self, count: int = 8) -> dict[str, float]:
-        """Norm of each loss's gradient at the picture: adversarial, and lambda times sketch and colour."""
+        """Norm of each loss's gradient at the picture: adversarial, and lambda times sketch and colour.
+
+        The draws are put back, so that looking does not change the run.
+        """
+        states = self.draw.get_state(), self.draw_on_device.get_state()
+        try:
+            return self._gradient_norms(count)
+        finally:
+            self.draw.set_state(states[0])
+            self.draw_on_device.set_state(states[1])
+
+    def _gradient_norms(self, count: int) -> dict[str, float]:
         o, nets, norms = self.options, self.nets, dict[str, float]()
         with torch.no_grad():
             ws = self._styles(count)

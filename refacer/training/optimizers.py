@@ -17,9 +17,8 @@ def lazy_adam(parameters: list[nn.Parameter], options: FinetuneOptions, interval
     """
     ratio = interval / (interval + 1) if interval else 1.0
     betas = tuple(beta**ratio for beta in options.adam_betas)
-    cuda = bool(parameters) and parameters[0].is_cuda
     return torch.optim.Adam(
-        parameters, lr=options.lr * ratio, betas=(betas[0], betas[1]), eps=options.adam_eps, fused=cuda or None
+        parameters, lr=options.lr * ratio, betas=(betas[0], betas[1]), eps=options.adam_eps, fused=True
     )
 
 

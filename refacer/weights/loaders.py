@@ -25,7 +25,7 @@ KIND = "refacer"
 def encode_network(module: nn.Module, kind: str, config: dict[str, Any], *, half: bool = True) -> bytes:
     """A network as safetensors bytes; floating-point tensors become float16 with `half`."""
     state = {name: _stored(tensor, half) for name, tensor in module.state_dict().items()}
-    return save(state, metadata={KIND: kind, "config": json.dumps(config, sort_keys=True)})
+    return save(state, metadata={KIND: json.dumps({"kind": kind, "config": config}, sort_keys=True)})
 
 
 def load_generator(path: Path) -> Generator:
@@ -56,9 +56,18 @@ def read_network(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputRefused(f"{path}: not a readable safetensors file") from error
-    if metadata.get(KIND) != kind:
-        raise InputRefused(f"{path}: holds {metadata.get(KIND, 'no refacer network')}, not a {kind}")
-    return {name: tensor.float() for name, tensor in state.items()}, json.loads(metadata["config"])
+    about = _about(metadata)
+    if about.get("kind") != kind:
+        raise InputRefused(f"{path}: holds {about.get('kind', 'no refacer network')}, not a {kind}")
+    return {name: tensor.float() for name, tensor in state.items()}, about["config"]
+
+
+def _about(metadata: dict[str, str]) -> dict[str, Any]:
+    """Kind and configuration; one key, because safetensors does not keep the order of several."""
+    try:
+        return dict(json.loads(metadata[KIND]))
+    except (KeyError, ValueError, TypeError):
+        return {}
 
 
 def sha256_of(path: Path) -> str:

@@ -41,7 +41,9 @@ ENCODER_PX = 64  # the encoder sees the face at this size, whatever the generato
 CODE_NOISE = 0.2  # N(0, 1) times this is added to E(x), so that the codes cover the sphere
 L1_WEIGHT, FEATURE_WEIGHT = 4.0, 1.0
 ADVERSARIAL = (0.1, 1.0)  # weight of the adversarial loss at the start and the end of the first half
+WARMUP_KIMG = 4.0  # a run without --init first learns to reconstruct by L1 alone, which is three times as fast
 EMA_KIMG = 1.0
+EMA_RAMPUP = 0.05  # the half-life is at most this share of the images seen
 JITTER = 0.03
 TICK = 500  # images
 
@@ -71,7 +73,7 @@ class BaseTrainer:
         self.encoder = Encoder(sizes.z_dim)
         self.ema: Generator = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.restart_optimizers()
-        self.images_seen, self.iteration = 0, 0
+        self.images_seen, self.iteration, self.warmup = 0, 0, 0.0
         self.draw = torch.Generator().manual_seed(options.seed)
         self.statistics = Statistics(torch.device("cpu"))
 
@@ -87,13 +89,25 @@ class BaseTrainer:
         o = self.options
         images = scale_to_unit(self.data.batch(self.images_seen, o.batch))
         images = jitter(images, JITTER, self.draw)
-        fakes = self._update_generator(images)
-        self._update_discriminator(images, fakes)
-        if self.iteration % o.r1_interval == 0:
-            self._update_r1(images[: o.batch // 2])
+        if self.images_seen < self.warmup:
+            self._update_reconstruction(images)
+        else:
+            self._update_discriminator(images, self._update_generator(images))
+            if self.iteration % o.r1_interval == 0:
+                self._update_r1(images[: o.batch // 2])
         self.images_seen += o.batch
         self.iteration += 1
-        lerp_towards(self.ema, self.generator, 0.5 ** (o.batch / (EMA_KIMG * 1000)))
+        half_life = min(EMA_KIMG * 1000, self.images_seen * EMA_RAMPUP)
+        lerp_towards(self.ema, self.generator, 0.5 ** (o.batch / half_life))
+
+    def _update_reconstruction(self, images: Tensor) -> None:
+        """Encoder and generator alone, on the whole batch."""
+        _require_grad(self.g_parameters, True)
+        z = self.encoder(images)
+        ws = self.generator.mapping(z + CODE_NOISE * torch.randn(z.shape, generator=self.draw), update_w_avg=True)
+        loss = self._l1(images, self.generator.synthesis(ws, noise_mode="random", generator=self.draw))
+        (L1_WEIGHT * loss).backward()
+        self._step(self.g_optimizer, self.g_parameters)
 
     def _update_generator(self, images: Tensor) -> Tensor:
         half = len(images) // 2
@@ -120,14 +134,18 @@ class BaseTrainer:
 
     def _reconstruction(self, images: Tensor, drawn: Tensor, features: list[Tensor]) -> Tensor:
         """L1 at three scales, and the distance in the discriminator's features."""
-        l1 = sum((F.avg_pool2d(images - drawn, k).abs().mean() for k in (1, 2, 4)), torch.zeros([]))
         with torch.no_grad():
             targets = self.discriminator.features(images)
         relative = [(a - b).abs().mean() / a.abs().mean() for a, b in zip(targets, features, strict=True)]
         matching = torch.stack(relative).mean()
-        self.statistics.add("loss/l1", l1 / 3)
         self.statistics.add("loss/features", matching)
-        return L1_WEIGHT * l1 + FEATURE_WEIGHT * matching
+        return L1_WEIGHT * self._l1(images, drawn) + FEATURE_WEIGHT * matching
+
+    def _l1(self, images: Tensor, drawn: Tensor) -> Tensor:
+        """L1 at three scales, summed."""
+        l1 = sum((F.avg_pool2d(images - drawn, k).abs().mean() for k in (1, 2, 4)), torch.zeros([]))
+        self.statistics.add("loss/l1", l1 / 3)
+        return l1
 
     def _adversarial_weight(self) -> float:
         low, high = ADVERSARIAL
@@ -235,7 +253,7 @@ def main() -> None:
     ap.add_argument("--data", type=Path, nargs="+", required=True, help="zips or folders of photographs")
     ap.add_argument("--resolution", type=int, default=64)
     ap.add_argument("--kimg", type=float, default=20)
-    ap.add_argument("--batch", type=int, default=16)
+    ap.add_argument("--batch", type=int, default=8)
     ap.add_argument("--init", type=Path, help="the run of half the resolution to grow")
     ap.add_argument("--threads", type=int, default=2)
     a = ap.parse_args()
@@ -246,7 +264,8 @@ def main() -> None:
     state, _ = load_latest(a.out)
     if state is not None:
         trainer.load_state_dict(state)
-    elif a.init:
+    trainer.warmup = 0.0 if a.init else WARMUP_KIMG * 1000
+    if state is None and a.init:
         grown, _ = load_latest(a.init)
         assert grown is not None, f"{a.init} has no checkpoint"
         trainer.start_from(grown)

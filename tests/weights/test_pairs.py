@@ -1,0 +1,116 @@
+"""Pairs and bases: what is written is read back; what does not fit is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from refacer.errors import InputRefused, UsageError, WeightsMissing
+from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.options import NetworkOptions
+from refacer.weights import pairs
+from refacer.weights.bases import encode_base, grow, load_base
+from refacer.weights.loaders import encode_network, load_generator
+from refacer.weights.pairs import encode_files, load_pair
+
+CPU = torch.device("cpu")
+SIZES = {"img_resolution": 16, "channel_base": 64, "channel_max": 8}
+FACTS = {
+    "name": "tiny", "resolution": 16, "num_ws": 6, "w_dim": 8, "w_std": 1.5, "licence": "CC0-1.0", "commercial": "yes",
+    "defaults": {"steps": 3, "lr": 0.05}, "perceptual": {},
+}  # fmt: skip
+
+
+def _generator() -> Generator:
+    return Generator(GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, **SIZES))
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+@pytest.fixture
+def networks() -> dict[str, torch.nn.Module]:
+    return {
+        "real": _generator(), "rendering": _generator(), "discriminator": Discriminator(DiscriminatorConfig(**SIZES))
+    }  # fmt: skip
+
+
+def test_a_pair_is_read_back(tmp_path, networks):
+    pair = load_pair(str(_write(tmp_path / "p", encode_files(networks, FACTS, {}))))
+    assert (pair.name, pair.resolution, pair.num_ws, pair.w_dim, pair.w_std) == ("tiny", 16, 6, 8, 1.5)
+    assert (pair.defaults.steps, pair.defaults.lr) == (3, 0.05)
+    for role in ("real", "rendering"):
+        read = pair.generator(role, CPU)
+        assert not read.training
+        for name, tensor in read.state_dict().items():
+            assert torch.equal(tensor, networks[role].state_dict()[name].half().float()), name
+    images = torch.zeros(1, 3, 16, 16)
+    assert pair.perceptual(CPU).features(images).shape[0] == 1
+
+
+def test_a_network_kept_elsewhere_is_found_by_its_hash(tmp_path, networks, monkeypatch):
+    base = _write(tmp_path / "weights" / "base", encode_files(networks, FACTS, {}))
+    monkeypatch.setattr(pairs, "EMBEDDED", tmp_path / "weights")
+    named = {"real": load_pair(str(base)).sha256("real")}
+    pair = load_pair(str(_write(tmp_path / "mine", encode_files({"rendering": _generator()}, FACTS, named))))
+    assert pair.path("real") == base / "real.safetensors"
+    (base / "real.safetensors").write_bytes(b"something else")
+    with pytest.raises(WeightsMissing, match="real"):
+        pair.path("real")
+
+
+def test_the_environment_names_the_default(tmp_path, networks, monkeypatch):
+    monkeypatch.setenv("REFACER_PAIR", str(_write(tmp_path / "p", encode_files(networks, FACTS, {}))))
+    assert load_pair().name == "tiny"
+
+
+def test_what_is_no_pair_is_said_so(tmp_path):
+    with pytest.raises(WeightsMissing, match="nowhere"):
+        load_pair("nowhere")
+    with pytest.raises(UsageError, match=r"pair\.json"):
+        load_pair(str(tmp_path))
+    (tmp_path / "pair.json").write_text(json.dumps({"format": 1}))
+    with pytest.raises(InputRefused, match="missing"):
+        load_pair(str(tmp_path))
+
+
+def test_a_file_of_another_kind_shape_or_with_nan_is_refused(tmp_path, networks):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(encode_network(networks["discriminator"], "discriminator", SIZES))
+    with pytest.raises(InputRefused, match="not a generator"):
+        load_generator(path)
+    generator = _generator()
+    path.write_bytes(encode_network(generator, "generator", {**generator.config.to_dict(), "w_dim": 16}))
+    with pytest.raises(InputRefused, match="configuration"):
+        load_generator(path)
+    with torch.no_grad():
+        generator.synthesis.b4.const[0, 0, 0] = float("nan")
+    path.write_bytes(encode_network(generator, "generator", generator.config.to_dict()))
+    with pytest.raises(InputRefused, match="finite"):
+        load_generator(path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputRefused, match="safetensors"):
+        load_generator(path)
+
+
+def test_a_grown_base_draws_the_old_picture_enlarged(tmp_path, networks):
+    files = encode_base(networks["real"], networks["discriminator"], {"licence": "CC0-1.0", "commercial": "yes"})
+    base = load_base(str(_write(tmp_path / "run", files)))
+    grown, discriminator = grow(base, NetworkOptions(32, 64, 8, 8, 8, 2))
+    z = torch.randn(2, 8)
+    old, new = (g.synthesis(g.mapping(z), noise_mode="none") for g in (base.generator, grown))
+    assert new.shape[-1] == discriminator.img_resolution == 32
+    again = torch.nn.functional.avg_pool2d(new, 2)
+    assert torch.corrcoef(torch.stack([old.flatten(), again.flatten()]))[0, 1] > 0.95
+
+
+def test_a_pair_is_a_base(tmp_path, networks):
+    folder = _write(tmp_path / "p", encode_files(networks, FACTS, {}))
+    base = load_base(str(folder))
+    assert base.sha256 == load_pair(str(folder)).sha256("real")
+    assert base.discriminator is not None

@@ -1,10 +1,18 @@
-"""Choice of the device and seeding."""
+"""Choice of the device, seeding, and what to do when its memory does not suffice."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 
 from refacer.errors import UsageError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+ALLOCATOR_MESSAGES = ("not enough memory", "can't allocate memory", "out of memory")
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -23,6 +31,33 @@ def choose_device(name: str = "auto") -> torch.device:
 def seeded_generator(seed: int) -> torch.Generator:
     """A generator of its own for one face: drawn on the CPU, so that every device sees the same numbers."""
     return torch.Generator("cpu").manual_seed(seed)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice, on any device; torch has no one type for it."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in ALLOCATOR_MESSAGES)
+
+
+def in_batches(work: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T], size: int) -> list[R]:
+    """`work` on at most `size` items at a time; where memory does not suffice the batch is halved, down to one."""
+    done: list[R] = []
+    while len(done) < len(items):
+        try:
+            done += work(items[len(done) : len(done) + size])
+        except (MemoryError, RuntimeError) as error:
+            if size == 1 or not is_out_of_memory(error):
+                raise
+            size //= 2
+        _release_memory()
+    return done
+
+
+def _release_memory() -> None:
+    """Give cached blocks back after an error; a no-op on the CPU."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _best_device() -> str:

@@ -1,0 +1,80 @@
+"""The Typer app: registers the commands. `main` is the one place that turns errors into a line and an exit code.
+
+Nothing here imports torch, numpy, cv2, PIL or dlib, so that `--help` and completion are quick.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from refacer import __version__
+from refacer.commands import console, signatures
+from refacer.errors import RefacerError
+
+INTERRUPTED, TERMINATED, CLOSED_PIPE = 130, 143, 141
+
+app = typer.Typer(
+    name="refacer",
+    help="Photo-realistic faces for rendered avatars in garment display images.",
+    epilog="Example: refacer run look.png -o look.real.png",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+signatures.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """Photo-realistic faces for rendered avatars in garment display images."""
+    if version:
+        console.payload_text(f"refacer {__version__}")
+        raise typer.Exit
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run the command line and leave with the exit codes of refacer/errors.py, 130, 141 or 143."""
+    signal.signal(signal.SIGTERM, _terminate)
+    code = 0
+    try:
+        app(args)
+    except SystemExit as stop:
+        code = _exit_code(stop)
+    except Exception as error:
+        code = _report(error)
+    sys.exit(code)
+
+
+def _exit_code(stop: SystemExit) -> int:
+    """The code of a finished command; Typer's own writes to a closed pipe become 141."""
+    if isinstance(stop.__context__, BrokenPipeError):
+        return _close_pipe()
+    if stop.code == INTERRUPTED:
+        console.note("interrupted; nothing is half-written")
+    return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+
+
+def _report(error: Exception) -> int:
+    """Print an error as one line, a bug of ours with its traceback; returns the exit code."""
+    if isinstance(error, console.ClosedPipe):
+        return _close_pipe()
+    console.error(error)
+    return error.exit_code if isinstance(error, RefacerError) else 1
+
+
+def _close_pipe() -> int:
+    """Leave silently: what stdout still holds goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return CLOSED_PIPE
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """SIGTERM unwinds like any exception, so that temporary files go."""
+    raise SystemExit(TERMINATED)

@@ -1,0 +1,96 @@
+"""Everything for people goes to stderr, the payload to stdout; both only through this module."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from refacer.errors import RefacerError
+
+
+class ClosedPipe(Exception):  # noqa: N818
+    """Whoever read our stdout has gone."""
+
+
+def error(problem: Exception) -> None:
+    """One line for the user; the traceback before it for our own bugs and with REFACER_DEBUG=1."""
+    if os.environ.get("REFACER_DEBUG") == "1" or not isinstance(problem, RefacerError):
+        _write("".join(traceback.format_exception(problem)).rstrip())
+    _write(Text.assemble(("refacer: error: ", "bold red"), one_line(describe(problem))))
+
+
+def warn(message: str) -> None:
+    """Something the user should know though the work went on."""
+    _write(Text.assemble(("refacer: warning: ", "yellow"), one_line(message)))
+
+
+def note(message: str) -> None:
+    """What happened, in a line."""
+    _write(Text(f"refacer: {one_line(message)}"))
+
+
+def describe(problem: BaseException) -> str:
+    """The message of an error; a bug says its type and where to report it."""
+    if isinstance(problem, RefacerError):
+        return str(problem)
+    return f"{type(problem).__name__}: {problem}; this is a bug of refacer, please report it with the lines above"
+
+
+def one_line(message: str) -> str:
+    """Line breaks, control characters and undecodable names, as a file name may hold them, escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+
+
+def payload(data: bytes) -> None:
+    """Write the result to stdout; raises ClosedPipe where nobody reads it."""
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError as broken:
+        raise ClosedPipe from broken
+
+
+def payload_text(text: str) -> None:
+    """Write a line of text to stdout."""
+    payload(f"{text}\n".encode())
+
+
+@dataclass
+class Bars:
+    """Two bars on a terminal: items, and steps within an item. Without a terminal nothing is drawn."""
+
+    progress: Progress
+    items: TaskID
+    steps: TaskID
+
+    def show_item(self, name: str, done: int) -> None:
+        """Name the item at work and how many are done."""
+        self.progress.update(self.items, description=one_line(name), completed=done)
+        self.progress.update(self.steps, visible=False)
+
+    def show_steps(self, done: int, total: int) -> None:
+        """A `Progress` callback for the stages."""
+        self.progress.update(self.steps, completed=done, total=total, visible=total > 1)
+
+
+@contextmanager
+def bars(total: int, *, quiet: bool) -> Iterator[Bars]:
+    """Progress bars for `total` items, off when stderr is no terminal."""
+    stderr = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    disabled = quiet or not stderr.is_terminal
+    with Progress(*columns, console=stderr, transient=True, disable=disabled) as progress:
+        items = progress.add_task("", total=total, visible=total > 1)
+        yield Bars(progress, items, progress.add_task("steps", visible=False))
+
+
+def _write(text: Text | str) -> None:
+    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)

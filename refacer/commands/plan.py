@@ -1,0 +1,211 @@
+"""What a command reads and writes, decided before any work starts (DESIGN 3)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from refacer.errors import InputRefused, RefacerError, UsageError
+from refacer.files import read_stream
+
+STDIO = "-"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One input and its output. path None is stdin, output None is stdout; in a folder the output is the name that a
+    single result takes, `stem.part.suffix` the name of one of several; key is the name without suffix, for artefacts.
+    """
+
+    path: Path | None
+    output: Path | None
+    key: Path
+
+    @property
+    def name(self) -> str:
+        """The input as the user knows it."""
+        return "stdin" if self.path is None else str(self.path)
+
+    def read(self) -> Path | bytes:
+        """What the readers of refacer/files.py take: the path, or all of stdin."""
+        return read_stdin() if self.path is None else self.path
+
+    def part(self, label: str | None) -> Path | None:
+        """Where the result with this label goes; None is the only one."""
+        if label is None or self.output is None:
+            return self.output
+        return self.output.with_name(f"{self.output.stem}.{label}{self.output.suffix}")
+
+
+@dataclass
+class Claims:
+    """Which file belongs to whom: no output twice, no output on an input."""
+
+    inputs: set[str] = field(default_factory=set)
+    outputs: dict[str, str] = field(default_factory=dict)
+
+    def claim(self, path: Path, owner: str) -> None:
+        """Reserve an output; raises UsageError where it is an input or another's output."""
+        real = _identity(path)
+        if real in self.inputs:
+            raise UsageError(f"{path}: is an input and would be overwritten; choose another place with -o")
+        if self.outputs.setdefault(real, owner) != owner:
+            raise UsageError(f"{path}: would be written for both {self.outputs[real]} and {owner}; rename one of them")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All items in order, those that cannot be read at all, and the folder of the outputs, if it is one.
+
+    definite: every item has one result, so that its name is known before the work.
+    """
+
+    items: tuple[Item, ...]
+    folder: Path | None
+    claims: Claims
+    definite: bool
+    refused: tuple[tuple[str, RefacerError], ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Items and refused ones."""
+        return len(self.items) + len(self.refused)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a command reads in folders and writes in folders (suffixes), which suffixes one output may have, and whether
+    `several` results of one input may be due."""
+
+    reads: Collection[str]
+    writes: str
+    allowed: Collection[str]
+    several: bool = False
+
+
+def make_plan(
+    inputs: Sequence[Path] | None,
+    output: str | None,
+    kind: Kind,
+    *,
+    also: Iterable[Path] = (),
+    extra: Iterable[Path | None] = (),
+    skip: Path | None = None,
+) -> Plan:
+    """Plan a command; raises UsageError where that is impossible.
+
+    also: more files it reads; extra: more files it writes; skip: a folder that is not searched.
+    """
+    given = stdin_if_none(inputs)
+    folder = _folder(given, output, kind.several)
+    refused: list[tuple[str, RefacerError]] = []
+    found = [pair for path in given for pair in _expand(path, kind, [folder, skip], refused)]
+    if not found and not refused:
+        raise UsageError(f"{', '.join(map(str, given))}: holds no input ({' '.join(sorted(kind.reads))})")
+    single = None if folder else _single(output, kind)
+    items = tuple(_item(path, relative, folder, single, kind) for path, relative in found)
+    claims = Claims(_distinct([item.path for item in items if item.path]) | {_identity(path) for path in also})
+    for item in items:
+        if item.output:
+            claims.claim(item.output, item.name)
+    for path in extra:
+        if path:
+            claims.claim(path, "a report")
+    return Plan(items, folder, claims, not kind.several, tuple(refused))
+
+
+def stdin_if_none(inputs: Sequence[Path] | None) -> list[Path]:
+    """The inputs given, or stdin; raises UsageError where stdin is a terminal or named twice."""
+    given = list(inputs or [Path(STDIO)])
+    if given.count(Path(STDIO)) > 1:
+        raise UsageError("- (stdin) can be read only once")
+    if Path(STDIO) in given and sys.stdin.isatty():
+        raise UsageError("no input: name a file or a folder, or pipe something in")
+    return given
+
+
+def single_output(output: str | None, allowed: Collection[str]) -> Path | None:
+    """The one output of a command: a file, or None for stdout; raises UsageError."""
+    if output is None or output == STDIO:
+        if sys.stdout.isatty():
+            raise UsageError("stdout is a terminal and the result is binary; name a file with -o")
+        return None
+    path = Path(output)
+    if path.suffix.lower() not in allowed and (path.suffix or not path.exists()):
+        raise UsageError(f"-o {output}: the result is a file of type {' '.join(sorted(allowed))}")
+    return path
+
+
+def read_stdin() -> bytes:
+    """All of stdin, bounded; raises InputRefused where there is nothing or too much."""
+    data = read_stream(sys.stdin.buffer)
+    if not data:
+        raise InputRefused("stdin: empty; did the command before it fail?")
+    return data
+
+
+def _folder(given: Sequence[Path], output: str | None, several: bool) -> Path | None:
+    """The output folder, or None for one file or stdout."""
+    many = several or len(given) > 1 or any(path.is_dir() for path in given)
+    if output is None or output == STDIO:
+        if many:
+            raise UsageError("several outputs are due; name a folder with -o")
+        return None
+    path = Path(output)
+    if path.is_dir() or output.endswith(("/", os.sep)):
+        return path
+    if not many:
+        return None
+    if path.suffix or path.exists():
+        raise UsageError(f"-o {output}: several outputs are due and this names one file; end it in / for a folder")
+    return path
+
+
+def _single(output: str | None, kind: Kind) -> Path | str:
+    return single_output(output, kind.allowed) or STDIO
+
+
+def _expand(
+    path: Path, kind: Kind, skip: Sequence[Path | None], refused: list[tuple[str, RefacerError]]
+) -> Iterator[tuple[Path, Path]]:
+    """An input and its name below the output folder; a folder gives its files, sorted."""
+    if not path.is_dir():
+        yield path, Path("stdin") if str(path) == STDIO else Path(path.name)
+        return
+    avoided = {_identity(folder) for folder in skip if folder}
+
+    def unreadable(error: OSError) -> None:
+        refused.append((str(error.filename), InputRefused(f"{error.filename}: cannot be read ({error.strerror})")))
+
+    for folder, names, files in os.walk(path, onerror=unreadable):
+        names[:] = sorted(n for n in names if not n.startswith(".") and _identity(Path(folder, n)) not in avoided)
+        for name in sorted(files):
+            if Path(name).suffix.lower() in kind.reads and not name.startswith("."):
+                yield Path(folder, name), Path(folder, name).relative_to(path)
+
+
+def _item(path: Path, relative: Path, folder: Path | None, single: Path | str | None, kind: Kind) -> Item:
+    """The item of one input file or stdin."""
+    source = None if str(path) == STDIO else path
+    key = relative.with_name(relative.stem)
+    if folder:
+        return Item(source, folder / key.parent / f"{key.name}{kind.writes}", key)
+    return Item(source, single if isinstance(single, Path) else None, key)
+
+
+def _distinct(paths: Sequence[Path]) -> set[str]:
+    """The inputs' identities; raises UsageError where one is given twice."""
+    known: set[str] = set()
+    for path in paths:
+        if _identity(path) in known:
+            raise UsageError(f"{path}: given twice; name it once")
+        known.add(_identity(path))
+    return known
+
+
+def _identity(path: Path) -> str:
+    """The same for two names of one file."""
+    return os.path.normcase(os.path.realpath(path))

@@ -1,0 +1,128 @@
+"""The device, the pair and its networks, each read when it is first asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from refacer.commands.plan import Item
+from refacer.commands.shared import Common, ProjectFlags
+from refacer.device import choose_device
+from refacer.errors import WeightsMissing
+from refacer.files import Source, read_source
+from refacer.networks.parser import FaceParser
+from refacer.networks.perceptual import Perceptual
+from refacer.networks.stylegan2 import Generator
+from refacer.options import AlignOptions, GeneratorRole, ProjectOptions
+from refacer.pixels import tensor_from_rgb
+from refacer.stages.run import Detector
+from refacer.weights.loaders import load_generator, sha256_of
+from refacer.weights.pairs import Pair, load_pair
+
+
+@dataclass
+class Session:
+    """What the commands share during one call; choose_device's and load_pair's errors come at the first use."""
+
+    common: Common
+    _files: dict[Path, Generator] = field(default_factory=dict)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The chosen device."""
+        return choose_device(self.common.device)
+
+    @cached_property
+    def pair(self) -> Pair:
+        """The chosen pair."""
+        return load_pair(self.common.pair)
+
+    def read(self, item: Item) -> Source:
+        """The picture of an item."""
+        return read_source(item.read(), max_pixels=self.common.max_pixels)
+
+    def tensor(self, source: Source) -> Tensor:
+        """What the stages see of a picture: (1, 3, H, W) on the device, 8 bits deep, transparent pixels over grey."""
+        return tensor_from_rgb(source.rgb, self.device)
+
+    def canvas(self, source: Source) -> Tensor:
+        """What faces are pasted into: (1, 3, H, W) on the device, the picture's own colours in their own depth."""
+        return tensor_from_rgb(source.native[..., :3], self.device)
+
+    @cached_property
+    def rendering(self) -> Generator:
+        """The generator that `project` inverts."""
+        return self.pair.generator("rendering", self.device)
+
+    @cached_property
+    def real(self) -> Generator:
+        """The generator that `decode` draws with."""
+        return self.pair.generator("real", self.device)
+
+    @cached_property
+    def perceptual(self) -> Perceptual:
+        """The network of Eq. 4's distance."""
+        return self.pair.perceptual(self.device)
+
+    @cached_property
+    def parser(self) -> FaceParser:
+        """The face parser."""
+        return self.pair.parser(self.device)
+
+    @cached_property
+    def _dlib(self) -> Detector:
+        from refacer.networks.landmarks import DlibLandmarks
+        from refacer.weights.dlib_files import landmarks_path
+
+        return DlibLandmarks(landmarks_path())
+
+    def detector(self, options: AlignOptions) -> Detector:
+        """The detector that the options name."""
+        if options.detector == "dlib":
+            return self._dlib
+        raise WeightsMissing("--detector retinaface: its weights are not installed; use --detector dlib")
+
+    def detector_models(self, options: AlignOptions) -> dict[str, str]:
+        """sha256 of what finds the landmarks."""
+        from refacer.weights.dlib_files import landmarks_sha256
+
+        return {"landmarks": landmarks_sha256()} if options.detector == "dlib" else {}
+
+    def generator(self, role: GeneratorRole) -> Generator:
+        """One of the pair's generators."""
+        return self.real if role == "real" else self.rendering
+
+    def drawing_generator(self, role: GeneratorRole, file: Path | None) -> Generator:
+        """The generator that `decode` draws with: the pair's, or that of a file."""
+        if file is None:
+            return self.generator(role)
+        if file not in self._files:
+            self._files[file] = load_generator(file).to(self.device)
+        return self._files[file]
+
+    def drawing_sha256(self, role: GeneratorRole, file: Path | None) -> str:
+        """The sha256 of that generator's file."""
+        return self.pair.sha256(role) if file is None else sha256_of(file)
+
+    def project_options(self, flags: ProjectFlags, into: GeneratorRole = "rendering") -> ProjectOptions:
+        """The stage's options, steps and rate the pair's where none are given."""
+        defaults = self.pair.defaults
+        return ProjectOptions(
+            steps=flags.steps or defaults.steps,
+            lr=defaults.lr if flags.lr is None else flags.lr,
+            noise_weight=flags.noise_weight,
+            into=into,
+            seed=self.common.seed,
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """What a report's summary says about this call: the pair and its licence, the device."""
+        known: dict[str, Any] = {"device": str(self.device)} if "device" in vars(self) else {}
+        if "pair" in vars(self):
+            known |= {"pair": self.pair.name, "licence": self.pair.licence, "commercial": self.pair.commercial}
+        return known

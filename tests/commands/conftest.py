@@ -1,0 +1,145 @@
+"""A tiny pair, display images with one and with two faces, and the program run in this process or in one of its own."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from refacer.cli import main
+from refacer.networks.parser import StudioParser
+from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.weights.loaders import encode_network
+
+DATA = Path(__file__).parents[1] / "data"
+SIZE = {"img_resolution": 64, "channel_base": 512, "channel_max": 16}
+PARSER = {"channels": (8, 12), "image_px": 32, "patch_px": 4}
+SKIN = 1
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small networks are quickest on one thread, and then repeat to the bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def tiny_networks() -> dict[str, tuple[str, nn.Module, dict[str, object]]]:
+    """Random networks by role: kind, module, configuration. The parser sees skin nearly everywhere."""
+    torch.manual_seed(0)
+    shape = GeneratorConfig(**SIZE, z_dim=16, w_dim=16, mapping_layers=2)
+    real, rendering = Generator(shape), Generator(shape)
+    judge = DiscriminatorConfig(**SIZE)
+    parser = StudioParser(**PARSER)
+    nn.init.constant_(parser.head.bias.view(-1, PARSER["patch_px"] ** 2)[SKIN], 0.5)
+    return {
+        "real": ("generator", real, shape.to_dict()),
+        "rendering": ("generator", rendering, shape.to_dict()),
+        "discriminator": ("discriminator", Discriminator(judge), judge.to_dict()),
+        "parser": ("parser", parser, PARSER),
+    }
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory) -> Path:
+    """The folder of a pair that draws 64 pixels and projects in two steps."""
+    folder = tmp_path_factory.mktemp("pair")
+    entries = {}
+    for role, (kind, module, config) in tiny_networks().items():
+        data = encode_network(module, kind, config)
+        (folder / f"{role}.safetensors").write_bytes(data)
+        entries[role] = {"file": f"{role}.safetensors", "sha256": hashlib.sha256(data).hexdigest()}
+    facts = {
+        "format": 1, "name": "tiny", "resolution": 64, "num_ws": 10, "w_dim": 16, "w_std": 1.0, "licence": "CC0-1.0",
+        "commercial": "yes", "defaults": {"steps": 2, "lr": 0.05}, "perceptual": {}, "networks": entries,
+    }  # fmt: skip
+    (folder / "pair.json").write_text(json.dumps(facts))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def look() -> Path:
+    """A dressed figure, 300x400 pixels, one face."""
+    return DATA / "display.png"
+
+
+@pytest.fixture(scope="session")
+def two(tmp_path_factory, look) -> Path:
+    """The same figure twice, the right one smaller."""
+    figure = Image.open(look)
+    small = figure.resize((240, 320), Image.Resampling.LANCZOS)
+    canvas = Image.new("RGB", (540, 400), (60, 70, 50))
+    canvas.paste(figure, (0, 0))
+    canvas.paste(small, (300, 80))
+    path = tmp_path_factory.mktemp("two") / "two.png"
+    canvas.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory) -> Path:
+    """A picture without a face."""
+    path = tmp_path_factory.mktemp("bare") / "bare.png"
+    Image.fromarray(np.full((90, 80, 3), 120, np.uint8)).save(path)
+    return path
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: bytes
+    err: str
+
+
+class Stream(io.TextIOWrapper):
+    """A standard stream over bytes, perhaps a terminal."""
+
+    def __init__(self, data: bytes = b"", *, terminal: bool = False) -> None:
+        self.raw_bytes = io.BytesIO(data)
+        self.terminal = terminal
+        super().__init__(self.raw_bytes, encoding="utf-8", errors="backslashreplace", write_through=True)
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+@pytest.fixture
+def cli(monkeypatch, pair):
+    """A function: arguments -> how `refacer` ended, run in this process with the tiny pair on the CPU."""
+
+    def run(*args: object, stdin: bytes | None = None, terminal: bool = False) -> Ended:
+        streams = Stream(stdin or b"", terminal=stdin is None), Stream(terminal=terminal), Stream()
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+            for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+                patch.setattr(sys, name, stream)
+            patch.setenv("REFACER_PAIR", str(pair))
+            patch.setattr("signal.signal", lambda *_: None)
+            main([str(arg) for arg in args])
+        return Ended(int(stop.value.code or 0), streams[1].raw_bytes.getvalue(), streams[2].raw_bytes.getvalue().decode())
+
+    return run
+
+
+@pytest.fixture
+def program(pair):
+    """A function: arguments -> a running process of the program, with pipes."""
+
+    def start(*args: object, **options: object) -> subprocess.Popen[bytes]:
+        variables = {**os.environ, "REFACER_PAIR": str(pair), "OMP_NUM_THREADS": "1"}
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        return subprocess.Popen([sys.executable, "-m", "refacer", *map(str, args)], env=variables, **pipes)
+
+    return start

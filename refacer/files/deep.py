@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refacer.errors import InputRefused
+from refacer.files import png
 from refacer.files.undisturbed import silent
 
 
@@ -32,7 +33,7 @@ def encode_deep_png(native: NDArray[np.uint16]) -> bytes:
     """(H, W, 3 or 4) uint16 RGB(A) -> a PNG with 16 bits."""
     import cv2
 
-    done, data = cv2.imencode(".png", _swapped(native), [cv2.IMWRITE_PNG_COMPRESSION, 6])
+    done, data = cv2.imencode(".png", _swapped(native), [cv2.IMWRITE_PNG_COMPRESSION, png.COMPRESS_LEVEL])
     if not done:
         raise MemoryError("the PNG could not be encoded")
     return data.tobytes()

@@ -23,6 +23,7 @@ _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".t
 _MAX_SIDE_PX = {"JPEG": 65_500, "WEBP": 16_383}
 _MAX_JPEG_BLOCK_BYTES = 65_000
 _WHITE = 255
+_WEBP = {"lossless": True, "exact": True, "method": 1, "quality": 50}  # more effort takes time and saves nothing
 
 SUFFIXES = tuple(_FORMATS)
 """Suffixes of the pictures that can be read and written, in lower case."""
@@ -52,20 +53,20 @@ def carries_passport(format: str) -> bool:
 
 def encode_png(rgb: Rgb, passport: Passport | None) -> bytes:
     """A face, (H, W, 3) uint8, as PNG."""
-    return png.splice(_saved(Image.fromarray(rgb), "PNG"), passport_chunks(passport))
+    return png.splice(_saved_png(Image.fromarray(rgb)), passport_chunks(passport))
 
 
 def encode_mask(mask: NDArray[np.bool_], passport: Passport | None) -> bytes:
     """A mask, (H, W) bool, as a grey PNG of 0 and 255."""
     grey = np.where(mask, 255, 0).astype(np.uint8)
-    return png.splice(_saved(Image.fromarray(grey), "PNG"), passport_chunks(passport))
+    return png.splice(_saved_png(Image.fromarray(grey)), passport_chunks(passport))
 
 
 def encode_labels(labels: NDArray[np.uint8], passport: Passport | None) -> bytes:
     """Class ids 0 to 18, (H, W) uint8, as a palette PNG."""
     picture = Image.fromarray(labels)
     picture.putpalette([level for color in LABEL_PALETTE for level in color])
-    return png.splice(_saved(picture, "PNG"), passport_chunks(passport))
+    return png.splice(_saved_png(picture), passport_chunks(passport))
 
 
 def encode_display(native: Native, source: Source, format: str, passport: Passport | None) -> bytes:
@@ -87,7 +88,7 @@ def encode_display(native: Native, source: Source, format: str, passport: Passpo
 
 def _display_png(native: NDArray[Any], source: Source) -> bytes:
     """PNG in the picture's depth, with the source's colour chunks."""
-    plain = _saved(Image.fromarray(native), "PNG") if native.dtype == np.uint8 else encode_deep_png(native)
+    plain = _saved_png(Image.fromarray(native)) if native.dtype == np.uint8 else encode_deep_png(native)
     chunks = [png.icc_chunk(source.icc)] if source.icc else []
     chunks += [chunk for chunk in source.color if not (source.icc and chunk[0] == b"sRGB")]
     chunks += [(b"eXIf", source.exif)] if source.exif else []
@@ -102,7 +103,7 @@ def _display_tiff(native: NDArray[Any], source: Source) -> bytes:
 def _display_webp(native: NDArray[Any], source: Source) -> bytes:
     """Lossless WebP; `exact` keeps the colours under transparent pixels."""
     picture = Image.fromarray(eight_bit(native))
-    return _saved(picture, "WEBP", lossless=True, exact=True, icc_profile=source.icc, **_beside(source))
+    return _saved(picture, "WEBP", icc_profile=source.icc, **_WEBP, **_beside(source))
 
 
 def _display_jpeg(native: NDArray[Any], source: Source) -> bytes:
@@ -117,6 +118,11 @@ def _display_jpeg(native: NDArray[Any], source: Source) -> bytes:
 def _beside(source: Source) -> dict[str, bytes]:
     """EXIF and XMP as Pillow's writers take them."""
     return {"exif": metadata.EXIF_PREFIX + source.exif if source.exif else b"", "xmp": metadata.XMP}
+
+
+def _saved_png(picture: Image.Image) -> bytes:
+    """A PNG of the pixels alone."""
+    return _saved(picture, "PNG", compress_level=png.COMPRESS_LEVEL)
 
 
 def _saved(picture: Image.Image, format: str, **options: Any) -> bytes:

@@ -14,7 +14,7 @@ from refacer.errors import InputRefused
 from refacer.files import metadata, png
 from refacer.files.decoding import Decoded, open_picture
 from refacer.files.passports import png_passport, read_sidecar
-from refacer.files.samples import Native, eight_bit, flattened, native_of, upright
+from refacer.files.samples import Native, eight_bit, flattened, native_of, turned
 from refacer.files.streams import read_bytes, shown
 from refacer.types import Passport, Rgb, SourceInfo
 
@@ -107,9 +107,10 @@ def read_labels(data: Path | bytes, *, max_pixels: int) -> tuple[NDArray[np.uint
 
 def _labels(picture: Decoded) -> NDArray[np.uint8]:
     """Palette indices or grey values as class ids."""
-    if picture.image.mode not in ("P", "L"):
+    whole = picture.raw_mode == "L" and picture.format != "JPEG"  # grey of fewer bits comes scaled, a JPEG's is lossy
+    if picture.image.mode != "P" and not whole:
         raise InputRefused("not a label picture; write one with `refacer parse --labels`")
-    labels = upright(np.array(picture.image), picture.orientation)
+    labels = turned(picture, np.array(picture.image))
     if labels.max(initial=0) >= CLASSES:
         raise InputRefused(f"holds class {labels.max()}; a label picture has classes 0 to {CLASSES - 1}")
     return labels

@@ -30,7 +30,7 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR = 258, 262, 284
 def native_of(picture: Decoded) -> Native:
     """(H, W, 3 or 4), uint8 or uint16, upright; raises InputRefused for samples of a kind that is not supported."""
     with decoding(picture.format):
-        return _deep(picture) if _is_deep(picture) else _turned(picture, _plain(picture))
+        return _deep(picture) if _is_deep(picture) else turned(picture, _plain(picture))
 
 
 def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -40,6 +40,11 @@ def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     if orientation in (2, 3, 7, 8):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels.swapaxes(0, 1) if orientation >= 5 else pixels)
+
+
+def turned(picture: Decoded, pixels: NDArray[Any]) -> NDArray[Any]:
+    """Upright rows of what Pillow or cv2 read; a TIFF, and only a TIFF, they turn by themselves."""
+    return pixels if picture.format == "TIFF" else upright(pixels, picture.orientation)
 
 
 def eight_bit(native: NDArray[Any]) -> NDArray[np.uint8]:
@@ -56,11 +61,6 @@ def flattened(native: NDArray[Any], background: int) -> NDArray[np.uint8]:
         return pixels
     color, alpha = pixels[..., :3].astype(np.uint16), pixels[..., 3:].astype(np.uint16)
     return ((color * alpha + background * (255 - alpha) + 127) // 255).astype(np.uint8)  # at most 255 * 255 + 127
-
-
-def _turned(picture: Decoded, pixels: NDArray[Any]) -> NDArray[Any]:
-    """Upright rows of what Pillow or cv2 read; a TIFF, and only a TIFF, they turn by themselves."""
-    return pixels if picture.format == "TIFF" else upright(pixels, picture.orientation)
 
 
 def _plain(picture: Decoded) -> NDArray[Any]:
@@ -112,8 +112,8 @@ def _deep(picture: Decoded) -> NDArray[np.uint16]:
     if picture.tag(_PLANAR) == 2:
         raise InputRefused("a 16-bit TIFF stored plane by plane is not supported; save it interleaved")
     data = png.read_png(picture.data, key=False).pixels if picture.png else picture.data
-    shallow = _turned(picture, np.array(picture.image))
-    pixels = _turned(picture, decode_deep(data))[..., : shallow.shape[2]]
+    shallow = turned(picture, np.array(picture.image))
+    pixels = turned(picture, decode_deep(data))[..., : shallow.shape[2]]
     if picture.raw_mode.startswith("RGBa"):
         return _unmultiplied(pixels)
     if not np.array_equal(pixels >> 8, shallow):

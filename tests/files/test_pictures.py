@@ -1,4 +1,7 @@
+import os
 import struct
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import numpy as np
@@ -261,6 +264,21 @@ def test_missing_files_and_folders_are_usage_errors(tmp_path):
         read_source(tmp_path, max_pixels=LIMIT)
     with pytest.raises(UsageError, match="no such file"):
         read_source(tmp_path / "a\0b.png", max_pixels=LIMIT)
+
+
+def test_threads_leave_the_process_as_it_was(picture, tiff_of, saved):
+    files = [tiff_of(picture(3, np.uint16)), saved(picture(), "PNG"), saved(picture(), "TIFF"), b"II*\0damaged"] * 10
+    before = list(warnings.filters), Image.MAX_IMAGE_PIXELS, os.fstat(2)
+
+    def read(data):
+        try:
+            return read_source(data, max_pixels=LIMIT).native.shape
+        except InputRefused:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(read, files)) == [(24, 30, 3), (24, 30, 3), (24, 30, 3), None] * 10
+    assert (list(warnings.filters), Image.MAX_IMAGE_PIXELS, os.fstat(2)) == before
 
 
 def test_floating_point_pixels_are_refused(saved):

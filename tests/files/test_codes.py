@@ -1,0 +1,138 @@
+import pickle
+from io import BytesIO
+
+import numpy as np
+import pytest
+
+from refacer.errors import InputRefused, ShapeMismatch, UsageError
+from refacer.files import encode_codes, read_codes
+
+
+@pytest.fixture
+def codes(rng):
+    return rng.normal(size=(2, 6, 8)).astype(np.float32)
+
+
+def stored(array, **options):
+    buffer = BytesIO()
+    np.save(buffer, array, **options)
+    return buffer.getvalue()
+
+
+def header(text, version=b"\1\0"):
+    """A .npy header of any text."""
+    padded = text.encode().ljust(117) + b"\n"
+    size = len(padded).to_bytes(2 if version == b"\1\0" else 4, "little")
+    return b"\x93NUMPY" + version + size + padded
+
+
+def claim(descr="'<f4'", shape="(1, 2, 3)", order="False"):
+    return header(f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}")
+
+
+def test_codes_and_passport_round_trip(tmp_path, codes, passport):
+    path = tmp_path / "codes.npy"
+    path.write_bytes(encode_codes(codes, passport))
+    again, found = read_codes(path)
+    assert again.dtype == np.float32
+    assert again.flags.c_contiguous
+    assert again.flags.writeable
+    assert np.array_equal(again, codes)
+    assert found == passport
+    assert np.array_equal(np.load(path, allow_pickle=False), codes)
+
+
+def test_the_passport_may_be_absent(codes):
+    again, passport = read_codes(encode_codes(codes, None))
+    assert np.array_equal(again, codes)
+    assert passport is None
+    assert encode_codes(codes, None) == stored(codes)
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", "<f8", ">f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_other_floats_and_orders(codes, dtype, order):
+    given = np.asarray(codes.astype(dtype), order=order)
+    again, _ = read_codes(stored(given))
+    assert again.dtype == np.float32
+    assert np.array_equal(again, given.astype(np.float32))
+
+
+def test_one_code_gets_a_leading_axis(codes):
+    assert np.array_equal(read_codes(stored(codes[0]))[0], codes[:1])
+
+
+def test_longer_headers_of_version_2(codes):
+    body = header("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 6, 8), }", b"\2\0") + codes.tobytes()
+    assert np.array_equal(read_codes(body)[0], codes)
+
+
+@pytest.mark.parametrize("shape", [(), (8,), (1, 2, 3, 4), (0, 6, 8), (0,)])
+def test_other_axes_do_not_fit(shape):
+    with pytest.raises(ShapeMismatch, match="stdin: codes are"):
+        read_codes(stored(np.zeros(shape, np.float32)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+def test_values_that_are_not_finite_are_refused_before_the_shape(value):
+    for shape in ((1, 2, 3), (7,)):
+        with pytest.raises(InputRefused, match="not finite"):
+            read_codes(stored(np.full(shape, value)))
+
+
+def test_objects_are_never_unpickled(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (tmp_path.joinpath("sprung").touch, ())
+
+    data = stored(np.array([Trap()], dtype=object), allow_pickle=True)
+    for given in (data, pickle.dumps(Trap())):
+        with pytest.raises(InputRefused):
+            read_codes(given)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x93NUMPY",
+        b"PK\3\4 an npz",
+        claim(),  # no values
+        claim(shape="(1000000, 1000000, 250000)"),
+        claim(shape="(9223372036854775807, 9223372036854775807)") + bytes(64),
+        claim(shape="(-1, -2, 3)") + bytes(64),
+        claim(shape="3") + bytes(64),
+        claim(shape="(True, 2)") + b"",
+        claim(descr="'<i4'") + bytes(24),
+        claim(descr="'<c8'") + bytes(48),
+        claim(descr="'|O'") + bytes(48),
+        claim(descr="[('a', '<f4')]") + bytes(24),
+        claim(descr="('<f4', (2,))") + bytes(48),
+        claim(descr="'<U9'") + bytes(999),
+        header("{'descr': '\\d<f4', 'shape': (1if 2else 3,)}"),
+        header("__import__('os').getcwd()"),
+        header("(" * 100),
+        b"\x93NUMPY\3\0" + claim()[8:],
+        b"\x93NUMPY\2\0\xff\xff\xff\xff",
+    ],
+)
+def test_hostile_headers_are_refused(data):
+    with pytest.raises(InputRefused, match=r"^stdin: "):
+        read_codes(data)
+
+
+@pytest.mark.parametrize("rest", [b"x", stored(np.zeros(3)), stored(np.zeros(3, np.uint8)), stored(np.zeros(3, "<u2"))])
+def test_what_follows_the_codes_is_a_passport_or_refused(codes, rest):
+    with pytest.raises(InputRefused):
+        read_codes(stored(codes) + rest)
+
+
+def test_nothing_may_follow_the_passport(codes, passport):
+    with pytest.raises(InputRefused, match="no passport"):
+        read_codes(encode_codes(codes, passport) + b"x")
+
+
+def test_a_missing_file_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match="no such file"):
+        read_codes(tmp_path / "none.npy")

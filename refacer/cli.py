@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from refacer import __version__
-from refacer.commands import console, signatures
+from refacer.commands import console, finetune, signatures
 from refacer.errors import RefacerError
 
 INTERRUPTED, TERMINATED, CLOSED_PIPE = 130, 143, 141
@@ -27,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 signatures.register(app)
+finetune.register(app)
 
 
 @app.callback(invoke_without_command=True)

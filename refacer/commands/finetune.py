@@ -66,7 +66,7 @@ def finetune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the configuration and stop.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress on stderr.")] = False,
 ) -> None:
-    """Learn a rendering style from aligned faces (Sec. 3.2). The same command again goes on."""
+    """Learn a rendering style from aligned faces, or train a base from scratch. The same command again goes on."""
     scratch = SCRATCH if from_scratch else {}
     chosen = {"ada_kimg": ada_kimg, "sketch_weight": sketch_weight, "color_weight": color_weight}
     options = FinetuneOptions(

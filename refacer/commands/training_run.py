@@ -84,7 +84,9 @@ class TrainingRun:
 
     def go(self, resume: str) -> None:
         """Train from where the folder stands to the end."""
-        torch.use_deterministic_algorithms(self.options.deterministic)
+        torch.use_deterministic_algorithms(
+            self.options.deterministic, warn_only=True
+        )  # ADA's sampling has none on CUDA
         self._write_configuration(resume)
         trainer = self._trainer()
         self._restore(trainer, resume)

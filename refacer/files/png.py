@@ -17,7 +17,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_TEXT_BYTES = 4 * 1024 * 1024
 MAX_ICC_BYTES = 16 * 1024 * 1024
 COMPRESS_LEVEL = 4
-"""A third of level 6's time, within 4 % of its size, on smooth and on noisy pictures."""
+"""A third of level 6's time, within a tenth of its size, on smooth and on noisy pictures."""
 
 PASSPORT_KEYWORD = b"refacer"
 XMP_KEYWORD = b"XML:com.adobe.xmp"

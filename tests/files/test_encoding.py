@@ -44,6 +44,7 @@ def test_a_tiff_of_one_row_and_of_many_strips(rng, height):
     native = rng.integers(0, 65536, (height, 700, 4), dtype=np.uint16)
     data = encode_display(native, Source(native), "TIFF", None)
     assert np.array_equal(read_source(data, max_pixels=LIMIT).native, native)
+    assert Image.open(BytesIO(data)).tag_v2[338] == (2,)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_pillow_reads_our_sixteen_bit_tiff(picture, srgb):

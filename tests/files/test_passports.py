@@ -1,5 +1,6 @@
 import json
 import struct
+import tracemalloc
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -170,7 +171,6 @@ def test_other_tools_may_have_packed_the_text_anew(picture, passport, kind):
 @pytest.mark.parametrize(
     "body",
     [
-        b"refacer\0\1\0\0\0" + zlib.compress(bytes(2 * 10**7)),
         b"refacer\0\1\0\0\0no zlib",
         b"refacer\0\0\0\0\0" + b"x" * (4 * 1024**2 + 1),
         b"refacer\0",
@@ -180,6 +180,17 @@ def test_other_tools_may_have_packed_the_text_anew(picture, passport, kind):
 def test_a_hostile_text_is_refused(picture, body):
     with pytest.raises(InputRefused, match=r"^stdin: "):
         read_source(spliced(encode_png(picture(), None), b"iTXt", body), max_pixels=LIMIT)
+
+
+def test_a_compressed_text_is_not_unpacked_beyond_its_limit(picture):
+    data = spliced(encode_png(picture(), None), b"iTXt", b"refacer\0\1\0\0\0" + zlib.compress(bytes(10**8)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputRefused, match="too large"):
+            read_source(data, max_pixels=LIMIT)
+        assert tracemalloc.get_traced_memory()[1] < 2 * 10**7
+    finally:
+        tracemalloc.stop()
 
 
 def test_foreign_text_is_no_concern_of_ours(picture):

@@ -266,6 +266,16 @@ def test_missing_files_and_folders_are_usage_errors(tmp_path):
         read_source(tmp_path / "a\0b.png", max_pixels=LIMIT)
 
 
+def test_a_damaged_description_costs_no_picture(picture, saved, tiff_of, exif):
+    broken = tiff_of(picture(), t270=7).replace(
+        struct.pack("<HHII", 270, 4, 1, 7), struct.pack("<HHII", 270, 4, 9, 10**9)
+    )
+    assert np.array_equal(read_source(broken, max_pixels=LIMIT).native, picture())
+    block = exif.tobytes()[:40] + b"\xff" * 60
+    data = saved(picture(), "WEBP", lossless=True, exif=block)
+    assert np.array_equal(read_source(data, max_pixels=LIMIT).native, picture())
+
+
 def test_threads_leave_the_process_as_it_was(picture, tiff_of, saved):
     files = [tiff_of(picture(3, np.uint16)), saved(picture(), "PNG"), saved(picture(), "TIFF"), b"II*\0damaged"] * 10
     before = list(warnings.filters), Image.MAX_IMAGE_PIXELS, os.fstat(2)

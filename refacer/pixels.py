@@ -26,9 +26,9 @@ def tensor_from_rgb(rgb: NDArray[np.uint8] | NDArray[np.uint16], device: torch.d
 
 
 def rgb_from_tensor(image: Tensor) -> Rgb:
-    """(1, 3, H, W) or (3, H, W) in [-1, 1] -> (H, W, 3) uint8."""
+    """(1, 3, H, W) or (3, H, W) in [-1, 1] -> (H, W, 3) uint8, contiguous (dlib misreads others)."""
     chw = image[0] if image.ndim == 4 else image
-    return _levels(chw, 8).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    return _levels(chw, 8).to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def rgb16_from_tensor(image: Tensor) -> NDArray[np.uint16]:
@@ -50,8 +50,8 @@ def snap(image: Tensor) -> Tensor:
 def paste_blend(native: Native, top: int, left: int, pixels: Tensor, alpha: Tensor) -> Native:
     """A copy of native pixels with a finished region written where it counts, at the native depth.
 
-    native: (H, W, 3 or 4) uint8 or uint16, its alpha channel is kept; pixels: (1, 3, h, w) in [-1, 1]; alpha: (1, 1, h, w).
-    Where alpha is 0 the copy equals the original bit for bit.
+    native: (H, W, 3 or 4) uint8 or uint16, whose own alpha channel is kept; pixels: (1, 3, h, w) in [-1, 1];
+    alpha: (1, 1, h, w). Where alpha is 0 the copy equals the original bit for bit.
     """
     stored = rgb_from_tensor(pixels) if native.dtype == np.uint8 else rgb16_from_tensor(pixels)
     inside = (alpha[0, 0] > 0).cpu().numpy()
@@ -63,7 +63,7 @@ def paste_blend(native: Native, top: int, left: int, pixels: Tensor, alpha: Tens
 
 def labels_from_array(labels: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
     """(H, W) uint8 class ids or mask values -> (H, W) uint8 tensor on `device`."""
-    return torch.from_numpy(np.require(labels, requirements="CW")).to(device)
+    return torch.from_numpy(labels.astype(np.uint8, order="C")).to(device)
 
 
 def array_from_labels(labels: Tensor) -> NDArray[np.uint8]:

@@ -82,8 +82,8 @@ class ParseOptions:
 class CompositeOptions:
     """Eq. B1. The paper leaves erosion and blur open; these were chosen by looking (docs/compositing.md)."""
 
-    erode_frac: float = 0.01  # radius of the erosion, as a fraction of the quad's side
-    feather_frac: float = 0.012  # sigma of the Gaussian, as a fraction of the quad's side
+    erode_frac: float = 0.02  # radius of the erosion, as a fraction of the quad's side
+    feather_frac: float = 0.01  # sigma of the Gaussian, as a fraction of the quad's side
     color: Literal["none", "lab"] = "none"
     color_spread: float = 0.5  # share of the difference in spread that "lab" takes over; means it takes over whole
 

@@ -39,9 +39,9 @@ class DlibLandmarks:
         import dlib  # here, so that a machine without dlib can import this module
 
         self._dlib: Any = dlib
-        self._detector = dlib.get_frontal_face_detector()
+        self._detector = self._dlib.get_frontal_face_detector()
         try:
-            self._predictor = dlib.shape_predictor(str(path))
+            self._predictor = self._dlib.shape_predictor(str(path))
         except RuntimeError as error:
             raise InputRefused(f"{path}: not a dlib shape predictor; install the file again") from error
 

@@ -1,6 +1,7 @@
 """Face parsers: 19 classes of CelebAMask-HQ, in BiSeNet's order whatever the network's own.
 
-Facts 6: input 512² bilinear; BiSeNet with ImageNet's normalisation, ParseNet with mean and deviation 0.5; output 0 counts.
+The published networks take 512² pixels, bilinear: BiSeNet with ImageNet's normalisation, ParseNet with mean and
+deviation 0.5. Of their outputs the first counts.
 """
 
 from __future__ import annotations
@@ -47,13 +48,16 @@ ABSENT_LOGIT = -30.0
 class FaceParser(Protocol):
     """Labels the parts of aligned faces."""
 
-    def __call__(self, faces: Tensor) -> Tensor:
+    def __call__(self, faces: Tensor, /) -> Tensor:
         """(N, 3, S, S) in [-1, 1] -> logits (N, 19, S, S) in BiSeNet's order."""
         ...
 
 
 class BiSeNetParser(nn.Module):
-    """BiSeNet of face-parsing.PyTorch, as facexlib builds it; `state` is the published state dict, verified by the caller."""
+    """BiSeNet of face-parsing.PyTorch, as facexlib builds it.
+
+    state: the published state dict, verified by the caller; nothing is downloaded.
+    """
 
     mean: Tensor
     std: Tensor
@@ -62,7 +66,7 @@ class BiSeNetParser(nn.Module):
         super().__init__()
         from facexlib.parsing.bisenet import BiSeNet  # here: a bare machine without facexlib can import this module
 
-        self.network = BiSeNet(NUM_CLASSES)
+        self.network: nn.Module = BiSeNet(NUM_CLASSES)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
         _frozen(self, self.network, state)
@@ -82,7 +86,7 @@ class ParseNetParser(nn.Module):
         super().__init__()
         from facexlib.parsing.parsenet import ParseNet
 
-        self.network = ParseNet(in_size=PUBLISHED_PX, out_size=PUBLISHED_PX, parsing_ch=NUM_CLASSES)
+        self.network: nn.Module = ParseNet(in_size=PUBLISHED_PX, out_size=PUBLISHED_PX, parsing_ch=NUM_CLASSES)
         self.register_buffer("order", torch.tensor(PARSENET_IDS), persistent=False)
         _frozen(self, self.network, state)
 

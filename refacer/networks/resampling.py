@@ -90,7 +90,7 @@ def _mirrored(size: int, before: int, after: int, device: torch.device) -> Tenso
 
 
 def _bilinear(image: Tensor, image_from_target: Matrix, band: tuple[int, int], width: int, how: Sampling) -> Tensor:
-    """Bilinear samples of the target's rows band[0] ... band[1] - 1: (1, C, rows * supersample, width * supersample)."""
+    """Bilinear samples of the target's rows band[0] ... band[1] - 1: (1, C, rows, width), both times supersample."""
     columns, rows = _fine(0, width, how.supersample), _fine(*band, how.supersample)
     axes = []
     for (per_column, per_row, offset), size in zip(image_from_target, (image.shape[3], image.shape[2]), strict=True):

@@ -143,7 +143,7 @@ def _padded(region: _Region) -> _Region:
 
 
 def _depth(image: Tensor, pad: Sequence[int]) -> Tensor:
-    """How deep a pixel lies in the padding: 1 at the outermost, 0 at the picture's edge, negative inside: (1, 1, H, W)."""
+    """How deep a pixel lies in the padding, (1, 1, H, W): 1 at the outermost, 0 at the picture's edge, less inside."""
     left, top, right, bottom = pad
     x = torch.arange(image.shape[3], device=image.device, dtype=torch.float32)
     y = torch.arange(image.shape[2], device=image.device, dtype=torch.float32)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from refacer.errors import PassportMismatch
 from refacer.networks.color import image_from_lab, lab_from_image
-from refacer.networks.resampling import Sampling, filter_along, gaussian_taps, sample_affine
+from refacer.networks.resampling import LANCZOS_LOBES, Sampling, filter_along, gaussian_taps, sample_affine
 from refacer.options import CompositeOptions
 from refacer.types import CropTransform, Points
 
@@ -71,12 +71,14 @@ class _Window:
 def composite(image: Tensor, face: Tensor, mask: Tensor | None, quad: Points, options: CompositeOptions) -> Blend:
     """Eq. B1 on the part of the picture that changes.
 
-    image: (1, 3, H, W) in [-1, 1]; face: (1, 3, T, T) in [-1, 1]; mask: (1, 1, M, M) bool or in [0, 1], None for the whole crop;
-    quad: where the crop was, in the picture's pixel indices. Raises PassportMismatch where the quad is not of this picture.
+    image: (1, 3, H, W) in [-1, 1]; face: (1, 3, T, T) in [-1, 1]; mask: (1, 1, M, M) bool or in [0, 1], None for the
+    whole crop; quad: where the crop was, in the picture's pixel indices. Raises PassportMismatch where the quad is not
+    in this picture.
     """
     picture = _Window(0, 0, image.shape[3], image.shape[2])
     side_px = _checked_side(quad, picture)
-    window, alpha = _alpha(face.new_ones(1, 1, 1, 1) if mask is None else mask.to(face.dtype), quad, picture, options)
+    whole = face.new_ones(1, 1, *face.shape[2:])
+    window, alpha = _alpha(whole if mask is None else mask.to(whole), quad, picture, options)
     source = window.of(image, picture)
     pasted = _pasted(face, quad, window, side_px)
     if options.color == "lab":
@@ -87,7 +89,7 @@ def composite(image: Tensor, face: Tensor, mask: Tensor | None, quad: Points, op
 def match_color(face: Tensor, source: Tensor, weight: Tensor, spread: float) -> Tensor:
     """Give the face the source's mean in CIELAB under `weight`, and `spread` of the difference in deviation.
 
-    face, source: (1, 3, H, W) in [-1, 1]; weight: (1, 1, H, W). Reinhard et al., Color Transfer between Images (2001), damped.
+    face, source: (1, 3, H, W) in [-1, 1]; weight: (1, 1, H, W). Reinhard et al., Color Transfer between Images (2001).
     """
     lab = lab_from_image(face)
     mean, deviation = _moments(lab, weight)
@@ -132,7 +134,8 @@ def _pasted(face: Tensor, quad: Points, window: _Window, side_px: float) -> Tens
         factor = min(math.ceil(side_px / size), MAX_ENLARGE)
         face = F.interpolate(face, scale_factor=factor, mode="bicubic", align_corners=False)
     supersample = min(math.ceil(size / side_px), MAX_SUPERSAMPLE)
-    return _seen(face, quad, window, Sampling(supersample, "lanczos", "edge")).clamp(-1, 1)
+    wider = window.grown(LANCZOS_LOBES)  # so that the reduction sees beyond the frame, too
+    return window.of(_seen(face, quad, wider, Sampling(supersample, "lanczos", "edge")), wider).clamp(-1, 1)
 
 
 def _mask_sampling(size: int, side_px: float) -> Sampling:

@@ -28,7 +28,8 @@ def parse(faces: Tensor, parser: FaceParser) -> Tensor:
 def mask_from_labels(labels: Tensor, classes: Sequence[str] = PASTED_CLASSES) -> Tensor:
     """uint8 class ids (N, S, S) -> bool (N, S, S): the pixels of `classes`, without stray islands and small holes.
 
-    An island is what neither touches nor nearly touches the head around the crop's centre. Raises UsageError on an unknown class.
+    An island is what neither touches nor nearly touches the head around the crop's centre. Raises UsageError on an
+    unknown class.
     """
     unknown = [name for name in classes if name not in CLASS_IDS]
     if unknown:
@@ -67,7 +68,7 @@ def _small_holes(member: Tensor) -> Tensor:
 
 
 def _flooded(seeds: Tensor, within: Tensor, step_px: int) -> Tensor:
-    """Grow the seeds inside a mask until nothing changes; one step bridges gaps narrower than `step_px`. (N, 1, s, s)."""
+    """Grow the seeds (N, 1, s, s) inside a mask until nothing changes; a step bridges gaps narrower than `step_px`."""
     while True:
         grown = F.max_pool2d(seeds, 2 * step_px + 1, 1, step_px) * within
         if torch.equal(grown, seeds):

@@ -12,8 +12,12 @@ from refacer.networks.parser import (
     StudioParser,
 )
 
-BISENET_NAMES = "bg skin l_brow r_brow l_eye r_eye eye_g l_ear r_ear ear_r nose mouth u_lip l_lip neck neck_l cloth hair hat"
-PARSENET_NAMES = "bg skin nose eye_g l_eye r_eye l_brow r_brow l_ear r_ear mouth u_lip l_lip hair hat ear_r neck_l neck cloth"
+BISENET_NAMES = (
+    "bg skin l_brow r_brow l_eye r_eye eye_g l_ear r_ear ear_r nose mouth u_lip l_lip neck neck_l cloth hair hat"
+)
+PARSENET_NAMES = (
+    "bg skin nose eye_g l_eye r_eye l_brow r_brow l_ear r_ear mouth u_lip l_lip hair hat ear_r neck_l neck cloth"
+)
 
 
 class Recorder(nn.Module):
@@ -35,12 +39,12 @@ def test_every_id_has_one_name():
 
 def test_bisenet_sees_imagenets_normalisation_at_512():
     parser = BiSeNetParser()
-    parser.network = Recorder(torch.arange(19.0)[None, :, None, None])
+    parser.network = recorder = Recorder(torch.arange(19.0)[None, :, None, None])
     logits = parser(torch.stack([torch.ones(3, 64, 64), -torch.ones(3, 64, 64)]))
     assert logits.shape == (2, 19, 64, 64)
-    assert parser.network.seen.shape == (2, 3, 512, 512)
-    assert parser.network.seen[0, :, 0, 0].tolist() == pytest.approx([2.2489, 2.4286, 2.64], abs=1e-3)
-    assert parser.network.seen[1, :, 0, 0].tolist() == pytest.approx([-2.1179, -2.0357, -1.8044], abs=1e-3)
+    assert recorder.seen.shape == (2, 3, 512, 512)
+    assert recorder.seen[0, :, 0, 0].tolist() == pytest.approx([2.2489, 2.4286, 2.64], abs=1e-3)
+    assert recorder.seen[1, :, 0, 0].tolist() == pytest.approx([-2.1179, -2.0357, -1.8044], abs=1e-3)
 
 
 def test_bisenet_is_built_without_weights_and_filled_strictly():
@@ -60,10 +64,10 @@ def test_parsenets_classes_come_in_bisenets_order():
 
 def test_parsenet_sees_the_face_as_it_is_and_its_logits_are_reordered():
     parser = ParseNetParser()
-    parser.network = Recorder(torch.arange(19.0)[None, :, None, None])
+    parser.network = recorder = Recorder(torch.arange(19.0)[None, :, None, None])
     logits = parser(torch.full((1, 3, 16, 16), 0.25))
     assert logits[0, :, 3, 3].tolist() == pytest.approx([float(identity) for identity in PARSENET_IDS])
-    assert torch.allclose(parser.network.seen, torch.full((1, 3, 512, 512), 0.25))
+    assert torch.allclose(recorder.seen, torch.full((1, 3, 512, 512), 0.25))
 
 
 @pytest.fixture

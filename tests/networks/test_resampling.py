@@ -2,7 +2,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from refacer.networks.resampling import Sampling, filter_along, gaussian_taps, lanczos_reduce, reflect_pad, sample_affine
+from refacer.networks.resampling import (
+    Sampling,
+    filter_along,
+    gaussian_taps,
+    lanczos_reduce,
+    reflect_pad,
+    sample_affine,
+)
 
 IDENTITY = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
 
@@ -27,10 +34,10 @@ def test_a_shift_moves_a_ramp_by_the_fraction_of_a_pixel(reduce, supersample: in
 
 
 def test_bands_do_not_show(monkeypatch):
-    image = torch.rand(1, 3, 20, 30)
-    whole = sample_affine(image, [[0.7, 0.1, 1.0], [-0.1, 0.7, 3.0]], (17, 19), Sampling(3))
+    image, matrix = torch.rand(1, 3, 20, 30), [[0.7, 0.1, 1.0], [-0.1, 0.7, 3.0]]
+    whole = sample_affine(image, matrix, (17, 19), Sampling(3))
     monkeypatch.setattr("refacer.networks.resampling.BAND_SAMPLES", 500)
-    assert torch.allclose(whole, sample_affine(image, [[0.7, 0.1, 1.0], [-0.1, 0.7, 3.0]], (17, 19), Sampling(3)), atol=1e-6)
+    assert torch.allclose(whole, sample_affine(image, matrix, (17, 19), Sampling(3)), atol=1e-6)
 
 
 def test_outside_is_zero_or_the_edge():
@@ -42,7 +49,8 @@ def test_outside_is_zero_or_the_edge():
 
 @pytest.mark.parametrize("size", [12, 13])
 def test_lanczos_keeps_means_and_kills_what_the_small_image_cannot_hold(size: int):
-    assert torch.allclose(lanczos_reduce(torch.full((1, 2, 5, size), 0.3), 4, 3), torch.full((1, 2, 5, -(-size // 4)), 0.3))
+    constant = lanczos_reduce(torch.full((1, 2, 5, size), 0.3), 4, 3)
+    assert torch.allclose(constant, torch.full((1, 2, 5, -(-size // 4)), 0.3))
     stripes = torch.tensor([1.0, -1.0]).repeat(32)[None, None, None]
     assert lanczos_reduce(stripes, 4, 3)[..., 3:-3].abs().max() < 0.01
 

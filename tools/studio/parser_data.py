@@ -71,7 +71,10 @@ def augmented(faces: Tensor, labels: Tensor, generator: torch.Generator) -> tupl
     angle, scale = draw(-0.15, 0.15), draw(0.8, 1.25)
     mirror = torch.where(draw(0, 1) < 0.5, -1.0, 1.0)
     cosine, sine = angle.cos() * scale, angle.sin() * scale
-    rows = [torch.stack([cosine * mirror, -sine, draw(-0.15, 0.15)], 1), torch.stack([sine * mirror, cosine, draw(-0.15, 0.15)], 1)]
+    rows = [
+        torch.stack([cosine * mirror, -sine, draw(-0.15, 0.15)], 1),
+        torch.stack([sine * mirror, cosine, draw(-0.15, 0.15)], 1),
+    ]
     grid = F.affine_grid(torch.stack(rows, 1), list(faces.shape), align_corners=False)
     faces = F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
     labels = F.grid_sample(labels[:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False)

@@ -2,7 +2,8 @@
 
     python tools/studio/train_parser.py --data DIR --out parser.safetensors
 
-DIR holds photo.zip, photo_labels.zip, cg.zip, cg_labels.zip (trained on) and pairs.zip (validated on). Prints one JSON object.
+DIR holds photo.zip, photo_labels.zip, cg.zip, cg_labels.zip (trained on) and pairs.zip (validated on). Prints one
+JSON object.
 """
 
 from __future__ import annotations
@@ -78,7 +79,12 @@ def training_set(data: Path, limit: int | None) -> tuple[list[NDArray[np.uint8]]
 
 
 def train(
-    parser: StudioParser, faces: list[NDArray[np.uint8]], labels: list[Tensor], epochs: float, seed: int, device: torch.device
+    parser: StudioParser,
+    faces: list[NDArray[np.uint8]],
+    labels: list[Tensor],
+    epochs: float,
+    seed: int,
+    device: torch.device,
 ) -> Iterator[float]:
     """AdamW under one cosine; yields the loss of each step."""
     optimizer = torch.optim.AdamW(parser.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
@@ -142,7 +148,9 @@ def scores(confusion: Tensor) -> dict[str, object]:
     return {
         "mean_iou": round(float(np.mean(iou)), 4),
         "mask_iou": round(float(mask), 4),
-        "iou": {f"{identity} {names[identity]}": round(value, 3) for identity, value in zip(STUDIO_IDS, iou, strict=True)},
+        "iou": {
+            f"{identity} {names[identity]}": round(value, 3) for identity, value in zip(STUDIO_IDS, iou, strict=True)
+        },
     }
 
 

@@ -20,19 +20,10 @@ from refacer.networks.parser import StudioParser
 from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.weights.loaders import encode_network
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parent / "data"
 SIZE = {"img_resolution": 64, "channel_base": 512, "channel_max": 16}
 PARSER = {"channels": (8, 12), "image_px": 32, "patch_px": 4}
 SKIN = 1
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small networks are quickest on one thread, and then repeat to the bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def tiny_networks() -> dict[str, tuple[str, nn.Module, dict[str, object]]]:
@@ -120,6 +111,8 @@ class Stream(io.TextIOWrapper):
 def cli(monkeypatch, pair):
     """A function: arguments -> how `refacer` ended, run in this process with the tiny pair on the CPU."""
 
+    torch.set_num_threads(1)
+
     def run(*args: object, stdin: bytes | None = None, terminal: bool = False) -> Ended:
         streams = Stream(stdin or b"", terminal=stdin is None), Stream(terminal=terminal), Stream()
         with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
@@ -128,7 +121,9 @@ def cli(monkeypatch, pair):
             patch.setenv("REFACER_PAIR", str(pair))
             patch.setattr("signal.signal", lambda *_: None)
             main([str(arg) for arg in args])
-        return Ended(int(stop.value.code or 0), streams[1].raw_bytes.getvalue(), streams[2].raw_bytes.getvalue().decode())
+        return Ended(
+            int(stop.value.code or 0), streams[1].raw_bytes.getvalue(), streams[2].raw_bytes.getvalue().decode()
+        )
 
     return run
 

@@ -99,8 +99,8 @@ class ParseNetParser(nn.Module):
 class StudioParser(nn.Module):
     """A small U-Net for the studio pair's 256² faces, trained by tools/studio/train_parser.py.
 
-    It works on patches of `patch_px`², so that the finest convolutions run at 64². Its labels merge left and right
-    (STUDIO_IDS); the other classes get a logit that never wins.
+    It works on patches of `patch_px`², so that all but the last convolution run at 64² or less. Its labels merge left and
+    right (STUDIO_IDS); the other classes get a logit that never wins.
     """
 
     ids: Tensor
@@ -114,6 +114,7 @@ class StudioParser(nn.Module):
             _convolutions(channels[i] + channels[i + 1], channels[i]) for i in reversed(range(len(channels) - 1))
         )
         self.head = nn.Conv2d(channels[0], len(STUDIO_IDS) * patch_px**2, 1)
+        self.smooth = nn.Conv2d(len(STUDIO_IDS), len(STUDIO_IDS), 3, padding=1)  # across the patches' borders
         self.register_buffer("ids", torch.tensor(STUDIO_IDS), persistent=False)
 
     def forward(self, faces: Tensor) -> Tensor:
@@ -132,7 +133,7 @@ class StudioParser(nn.Module):
         for block, skip in zip(self.up, reversed(skips[:-1]), strict=True):
             wider = F.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)
             features = block(torch.cat([wider, skip], dim=1))
-        return F.pixel_shuffle(self.head(features), self.patch_px)
+        return self.smooth(F.pixel_shuffle(self.head(features), self.patch_px))
 
 
 def _convolutions(inputs: int, outputs: int) -> nn.Sequential:

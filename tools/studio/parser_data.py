@@ -78,7 +78,17 @@ def augmented(faces: Tensor, labels: Tensor, generator: torch.Generator) -> tupl
     grid = F.affine_grid(torch.stack(rows, 1), list(faces.shape), align_corners=False)
     faces = F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
     labels = F.grid_sample(labels[:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False)
-    return _recoloured(faces, draw, generator), labels[:, 0].long()
+    faces = _recoloured(_elsewhere(faces, labels, draw, generator), draw, generator)
+    return faces, labels[:, 0].long()
+
+
+def _elsewhere(faces: Tensor, labels: Tensor, draw, generator: torch.Generator) -> Tensor:
+    """Half of the faces before another background: a random gradient, with a soft border."""
+    ground = F.avg_pool2d((labels == 0).float(), 3, 1, 1, count_include_pad=False)
+    coarse = torch.rand(len(faces), 3, 3, 3, generator=generator).to(faces.device) * 2 - 1
+    plain = draw(-1, 1, 3, 1, 1) + coarse * draw(0, 0.7, 1, 1, 1)
+    gradient = F.interpolate(plain, faces.shape[2:], mode="bilinear", align_corners=True).clamp(-1, 1)
+    return torch.lerp(faces, gradient, ground * (draw(0, 1, 1, 1, 1) < 0.5))
 
 
 def _recoloured(faces: Tensor, draw, generator: torch.Generator) -> Tensor:

@@ -99,8 +99,8 @@ class ParseNetParser(nn.Module):
 class StudioParser(nn.Module):
     """A small U-Net for the studio pair's 256² faces, trained by tools/studio/train_parser.py.
 
-    It works on patches of `patch_px`², so that all but the last convolution run at 64² or less. Its labels merge left and
-    right (STUDIO_IDS); the other classes get a logit that never wins.
+    It works on patches of `patch_px`², so that all but the last convolution run at 64² or less. Its labels merge left
+    and right (STUDIO_IDS); the other classes get a logit that never wins.
     """
 
     ids: Tensor

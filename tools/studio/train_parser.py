@@ -1,6 +1,6 @@
 """Train the studio pair's face parser on the studio renders; validate it on people it has never seen.
 
-    python tools/studio/train_parser.py --data DIR --out parser.safetensors
+    python -m tools.studio.train_parser --data DIR --out parser.safetensors
 
 DIR holds photo.zip, photo_labels.zip, cg.zip, cg_labels.zip (trained on) and pairs.zip (validated on). Prints one
 JSON object.
@@ -19,7 +19,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from parser_data import augmented, class_indices, mended, read_portraits
 from torch import Tensor
 
 from refacer.device import choose_device
@@ -29,6 +28,7 @@ from refacer.options import PASTED_CLASSES
 from refacer.pixels import tensor_from_rgb
 from refacer.weights.dlib_files import landmarks_path
 from refacer.weights.loaders import encode_network
+from tools.studio.parser_data import augmented, class_indices, mended, read_portraits
 
 CONFIG = {"channels": [32, 64, 96, 128], "image_px": 256, "patch_px": 4}
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 16, 3e-3, 1e-4

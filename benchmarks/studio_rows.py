@@ -1,0 +1,125 @@
+"""The rows of the studio table: every way to a face of one person, and its figures against the input and the photo."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from benchmarks.studio_measures import (
+    Identity,
+    color_difference,
+    identity_distance,
+    pasted_region,
+    perceptual_distance,
+    squared_difference,
+)
+from refacer.networks.perceptual import Perceptual
+from refacer.pixels import labels_from_array, snap, tensor_from_rgb
+from tools.studio.judge import Judge, face_mask, photo_logits
+from tools.studio.parser_data import read_portraits
+from tools.studio.transfer import Transfer
+
+ROWS = {
+    "input": "input as it is",
+    "noise": "input with noise",
+    "direct": "projected into the realistic generator",
+    "direct_rendering": "that code, rendering generator",
+    "reconstruction": "method's code, rendering generator",
+    "method": "method",
+    "photo": "true photo",
+}
+NOISE_LEVELS = 5.0  # of 255: more than twice the grain of the photo look
+
+
+@dataclass(frozen=True)
+class Person:
+    """One of the pairs: the input and the true photo (1, 3, S, S) in [-1, 1], the true labels (1, S, S)."""
+
+    name: str
+    face: Tensor
+    photo: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One picture in numbers. Distances: the smaller the nearer; photo: 1 where the judge calls it one."""
+
+    identity_to_input: float
+    identity_to_photo: float
+    perceptual_to_photo: float
+    l2_to_photo: float
+    color_to_photo: float
+    photo: float
+    seconds: float
+
+
+def read_people(archive: Path, limit: int | None) -> list[Person]:
+    """The people of pairs.zip."""
+    faces, photos, labels = (read_portraits(archive, folder) for folder in ("cg", "photo", "label"))
+    return [
+        Person(name, tensor_from_rgb(faces[name]), tensor_from_rgb(photos[name]), labels_from_array(labels[name])[None])
+        for name in sorted(faces)[:limit]
+    ]
+
+
+def pictures_of(person: Person, transfer: Transfer) -> dict[str, tuple[Tensor, float]]:
+    """Every row's picture (1, 3, R, R) on the CPU, and the seconds it took."""
+    direct = transfer.project(person.name, person.face, "real")
+    found = transfer.project(person.name, person.face, "rendering")
+    rows = {
+        "input": (person.face, 0.0),
+        "noise": (with_noise(person.face), 0.0),
+        "direct": (transfer.draw(direct.codes, "real"), direct.seconds),
+        "direct_rendering": (transfer.draw(direct.codes, "rendering"), direct.seconds),
+        "reconstruction": (transfer.draw(found.codes, "rendering"), found.seconds),
+        "method": (transfer.draw(found.codes, "real"), found.seconds),
+        "photo": (person.photo, 0.0),
+    }
+    return {row: (picture.cpu(), seconds) for row, (picture, seconds) in rows.items()}
+
+
+def with_noise(face: Tensor, seed: int = 0) -> Tensor:
+    """The face with Gaussian noise, as a file would hold it."""
+    noise = torch.randn(face.shape, generator=torch.Generator().manual_seed(seed))
+    return snap(face + noise * (NOISE_LEVELS / 127.5))
+
+
+def figures_of(
+    person: Person, pictures: Mapping[str, tuple[Tensor, float]], identity: Identity, judge: Judge, network: Perceptual
+) -> dict[str, Figures]:
+    """The figures of each row; which pixels count is told by the true labels, for all rows alike."""
+    region, mask = pasted_region(person.labels), face_mask(person.labels)
+    found = {row: identity.landmarks(picture) for row, (picture, _) in pictures.items()}
+    known = (found["input"], found["photo"])
+    described = {row: identity.describe(picture, found[row], known) for row, (picture, _) in pictures.items()}
+    return {
+        row: Figures(
+            identity_distance(described[row], described["input"]),
+            identity_distance(described[row], described["photo"]),
+            perceptual_distance(picture, person.photo, region, network),
+            squared_difference(picture, person.photo, region),
+            color_difference(picture, person.photo, region),
+            float(photo_logits(judge, picture, mask)[0] > 0),
+            seconds,
+        )
+        for row, (picture, seconds) in pictures.items()
+    }
+
+
+def mean_figures(rows: Iterable[Figures]) -> dict[str, float]:
+    """The mean of each column over people; a face that was not found counts in no identity."""
+    known = [asdict(row) for row in rows]
+    return {column.name: finite_mean(row[column.name] for row in known) for column in fields(Figures)}
+
+
+def finite_mean(values: Iterable[float]) -> float:
+    """The mean of what is a number; NaN of nothing."""
+    finite = [value for value in values if math.isfinite(value)]
+    return fmean(finite) if finite else float("nan")

@@ -1,0 +1,95 @@
+"""Assembling the embedded pair: its files, its facts, what it refuses."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from refacer.commands.training_run import encode_pair
+from refacer.errors import InputRefused, ShapeMismatch, UsageError
+from refacer.networks.parser import StudioParser
+from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.weights.bases import Base
+from refacer.weights.loaders import encode_network
+from refacer.weights.pairs import Pair, load_pair
+from tools.studio import assemble
+from tools.studio.assemble import sizes
+
+CPU = torch.device("cpu")
+SIZES = {"img_resolution": 16, "channel_base": 64, "channel_max": 8}
+PARSER = {"channels": [4, 4], "image_px": 16, "patch_px": 4}
+
+
+def _tuned(real: Generator) -> Generator:
+    """A rendering generator that shares the mapping network and the ToRGB layers."""
+    rendering = copy.deepcopy(real)
+    with torch.no_grad():
+        rendering.get_parameter("synthesis.b16.conv1.weight").add_(0.1)
+    return rendering
+
+
+def _run(folder: Path, licence: str = "CC0-1.0", tune=_tuned) -> Pair:
+    torch.manual_seed(0)
+    real = Generator(GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, **SIZES))
+    base = Base(real, Discriminator(DiscriminatorConfig(**SIZES)), Path("base"), "", licence, "yes", None)
+    facts = {"licence": licence, "commercial": "yes", "kimg": 3.0}
+    folder.mkdir()
+    for name, data in encode_pair("run", base, tune(real), facts).items():
+        (folder / name).write_bytes(data)
+    return load_pair(str(folder))
+
+
+@pytest.fixture
+def parser_file(tmp_path) -> Path:
+    path = tmp_path / "parser.safetensors"
+    path.write_bytes(encode_network(StudioParser(**PARSER), "parser", PARSER))
+    return path
+
+
+def test_the_pair_carries_all_four_networks(tmp_path, parser_file):
+    run = _run(tmp_path / "run")
+    files = assemble.assemble(run, parser_file, steps=70, lr=0.1, perceptual={"blocks": [0, 1]})
+    out = tmp_path / "studio"
+    out.mkdir()
+    for name, data in files.items():
+        (out / name).write_bytes(data)
+    pair = load_pair(str(out))
+    assert (pair.name, pair.licence, pair.commercial, pair.resolution) == ("studio", "CC0-1.0", "yes", 16)
+    assert (pair.defaults.steps, pair.defaults.lr, pair.facts["perceptual"]) == (70, 0.1, {"blocks": [0, 1]})
+    assert pair.w_std == run.w_std
+    for role in ("real", "rendering", "discriminator", "parser"):
+        assert pair.path(role) == out / f"{role}.safetensors"
+    assert pair.sha256("rendering") == run.sha256("rendering"), "half precision is stored once, not rounded again"
+    assert files["parser.safetensors"] == parser_file.read_bytes()
+    assert pair.perceptual(CPU).features(torch.zeros(1, 3, 16, 16)).shape[0] == 1
+
+
+def test_the_runs_own_settings_stay_where_none_are_given(tmp_path, parser_file):
+    run = _run(tmp_path / "run")
+    facts = json.loads(assemble.assemble(run, parser_file)["pair.json"])
+    assert facts["defaults"] == dict(run.facts["defaults"])
+    assert facts["perceptual"] == {}
+
+
+def test_generators_that_share_no_codes_are_refused(tmp_path, parser_file):
+    def other_mapping(real: Generator) -> Generator:
+        rendering = copy.deepcopy(real)
+        with torch.no_grad():
+            rendering.get_parameter("mapping.fc1.weight").add_(1)
+        return rendering
+
+    with pytest.raises(ShapeMismatch, match=r"mapping\.fc1"):
+        assemble.assemble(_run(tmp_path / "run", tune=other_mapping), parser_file)
+
+
+def test_networks_that_are_not_free_are_refused(tmp_path, parser_file):
+    with pytest.raises(UsageError, match="proprietary"):
+        assemble.assemble(_run(tmp_path / "run", licence="proprietary"), parser_file)
+
+
+def test_too_many_bytes_are_refused():
+    assert sizes({"a": b"12", "b": b"345"})["total"] == 5
+    with pytest.raises(InputRefused, match=r"60\.0 MB"):
+        sizes({"a": bytes(assemble.MAX_BYTES + 1)})

@@ -1,0 +1,167 @@
+"""The columns of the studio table on pictures whose figures are known."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import studio
+from benchmarks.studio_codes import percentile, share
+from benchmarks.studio_measures import (
+    Identity,
+    blurred_color,
+    color_difference,
+    identity_distance,
+    pasted_region,
+    perceptual_distance,
+    squared_difference,
+)
+from benchmarks.studio_rows import ROWS, Figures, Person, figures_of, mean_figures, with_noise
+from refacer.files import read_source
+from refacer.pixels import tensor_from_rgb
+from tools.studio.judge import Judge
+
+SIDE = 64
+
+
+class Brightness:
+    """Identity and perceptual network in one: a face is its mean brightness."""
+
+    def landmarks(self, face: torch.Tensor) -> None:
+        return None
+
+    def describe(self, face: torch.Tensor, own: object, instead: object = ()) -> np.ndarray:
+        return np.array([float(face.mean())])
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((2, 3))
+
+
+class PhotoIfBright(Judge):
+    """Calls a face a photograph where it is brighter than mid grey."""
+
+    def forward(self, faces: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        return (faces * masks).sum((1, 2, 3))
+
+
+@pytest.fixture
+def region() -> torch.Tensor:
+    mask = torch.zeros(1, 1, SIDE, SIDE)
+    mask[:, :, 16:48, 16:48] = 1
+    return mask
+
+
+def test_l2_counts_the_region_alone(region):
+    a, b = torch.zeros(1, 3, SIDE, SIDE), torch.full((1, 3, SIDE, SIDE), 0.9)
+    b[:, :, 16:48, 16:48] = 0.2
+    assert squared_difference(a, b, region) == pytest.approx(0.04)
+    assert squared_difference(a, a, region) == 0
+
+
+def test_blurred_colour_forgives_texture_and_keeps_colour(region):
+    checks = torch.zeros(1, 3, SIDE, SIDE)
+    checks[..., ::2, ::2] = checks[..., 1::2, 1::2] = 0.4
+    flat = torch.full_like(checks, 0.2)
+    assert squared_difference(checks, flat, region) == pytest.approx(0.04)
+    assert color_difference(checks, flat, region) < 0.002
+    assert color_difference(flat + 0.3, flat, region) == pytest.approx(0.09, rel=1e-3)
+
+
+def test_the_background_does_not_leak_into_the_colour(region):
+    face = torch.full((1, 3, SIDE, SIDE), 0.2)
+    elsewhere = torch.where(region > 0, face, torch.ones(()))
+    assert torch.allclose(blurred_color(face, region), blurred_color(elsewhere, region), atol=1e-5)
+
+
+def test_perceptual_distance_sees_the_region_alone(region):
+    a = torch.zeros(1, 3, SIDE, SIDE)
+    b = torch.where(region > 0, a, torch.ones(()))
+    assert perceptual_distance(a, b, region, Brightness()) == 0
+    assert perceptual_distance(a, a + 0.4, region, Brightness()) == pytest.approx(3 * 0.1**2)
+
+
+def test_pasted_region_is_the_nine_parts():
+    ids = torch.arange(19, dtype=torch.uint8).view(1, 1, 19)
+    assert [i for i in range(19) if pasted_region(ids)[0, 0, 0, i]] == [*range(1, 9), 10, 11, 12, 13, 17]
+
+
+def test_the_figures_of_a_person():
+    labels = torch.ones(1, SIDE, SIDE, dtype=torch.uint8)
+    dark, bright = torch.full((1, 3, SIDE, SIDE), -0.5), torch.full((1, 3, SIDE, SIDE), 0.5)
+    person = Person("a", dark, bright, labels)
+    pictures = {"input": (dark, 0.0), "method": (bright - 0.1, 7.0), "photo": (bright, 0.0)}
+    rows = figures_of(person, pictures, Brightness(), PhotoIfBright(), Brightness())  # type: ignore[arg-type]
+    assert (rows["input"].identity_to_input, rows["photo"].identity_to_photo) == (0, 0)
+    assert rows["method"].identity_to_input == pytest.approx(0.9)
+    assert rows["method"].identity_to_photo == pytest.approx(0.1)
+    assert rows["method"].l2_to_photo == pytest.approx(0.01, rel=1e-4)
+    assert rows["method"].color_to_photo == pytest.approx(0.01, rel=1e-3)
+    assert rows["method"].perceptual_to_photo == pytest.approx(0.03, rel=1e-4)
+    assert [rows[row].photo for row in pictures] == [0, 1, 1]
+    assert rows["method"].seconds == 7
+
+
+def test_means_leave_out_faces_that_were_not_found():
+    nowhere = float("nan")
+    rows = [Figures(0.2, 0.3, 1, 1, 1, 1, 4), Figures(nowhere, nowhere, 3, 2, 1, 0, 6)]
+    mean = mean_figures(rows)
+    assert mean["identity_to_input"] == 0.2
+    assert (mean["perceptual_to_photo"], mean["photo"], mean["seconds"]) == (2, 0.5, 5)
+    assert math.isnan(mean_figures([])["photo"])
+
+
+def test_shares_and_percentiles():
+    assert share([True, False, True, True]) == 0.75
+    assert percentile([float("nan"), *map(float, range(101))], 90) == 90
+
+
+def test_noise_is_repeatable_and_as_strong_as_said():
+    face = torch.zeros(1, 3, 128, 128)
+    noisy = with_noise(face)
+    assert torch.equal(noisy, with_noise(face))
+    assert float(noisy.std()) * 127.5 == pytest.approx(5, rel=0.05)
+
+
+def test_the_aims_compare_the_right_way_round():
+    good = dict.fromkeys(studio.COLUMNS, 0.4) | {"photo": 0.9, "color_to_photo": 0.01}
+    rows = {row: dict.fromkeys(studio.COLUMNS, 0.3) for row in ROWS} | {"method": good}
+    codes = {"real_called_photo": 0.9, "rendering_called_cg": 0.7, "identity_between": 0.4}
+    met = [aim["met"] for aim in studio.aims(rows, codes).values()]
+    assert met == [True, True, True, True, False, True]
+    worse = {row: {**figures, "color_to_photo": 0.001} if row == "input" else figures for row, figures in rows.items()}
+    assert not studio.aims(worse, None)["blurred colour of the method to the photo"]["met"]
+
+
+def test_the_report_is_json_without_nan():
+    assert studio.plain({"a": float("nan"), "b": {"c": 0.123456789}, "d": "x"}) == {
+        "a": None,
+        "b": {"c": 0.12346},
+        "d": "x",
+    }
+
+
+def test_the_table_shows_every_row_and_aim(capsys):
+    figures = dict.fromkeys(studio.COLUMNS, 0.5)
+    rows = dict.fromkeys(ROWS, figures)
+    report = {"pair": "tiny", "people": {}, "steps": 1, "machine": "m", "rows": rows, "codes": None}
+    studio.show({**report, "aims": studio.aims(rows, None)})
+    out = capsys.readouterr().out
+    assert all(title in out for title in ROWS.values())
+    assert "missed  method judged photo: 0.500 (at least 0.8)" in out
+
+
+def test_dlib_knows_a_face_again(look):
+    face = tensor_from_rgb(read_source(look.parent / "align" / "aligned_0_256.png", max_pixels=10**6).rgb)
+    identity = Identity()
+    points = identity.landmarks(face)
+    assert points is not None
+    own = identity.describe(face, points)
+    assert identity_distance(own, identity.describe(face, points)) == 0
+    assert 0 < identity_distance(own, identity.describe(with_noise(face), points)) < 0.3
+    assert identity.fallbacks == 0
+    blank = torch.zeros_like(face)
+    assert identity.describe(blank, identity.landmarks(blank)) is None
+    assert identity.describe(blank, None, (None, points)) is not None
+    assert identity.fallbacks == 1
+    assert math.isnan(identity_distance(own, None))

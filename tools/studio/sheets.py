@@ -1,0 +1,170 @@
+"""The pair's sheets: every display and every pair of people, none left out.
+
+    python tools/studio/sheets.py --data DIR --displays DIR --out docs/sheets [--pair NAME] [--before-after FILE]
+
+--data holds pairs.zip, --displays display_*.png. People are shown as input, rendering reconstruction, output, true
+photo; displays before and after, whole and at the face. --before-after writes one display alone: --display NAME, or the
+one whose face the pair projects neither best nor worst.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from sheet_layout import captioned, encode_jpeg, enlarged, fitted, row_of, stacked
+from transfer import Transfer
+
+from refacer.errors import NoFace
+from refacer.files import encode_png, read_source, write_atomic
+from refacer.networks.landmarks import DlibLandmarks
+from refacer.options import MAX_PIXELS, AlignOptions
+from refacer.pixels import paste_blend, rgb_from_tensor, tensor_from_rgb
+from refacer.stages.run import FaceResult, Networks, RunOptions, run
+from refacer.types import Points, Rgb
+from refacer.weights.dlib_files import landmarks_path
+
+CROP_PX, WHOLE_PX, FACE_PX = 192, 480, 480
+PEOPLE_A_ROW, PEOPLE_A_SHEET, DISPLAYS_A_SHEET = 2, 20, 4
+PEOPLE_TITLES = ("input", "rendering reconstruction", "output", "true photo")
+DISPLAY_TITLES = ("before", "after", "before, face", "after, face")
+MARGIN_FRAC = 0.05  # of the quad's side, kept around it where a face is enlarged
+
+
+@dataclass(frozen=True)
+class Display:
+    """A display before and after; faces: their quads; distance: of the first face's projection, NaN without a face."""
+
+    name: str
+    before: Rgb
+    after: Rgb
+    quads: tuple[Points, ...]
+    distance: float
+
+
+def main() -> None:
+    args = arguments()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    transfer = Transfer(args.pair, device=args.device, steps=args.steps, store=args.codes)
+    displays = [shown(path, transfer) for path in sorted(args.displays.glob("display_*.png"))[: args.limit]]
+    written = people_sheets(args, transfer) | display_sheets(displays)
+    for name, data in written.items():
+        write_atomic(args.out / name, data)
+    chosen = typical(displays, args.display)
+    if args.before_after:
+        write_atomic(args.before_after, encoded(before_after(chosen), args.before_after))
+    unseen = [display.name for display in displays if not display.quads]
+    print(json.dumps({"sheets": {n: len(d) for n, d in written.items()}, "typical": chosen.name, "no_face": unseen}))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with pairs.zip")
+    parser.add_argument("--displays", type=Path, required=True, help="folder of display_*.png")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the sheets")
+    parser.add_argument("--pair", help="name or folder of the pair")
+    parser.add_argument("--before-after", type=Path, help="write one display before and after, .png or .jpg")
+    parser.add_argument("--display", help="which one, by the stem of its file; a typical one without")
+    parser.add_argument("--steps", type=int, help="of the projection; the pair's own without")
+    parser.add_argument("--limit", type=int, help="people and displays, for a trial")
+    parser.add_argument("--codes", type=Path, help="folder to keep the people's codes in, and to take them from")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int)
+    return parser.parse_args()
+
+
+def people_sheets(args: argparse.Namespace, transfer: Transfer) -> dict[str, bytes]:
+    """Sheets of the pairs' people by file name."""
+    from parser_data import read_portraits
+
+    faces, photos = (read_portraits(args.data / "pairs.zip", look) for look in ("cg", "photo"))
+    groups = []
+    for name in sorted(faces)[: args.limit]:
+        codes = transfer.project(name, tensor_from_rgb(faces[name]), "rendering").codes
+        drawn = [rgb_from_tensor(transfer.draw(codes, role)) for role in ("rendering", "real")]
+        crops = [fitted(crop, CROP_PX, CROP_PX) for crop in (faces[name], *drawn, photos[name])]
+        groups.append(captioned(row_of(crops), name, PEOPLE_TITLES))
+    rows = [row_of(groups[i : i + PEOPLE_A_ROW]) for i in range(0, len(groups), PEOPLE_A_ROW)]
+    return sheets_of("people", rows, PEOPLE_A_SHEET // PEOPLE_A_ROW)
+
+
+def display_sheets(displays: Sequence[Display]) -> dict[str, bytes]:
+    """Sheets of the displays by file name."""
+    return sheets_of("displays", [display_row(display) for display in displays], DISPLAYS_A_SHEET)
+
+
+def sheets_of(name: str, rows: Sequence[Rgb], rows_a_sheet: int) -> dict[str, bytes]:
+    """name-1.jpg, name-2.jpg ... with so many rows each."""
+    starts = range(0, len(rows), rows_a_sheet)
+    return {
+        f"{name}-{i + 1}.jpg": encode_jpeg(stacked(rows[start : start + rows_a_sheet]))
+        for i, start in enumerate(starts)
+    }
+
+
+def shown(path: Path, transfer: Transfer) -> Display:
+    """A display through the whole pipeline, as `refacer run` does it; one without a found face stays as it is."""
+    source = read_source(path, max_pixels=MAX_PIXELS)
+    try:
+        results = faces_of(source.rgb, transfer)
+    except NoFace:
+        return Display(path.stem, source.rgb, source.rgb, (), float("nan"))
+    after = source.rgb
+    for result in results:
+        blend = result.blend
+        after = paste_blend(after, blend.top, blend.left, blend.pixels, blend.alpha)
+    quads = tuple(result.found.quad for result in results)
+    return Display(path.stem, source.rgb, after, quads, float(results[0].projection.distance[0]))
+
+
+def faces_of(rgb: Rgb, transfer: Transfer) -> list[FaceResult]:
+    """All stages on every face of a picture; raises NoFace."""
+    networks = Networks(
+        DlibLandmarks(landmarks_path()), transfer.rendering, transfer.real, transfer.perceptual, transfer.parser,
+        transfer.pair.w_std,
+    )  # fmt: skip
+    options = RunOptions(align=AlignOptions(size=transfer.pair.resolution), project=transfer.options)
+    return run(tensor_from_rgb(rgb, transfer.device), networks, options)
+
+
+def display_row(display: Display) -> Rgb:
+    """Both pictures whole, and both at each face."""
+    cells = [fitted(picture, WHOLE_PX, WHOLE_PX * 3 // 4) for picture in (display.before, display.after)]
+    for quad in display.quads[:1]:
+        cells += [enlarged(picture, quad, MARGIN_FRAC, FACE_PX) for picture in (display.before, display.after)]
+    titles = DISPLAY_TITLES if display.quads else (*DISPLAY_TITLES[:2], "no face found")
+    return captioned(row_of(cells), display.name, titles)
+
+
+def before_after(display: Display) -> Rgb:
+    """One display for the README."""
+    return row_of(
+        [fitted(picture, WHOLE_PX, WHOLE_PX * 3 // 4) for picture in (display.before, display.after)]
+        + [
+            enlarged(picture, quad, MARGIN_FRAC, FACE_PX)
+            for quad in display.quads[:1]
+            for picture in (display.before, display.after)
+        ]
+    )
+
+
+def typical(displays: Sequence[Display], name: str | None) -> Display:
+    """The display of that name, else the one in the middle by the distance of its projection."""
+    if name:
+        return next(display for display in displays if display.name == name)
+    ranked = sorted((d for d in displays if d.quads), key=lambda display: display.distance)
+    return ranked[len(ranked) // 2] if ranked else displays[0]
+
+
+def encoded(picture: Rgb, path: Path) -> bytes:
+    """PNG or JPEG by the path's suffix."""
+    return encode_png(picture, None) if path.suffix.lower() == ".png" else encode_jpeg(picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""A pair at work on aligned faces, through the library's own stages; what the benchmark and the sheets share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from refacer.device import choose_device
+from refacer.files import encode_codes, read_codes, write_atomic
+from refacer.networks.parser import FaceParser
+from refacer.networks.perceptual import Perceptual
+from refacer.networks.stylegan2 import Generator
+from refacer.options import DecodeOptions, GeneratorRole, ProjectOptions
+from refacer.stages.parse import parse
+from refacer.stages.project import project
+from refacer.stages.run import decoded
+from refacer.weights.pairs import Pair, load_pair
+
+
+@dataclass(frozen=True)
+class Projected:
+    """A face's code (1, num_ws, w_dim), how far its picture stayed from the face (Eq. 4), and the time it took."""
+
+    codes: Tensor
+    distance: float
+    seconds: float
+
+
+class Transfer:
+    """A pair's networks, each read once. store: a folder in which found codes are kept for the next call."""
+
+    def __init__(
+        self, name: str | None, *, device: str = "auto", steps: int | None = None, store: Path | None = None
+    ) -> None:
+        self.pair: Pair = load_pair(name)
+        self.device = choose_device(device)
+        defaults = self.pair.defaults
+        self.options = ProjectOptions(steps=steps or defaults.steps, lr=defaults.lr)
+        self.store = store
+
+    @cached_property
+    def real(self) -> Generator:
+        return self.pair.generator("real", self.device)
+
+    @cached_property
+    def rendering(self) -> Generator:
+        return self.pair.generator("rendering", self.device)
+
+    @cached_property
+    def perceptual(self) -> Perceptual:
+        return self.pair.perceptual(self.device)
+
+    @cached_property
+    def parser(self) -> FaceParser:
+        return self.pair.parser(self.device)
+
+    def generator(self, role: GeneratorRole) -> Generator:
+        return self.real if role == "real" else self.rendering
+
+    def project(self, name: str, face: Tensor, into: GeneratorRole) -> Projected:
+        """Eq. 4 on a face (1, 3, S, S); `name` is what its code is kept under."""
+        path = self.store / f"{self._key(into)}/{name}.npy" if self.store else None
+        if path is not None and path.is_file():
+            return self._kept(path)
+        generator, perceptual = self.generator(into), self.perceptual  # read before the clock starts
+        began = time.perf_counter()
+        options = replace(self.options, into=into)
+        found = project(face.to(self.device), generator, perceptual, self.pair.w_std, options)
+        done = Projected(found.codes, float(found.distance[0]), time.perf_counter() - began)
+        if path is not None:
+            write_atomic(path, encode_codes(found.codes.cpu().numpy(), None))
+            about = {"distance": done.distance, "seconds": done.seconds}
+            write_atomic(path.with_suffix(".json"), json.dumps(about).encode())
+        return done
+
+    def draw(self, codes: Tensor, role: GeneratorRole) -> Tensor:
+        """Pictures (N, 3, R, R) of codes (N, num_ws, w_dim), as files hold them."""
+        return decoded(codes, self.generator(role), DecodeOptions(into=role))
+
+    def labels(self, faces: Tensor) -> Tensor:
+        """uint8 class ids (N, S, S) by the pair's parser."""
+        return parse(faces, self.parser)
+
+    def random_codes(self, count: int, seed: int, psi: float) -> Tensor:
+        """Codes (count, num_ws, w_dim) of random z, truncated by psi."""
+        z = torch.randn(count, self.real.z_dim, generator=torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            ws = self.real.mapping(z.to(self.device))
+        return self.real.mapping.w_avg.lerp(ws, psi)
+
+    def _key(self, into: GeneratorRole) -> str:
+        """What a code depends on besides the face."""
+        facts = [self.pair.sha256(into), self.pair.sha256("perceptual"), self.pair.facts["perceptual"]]
+        about = json.dumps([*facts, self.options.steps, self.options.lr], sort_keys=True)
+        return f"{into}-{hashlib.sha256(about.encode()).hexdigest()[:12]}"
+
+    def _kept(self, path: Path) -> Projected:
+        codes, _ = read_codes(path)
+        about = json.loads(path.with_suffix(".json").read_text())
+        return Projected(torch.from_numpy(codes).to(self.device), about["distance"], about["seconds"])

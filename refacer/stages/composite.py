@@ -23,6 +23,7 @@ from refacer.types import CropTransform, Points
 
 BLUR_TRUNCATE = 3.0  # sigmas after which the blur ends: m' is 0 beyond
 ALPHA_FLOOR = 1e-3  # less than this of the face cannot be seen, and is none
+MASK_SIDE_PX = 640  # of the quad, up to which the mask is made in the source's own pixels
 MAX_SUPERSAMPLE, MAX_ENLARGE = 16, 4
 MAX_SIDE_RATIO = 16  # a quad so many times the picture is not of this picture
 GAIN_LIMITS = (0.5, 2.0)  # of the spread, for colour matching
@@ -112,7 +113,24 @@ def erode(mask: Tensor, radius_px: float) -> Tensor:
 
 
 def _alpha(mask: Tensor, quad: Points, picture: _Window, options: CompositeOptions) -> tuple[_Window, Tensor]:
-    """m' of Eq. B1 (1, 1, h, w), and the window of the picture outside which it is 0."""
+    """m' of Eq. B1 (1, 1, h, w), and the window of the picture outside which it is 0.
+
+    Where the quad is large it is made in pixels `factor` times the source's: it holds nothing finer.
+    """
+    factor = math.ceil(math.dist(quad[0], quad[3]) / MASK_SIDE_PX)
+    coarse_quad = tuple(((x + 0.5) / factor - 0.5, (y + 0.5) / factor - 0.5) for x, y in quad)
+    coarse_picture = _Window(0, 0, math.ceil(picture.right / factor), math.ceil(picture.bottom / factor))
+    coarse, alpha = _softened(mask, coarse_quad, coarse_picture, options)
+    if factor > 1:
+        alpha = F.interpolate(alpha, scale_factor=factor, mode="bilinear", align_corners=False)
+    outer = _Window(*(edge * factor for edge in (coarse.left, coarse.top, coarse.right, coarse.bottom)))
+    window = outer.within(picture)
+    alpha = window.of(alpha, outer)
+    return window, torch.where(alpha < ALPHA_FLOOR, 0.0, alpha.clamp(max=1))
+
+
+def _softened(mask: Tensor, quad: Points, picture: _Window, options: CompositeOptions) -> tuple[_Window, Tensor]:
+    """The mask in the picture's pixels, eroded and blurred, with the window it was made for."""
     side_px = math.dist(quad[0], quad[3])
     sigma_px, erode_px = options.feather_frac * side_px, options.erode_frac * side_px
     blur_px = math.ceil(BLUR_TRUNCATE * sigma_px) + 1
@@ -123,8 +141,7 @@ def _alpha(mask: Tensor, quad: Points, picture: _Window, options: CompositeOptio
     alpha = erode(_seen(mask, quad, outer, _mask_sampling(mask.shape[3], side_px)), erode_px)
     taps = gaussian_taps(sigma_px, BLUR_TRUNCATE, mask.device)
     radius = (len(taps) // 2, len(taps) // 2)
-    alpha = window.of(filter_along(filter_along(alpha, taps, 3, radius), taps, 2, radius), outer)
-    return window, torch.where(alpha < ALPHA_FLOOR, 0.0, alpha.clamp(max=1))
+    return window, window.of(filter_along(filter_along(alpha, taps, 3, radius), taps, 2, radius), outer)
 
 
 def _pasted(face: Tensor, quad: Points, window: _Window, side_px: float) -> Tensor:

@@ -1,6 +1,6 @@
 """Put the embedded pair together: a finished `refacer finetune` run and the parser -> refacer/weights/studio.
 
-    python tools/studio/assemble.py --run runs/studio --parser runs/parser.safetensors --out refacer/weights/studio
+    python -m tools.studio.assemble --run runs/studio --parser runs/parser.safetensors --out refacer/weights/studio
 
 The run's base must be a from-scratch base, so that both generators and the discriminator are this project's own.
 Prints the sizes; refuses to write more than 60 MB.

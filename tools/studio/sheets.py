@@ -1,6 +1,6 @@
 """The pair's sheets: every display and every pair of people, none left out.
 
-    python tools/studio/sheets.py --data DIR --displays DIR --out docs/sheets [--pair NAME] [--before-after FILE]
+    python -m tools.studio.sheets --data DIR --displays DIR --out docs/sheets [--pair NAME] [--before-after FILE]
 
 --data holds pairs.zip, --displays display_*.png. People are shown as input, rendering reconstruction, output, true
 photo; displays before and after, whole and at the face. --before-after writes one display alone: --display NAME, or the
@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from sheet_layout import captioned, encode_jpeg, enlarged, fitted, row_of, stacked
-from transfer import Transfer
 
 from refacer.errors import NoFace
 from refacer.files import encode_png, read_source, write_atomic
@@ -27,6 +25,9 @@ from refacer.pixels import paste_blend, rgb_from_tensor, tensor_from_rgb
 from refacer.stages.run import FaceResult, Networks, RunOptions, run
 from refacer.types import Points, Rgb
 from refacer.weights.dlib_files import landmarks_path
+from tools.studio.parser_data import read_portraits
+from tools.studio.sheet_layout import captioned, encode_jpeg, enlarged, fitted, row_of, stacked
+from tools.studio.transfer import Transfer
 
 CROP_PX, WHOLE_PX, FACE_PX = 192, 480, 480
 PEOPLE_A_ROW, PEOPLE_A_SHEET, DISPLAYS_A_SHEET = 2, 20, 4
@@ -80,8 +81,6 @@ def arguments() -> argparse.Namespace:
 
 def people_sheets(args: argparse.Namespace, transfer: Transfer) -> dict[str, bytes]:
     """Sheets of the pairs' people by file name."""
-    from parser_data import read_portraits
-
     faces, photos = (read_portraits(args.data / "pairs.zip", look) for look in ("cg", "photo"))
     groups = []
     for name in sorted(faces)[: args.limit]:

@@ -1,6 +1,6 @@
 """Train the judge (judge.py) on the studio pair's two training sets; validate it on people it has never seen.
 
-    python tools/studio/train_judge.py --data DIR --out tools/studio/judge.safetensors
+    python -m tools.studio.train_judge --data DIR --out tools/studio/judge.safetensors
 
 DIR holds photo.zip, photo_labels.zip, cg.zip, cg_labels.zip (trained on) and pairs.zip (validated on). Prints one
 JSON object.
@@ -12,13 +12,17 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from judge import (
+from torch import Tensor
+
+from refacer.files import write_atomic
+from refacer.pixels import labels_from_array, tensor_from_rgb
+from tools.studio.judge import (
     FACE_CLASSES,
     JUDGE_PX,
     Judge,
@@ -30,11 +34,7 @@ from judge import (
     load_judge,
     verdicts,
 )
-from parser_data import NECK, read_portraits
-from torch import Tensor
-
-from refacer.files import write_atomic
-from refacer.pixels import labels_from_array, tensor_from_rgb
+from tools.studio.parser_data import NECK, read_portraits
 
 LOOKS = {"photo": 1.0, "cg": 0.0}
 BATCH, LEARNING_RATE, WEIGHT_DECAY, SMOOTHING = 32, 3e-3, 1e-2, 0.02
@@ -133,15 +133,42 @@ def drawn(faces: Faces, chosen: Tensor, generator: torch.Generator) -> tuple[Ten
 
 
 def validate(judge: Judge, data: Path) -> dict[str, object]:
-    """How many of the pairs' pictures are judged rightly."""
-    right: dict[str, list[bool]] = {}
-    for look, photo in LOOKS.items():
-        faces = read_look(data, "pairs.zip", look)
-        logits = verdicts(judge, faces.pictures, faces.masks)
-        right[look] = ((logits > 0) == (photo > 0.5)).tolist()
-    flat = [each for column in right.values() for each in column]
-    by_look = {look: round(sum(column) / len(column), 4) for look, column in right.items()}
-    return {"pictures": len(flat), "right": sum(flat), "accuracy": round(sum(flat) / len(flat), 4), "by_look": by_look}
+    """How many of the pairs' pictures are judged rightly, as they are and altered."""
+    looks = {look: read_look(data, "pairs.zip", look) for look in LOOKS}
+    right = {
+        name: {
+            look: count_right(judge, replace(faces, pictures=alter(faces.pictures))) for look, faces in looks.items()
+        }
+        for name, alter in ALTERATIONS.items()
+    }
+    pictures, plain = sum(len(faces.photo) for faces in looks.values()), sum(right["unaltered"].values())
+    return {"pictures": pictures, "right": plain, "accuracy": round(plain / pictures, 4), "right_of_each_look": right}
+
+
+def count_right(judge: Judge, faces: Faces) -> int:
+    """Verdicts that agree with the set a face is of."""
+    return int(((verdicts(judge, faces.pictures, faces.masks) > 0) == (faces.photo > 0.5)).sum())
+
+
+def noisy(faces: Tensor) -> Tensor:
+    """Faces with Gaussian noise of 5/255."""
+    return faces + torch.randn(faces.shape, generator=torch.Generator().manual_seed(0)) * (5 / 127.5)
+
+
+def blurred(faces: Tensor) -> Tensor:
+    """Faces at two fifths of their resolution."""
+    small = F.interpolate(faces, scale_factor=0.4, mode="bilinear", antialias=True)
+    return F.interpolate(small, faces.shape[2:], mode="bicubic")
+
+
+ALTERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "unaltered": lambda faces: faces,
+    "noise of 5/255": noisy,
+    "two fifths of the resolution": blurred,
+    "70 % of the light": lambda faces: (faces + 1) * 0.7 - 1,
+    "grey": lambda faces: faces.mean(1, keepdim=True).expand_as(faces),
+}
+"""What must not sway the judge; and grey, to see how much it looks at colour."""
 
 
 if __name__ == "__main__":

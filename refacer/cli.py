@@ -17,7 +17,7 @@ from refacer import __version__
 from refacer.commands import console, finetune, signatures
 from refacer.errors import RefacerError
 
-INTERRUPTED, TERMINATED, CLOSED_PIPE = 130, 143, 141
+INTERRUPTED, TERMINATED = 130, 143
 
 app = typer.Typer(
     name="refacer",
@@ -45,7 +45,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     code = 0
     try:
-        app(args)
+        app(args, prog_name="refacer")
     except SystemExit as stop:
         code = _exit_code(stop)
     except Exception as error:
@@ -64,7 +64,7 @@ def _exit_code(stop: SystemExit) -> int:
 
 def _report(error: Exception) -> int:
     """Print an error as one line, a bug of ours with its traceback; returns the exit code."""
-    if isinstance(error, console.ClosedPipe):
+    if isinstance(error, console.ClosedPipeError):
         return _close_pipe()
     console.error(error)
     return error.exit_code if isinstance(error, RefacerError) else 1
@@ -73,7 +73,7 @@ def _report(error: Exception) -> int:
 def _close_pipe() -> int:
     """Leave silently: what stdout still holds goes nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return CLOSED_PIPE
+    return console.ClosedPipeError.exit_code
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -44,12 +44,15 @@ def in_batches(work: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T], s
     """`work` on at most `size` items at a time; where memory does not suffice the batch is halved, down to one."""
     done: list[R] = []
     while len(done) < len(items):
+        chunk = items[len(done) : len(done) + size]
         try:
-            done += work(items[len(done) : len(done) + size])
+            done += work(chunk)
         except (MemoryError, RuntimeError) as error:
-            if size == 1 or not is_out_of_memory(error):
+            if len(chunk) == 1 or not is_out_of_memory(error):
                 raise
-            size //= 2
+            size = len(chunk) // 2
+        else:
+            continue
         _release_memory()
     return done
 

@@ -4,10 +4,14 @@ import hashlib
 import io
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +37,7 @@ def tiny_networks() -> dict[str, tuple[str, nn.Module, dict[str, object]]]:
     real, rendering = Generator(shape), Generator(shape)
     judge = DiscriminatorConfig(**SIZE)
     parser = StudioParser(**PARSER)
+    assert parser.head.bias is not None
     nn.init.constant_(parser.head.bias.view(-1, PARSER["patch_px"] ** 2)[SKIN], 0.5)
     return {
         "real": ("generator", real, shape.to_dict()),
@@ -107,34 +112,49 @@ class Stream(io.TextIOWrapper):
         return self.terminal
 
 
-@pytest.fixture
-def cli(monkeypatch, pair):
-    """A function: arguments -> how `refacer` ended, run in this process with the tiny pair on the CPU."""
-
+@pytest.fixture(scope="session")
+def cli(pair: Path) -> Callable[..., Ended]:
+    """A function: arguments -> how `refacer` ended, run in this process with the tiny pair on one thread."""
     torch.set_num_threads(1)
 
     def run(*args: object, stdin: bytes | None = None, terminal: bool = False) -> Ended:
         streams = Stream(stdin or b"", terminal=stdin is None), Stream(terminal=terminal), Stream()
-        with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+        with pytest.MonkeyPatch.context() as patch:
             for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
                 patch.setattr(sys, name, stream)
             patch.setenv("REFACER_PAIR", str(pair))
-            patch.setattr("signal.signal", lambda *_: None)
-            main([str(arg) for arg in args])
-        return Ended(
-            int(stop.value.code or 0), streams[1].raw_bytes.getvalue(), streams[2].raw_bytes.getvalue().decode()
-        )
+            patch.setattr(signal, "signal", lambda *_: None)
+            with pytest.raises(SystemExit) as stop:
+                main([str(arg) for arg in args])
+        out, err = (stream.raw_bytes.getvalue() for stream in streams[1:])
+        return Ended(int(stop.value.code or 0), out, err.decode())
 
     return run
 
 
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory, cli, look) -> Path:
+    """A folder with look.png, what `run` makes of it (display.*.png and .npy) and look.real.png."""
+    folder = tmp_path_factory.mktemp("stages")
+    shutil.copy(look, folder / "look.png")
+    ended = cli("run", look, "-o", folder / "look.real.png", "--keep-stages", folder)
+    assert ended.code == 0, ended.err
+    return folder
+
+
 @pytest.fixture
-def program(pair):
+def program(pair: Path) -> Callable[..., Any]:
     """A function: arguments -> a running process of the program, with pipes."""
 
-    def start(*args: object, **options: object) -> subprocess.Popen[bytes]:
+    def start(*args: object, **options: Any) -> Any:
         variables = {**os.environ, "REFACER_PAIR": str(pair), "OMP_NUM_THREADS": "1"}
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        return subprocess.Popen([sys.executable, "-m", "refacer", *map(str, args)], env=variables, **pipes)
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        command = [sys.executable, "-m", "refacer", *map(str, args)]
+        return subprocess.Popen(command, env=variables, preexec_fn=_default_interrupt, **{**pipes, **options})
 
     return start
+
+
+def _default_interrupt() -> None:
+    """A background job of a shell ignores SIGINT, and so would its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -21,7 +21,7 @@ from refacer.files import read_passport, write_atomic
 from refacer.types import Passport, Progress
 
 T = TypeVar("T")
-FATAL = (WeightsMissing, console.ClosedPipe)  # every item would meet these
+FATAL = (WeightsMissing, console.ClosedPipeError)  # every item would meet these
 
 
 @dataclass(frozen=True)

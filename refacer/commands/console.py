@@ -16,8 +16,10 @@ from rich.text import Text
 from refacer.errors import RefacerError
 
 
-class ClosedPipe(Exception):  # noqa: N818
+class ClosedPipeError(Exception):
     """Whoever read our stdout has gone."""
+
+    exit_code = 141
 
 
 def error(problem: Exception) -> None:
@@ -39,6 +41,8 @@ def note(message: str) -> None:
 
 def describe(problem: BaseException) -> str:
     """The message of an error; a bug says its type and where to report it."""
+    if isinstance(problem, ClosedPipeError):
+        return "stdout was closed"
     if isinstance(problem, RefacerError):
         return str(problem)
     return f"{type(problem).__name__}: {problem}; this is a bug of refacer, please report it with the lines above"
@@ -50,12 +54,12 @@ def one_line(message: str) -> str:
 
 
 def payload(data: bytes) -> None:
-    """Write the result to stdout; raises ClosedPipe where nobody reads it."""
+    """Write the result to stdout; raises ClosedPipeError where nobody reads it."""
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except BrokenPipeError as broken:
-        raise ClosedPipe from broken
+        raise ClosedPipeError from broken
 
 
 def payload_text(text: str) -> None:

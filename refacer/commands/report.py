@@ -58,7 +58,7 @@ class Report:
 
 def exit_code(error: BaseException) -> int:
     """The code of an error; a bug has 1."""
-    return error.exit_code if isinstance(error, RefacerError) else 1
+    return error.exit_code if isinstance(error, RefacerError | console.ClosedPipeError) else 1
 
 
 class Lines:

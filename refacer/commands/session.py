@@ -31,6 +31,7 @@ class Session:
 
     common: Common
     _files: dict[Path, Generator] = field(default_factory=dict)
+    _hashes: dict[Path, str] = field(default_factory=dict)
 
     @cached_property
     def device(self) -> torch.device:
@@ -107,7 +108,11 @@ class Session:
 
     def drawing_sha256(self, role: GeneratorRole, file: Path | None) -> str:
         """The sha256 of that generator's file."""
-        return self.pair.sha256(role) if file is None else sha256_of(file)
+        if file is None:
+            return self.pair.sha256(role)
+        if file not in self._hashes:
+            self._hashes[file] = sha256_of(file)
+        return self._hashes[file]
 
     def project_options(self, flags: ProjectFlags, into: GeneratorRole = "rendering") -> ProjectOptions:
         """The stage's options, steps and rate the pair's where none are given."""

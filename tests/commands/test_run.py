@@ -1,0 +1,138 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from refacer.files import Source, encode_display, read_source
+
+LIMIT = 10**6
+
+
+def pixels(path):
+    return read_source(path, max_pixels=LIMIT).native
+
+
+def test_run_is_the_chain_of_its_stages(cli, stages, tmp_path):
+    """DESIGN 2: the same pixels and the same passport, in every artefact."""
+    look = stages / "look.png"
+    steps = [
+        ("align", [look], "face.png"),
+        ("project", [tmp_path / "face.png"], "codes.npy"),
+        ("decode", [tmp_path / "codes.npy"], "real.png"),
+        ("parse", [tmp_path / "real.png"], "mask.png"),
+        ("composite", [look, tmp_path / "real.png", "--mask", tmp_path / "mask.png"], "done.png"),
+    ]
+    for command, inputs, output in steps:
+        assert cli(command, *inputs, "-o", tmp_path / output).code == 0
+    for name in ("face.png", "codes.npy", "real.png", "mask.png"):
+        assert (tmp_path / name).read_bytes() == (stages / f"display.{name}").read_bytes(), name
+    assert (tmp_path / "done.png").read_bytes() == (stages / "look.real.png").read_bytes()
+
+
+@pytest.fixture
+def shots(look, two, bare, tmp_path):
+    """A folder of a good picture, one in a sub-folder, one without a face and one that is none."""
+    folder = tmp_path / "shots"
+    (folder / "sub").mkdir(parents=True)
+    shutil.copy(look, folder / "look.png")
+    Image.open(two).save(folder / "sub/two.jpg", quality=97)
+    shutil.copy(bare, folder / "bare.png")
+    (folder / "torn.png").write_bytes(b"\x89PNG")
+    return folder
+
+
+def statuses(cli, *args):
+    ended = cli("run", *args, "--json")
+    results = json.loads(ended.out)["results"]
+    return ended.code, {result["input"].rpartition("/")[2]: result["status"] for result in results}
+
+
+def test_a_folder_goes_on_where_it_stopped(cli, shots, tmp_path):
+    out = tmp_path / "out"
+    report = tmp_path / "out/report.ndjson"
+    code, first = statuses(cli, shots, "-o", out, "--report", report)
+    assert (code, first) == (1, {"bare.png": "failed", "look.png": "done", "two.jpg": "done", "torn.png": "failed"})
+    items = [json.loads(line) for line in report.read_text().splitlines()]
+    assert [item.get("exit_code") for item in items] == [3, 0, 5, 0, 1]
+    assert [len(item["distance"]) for item in items if item.get("status") == "done"] == [1, 2]
+    assert items[-1]["licence"] == "CC0-1.0"
+    before = (out / "look.png").stat().st_mtime_ns
+    assert statuses(cli, shots, "-o", out)[1]["look.png"] == "skipped"
+    assert (out / "look.png").stat().st_mtime_ns == before
+    (out / "look.png").unlink()
+    code, again = statuses(cli, shots, "-o", out)
+    assert (again["look.png"], again["two.jpg"]) == ("done", "skipped")
+
+
+def test_what_changes_the_result_is_done_again(cli, look, two, tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    shutil.copy(two, folder / "two.png")
+
+    def status(*options):
+        code, found = statuses(cli, folder, "-o", out, *options)
+        assert code == 0
+        return found["two.png"]
+
+    assert status() == "done"
+    assert status("--faces", "0,1") == "skipped"
+    for options in (["--faces", "largest"], ["--faces", "1"], ["--mask", "none"], ["--seed", "3"]):
+        assert (status(*options), status(*options)) == ("done", "skipped"), options
+    assert status("--seed", "3", "--batch", "2", "--device", "cpu", "--quiet") == "skipped"
+    assert status("--seed", "3", "--force") == "done"
+    shutil.copy(look, folder / "two.png")
+    assert status("--seed", "3") == "done"
+    Image.new("RGB", (8, 8)).save(out / "two.png")
+    assert statuses(cli, folder, "-o", out)[0] == 7
+    assert pixels(out / "two.png").shape == (8, 8, 3)
+
+
+def test_one_file_is_always_done(cli, stages, tmp_path):
+    args = ("run", stages / "look.png", "-o", tmp_path / "x.png", "--json")
+    assert [json.loads(cli(*args).out)["done"] for _ in range(2)] == [1, 1]
+
+
+def test_no_mask_no_mask_file(cli, look, tmp_path):
+    assert cli("run", look, "-o", tmp_path / "x.png", "--mask", "none", "--keep-stages", tmp_path / "k").code == 0
+    names = sorted(path.name for path in (tmp_path / "k").iterdir())
+    assert names == ["display.codes.npy", "display.face.png", "display.real.png"]
+
+
+def test_depth_alpha_and_what_is_behind_it_are_kept(cli, look, tmp_path):
+    rng = np.random.default_rng(0)
+    color = np.asarray(Image.open(look)).astype(np.uint16) * 257
+    color[..., 0] ^= rng.integers(0, 256, color.shape[:2], dtype=np.uint16)
+    alpha = np.full((*color.shape[:2], 1), 65535, np.uint16)
+    alpha[:15], alpha[200:] = 0, 32768
+    native = np.concatenate([color, alpha], axis=2)
+    path = tmp_path / "deep.png"
+    path.write_bytes(encode_display(native, Source(native), "PNG", None))
+    assert cli("run", path, "-o", tmp_path / "x.png").code == 0
+    after = pixels(tmp_path / "x.png")
+    assert (after.dtype, after.shape) == (native.dtype, native.shape)
+    assert np.array_equal(after[..., 3], native[..., 3])
+    assert np.array_equal(after[:15], native[:15])
+    assert np.array_equal(after[200:], native[200:])
+    assert (after[..., :3] != native[..., :3]).any()
+
+
+def test_formats(cli, look, tmp_path):
+    Image.open(look).save(tmp_path / "look.jpg")
+    ended = cli("run", tmp_path / "look.jpg", "-o", f"{tmp_path}/out/")
+    assert (ended.code, ended.err) == (0, "")
+    assert read_source(tmp_path / "out/look.png", max_pixels=LIMIT).format == "PNG"
+    assert "JPEG" in cli("run", tmp_path / "look.jpg", "-o", tmp_path / "x.jpg").err
+    assert cli("run", tmp_path / "look.jpg", "-o", tmp_path / "x.gif").code == 2
+
+
+def test_a_generator_that_is_no_partner(cli, look, tmp_path):
+    from refacer.networks.stylegan2 import Generator, GeneratorConfig
+    from refacer.weights.loaders import encode_network
+
+    shape = GeneratorConfig(img_resolution=32, channel_base=256, channel_max=8, z_dim=16, w_dim=16, mapping_layers=2)
+    (tmp_path / "small.safetensors").write_bytes(encode_network(Generator(shape), "generator", shape.to_dict()))
+    ended = cli("run", look, "-o", tmp_path / "x.png", "--generator", tmp_path / "small.safetensors")
+    assert ended.code == 4
+    assert "one pair" in ended.err

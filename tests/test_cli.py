@@ -1,0 +1,183 @@
+"""The program in processes of its own: pipes, signals, exit codes."""
+
+import shlex
+import signal
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from refacer import __version__, cli
+from refacer.errors import InputRefused, NoFace, OutOfMemory, OutputNotWritable, PassportMismatch, WeightsMissing
+from refacer.files import read_source
+
+
+def test_the_chain_through_pipes_is_the_whole_job(stages, pair, tmp_path):
+    """DESIGN 1's pipeline, in bash."""
+    refacer = f"{shlex.quote(sys.executable)} -m refacer"
+    look = shlex.quote(str(stages / "look.png"))
+    line = (
+        f"{refacer} align {look} | {refacer} project | tee look.npy | {refacer} decode"
+        f" | {refacer} composite {look} > look.real.png"
+    )
+    variables = {"REFACER_PAIR": str(pair), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=tmp_path, env=variables, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "look.npy").read_bytes() == (stages / "display.codes.npy").read_bytes()
+    assert (tmp_path / "look.real.png").read_bytes() == (stages / "look.real.png").read_bytes()
+
+
+def test_a_closed_pipe_ends_silently(program, look):
+    with program("align", look) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_leave_nothing_half_written(program, look, tmp_path, number, code):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").write_bytes(b"no picture")
+    (tmp_path / "in/b.png").write_bytes(look.read_bytes())
+    with program("run", tmp_path / "in", "-o", tmp_path / "out", "--steps", 10**6) as process:
+        assert b"a.png" in process.stderr.readline()
+        process.send_signal(number)
+        rest = process.stderr.read()
+    assert process.returncode == code
+    assert b"Traceback" not in rest
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_an_interrupt_in_the_middle_of_a_projection(cli, stages, tmp_path, monkeypatch):
+    def interrupted(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("refacer.stages.run.project", interrupted)
+    ended = cli("project", stages / "display.face.png", "-o", tmp_path / "c.npy", "--report", tmp_path / "report")
+    assert ended.code == 130
+    assert "interrupted" in ended.err
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_the_installed_program_is_this_one():
+    found = [point for point in entry_points(group="console_scripts") if point.name == "refacer"]
+    assert all(point.load() is cli.main for point in found)
+    assert 'refacer = "refacer.cli:main"' in (Path(cli.__file__).parents[1] / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["nothing"], "No such command"),
+        (["align", "--colour"], "No such option"),
+        (["align", "not-there.png"], "does not exist"),
+        (["align", "--detector", "eyes"], "not one of"),
+        (["decode", "--psi", "many"], "--psi"),
+    ],
+)
+def test_usage_errors_are_typers_own(cli, args, says):
+    ended = cli(*args)
+    assert ended.code == 2
+    assert says in ended.err
+
+
+def test_no_input_at_a_terminal_is_a_usage_error(cli):
+    ended = cli("align")
+    assert ended.code == 2
+    assert "no input" in ended.err
+
+
+def test_nothing_on_stdin(cli, tmp_path):
+    ended = cli("align", "-o", tmp_path / "x.png", stdin=b"")
+    assert ended.code == 5
+    assert "empty" in ended.err
+
+
+def test_binary_does_not_go_to_a_terminal(cli, look):
+    ended = cli("align", look, terminal=True)
+    assert (ended.code, ended.out) == (2, b"")
+    assert "-o" in ended.err
+
+
+def test_an_input_that_is_named_keeps_stdin_unread(cli, look):
+    ended = cli("align", look, "--size", 64, stdin=b"not looked at")
+    assert ended.code == 0
+    assert np.asarray(read_source(ended.out, max_pixels=10**5).native).shape == (64, 64, 3)
+
+
+def test_version(cli):
+    assert cli("--version").out == f"refacer {__version__}\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NoFace("x"), 3),
+        (PassportMismatch("x"), 4),
+        (InputRefused("x"), 5),
+        (OutOfMemory("x"), 6),
+        (OutputNotWritable("x"), 7),
+        (WeightsMissing("x"), 8),
+        (ZeroDivisionError("x"), 1),
+    ],
+)
+@pytest.mark.parametrize("debug", [False, True])
+def test_errors_are_a_line_and_a_code(cli, look, monkeypatch, error, code, debug):
+    def fail(*_args):
+        raise error
+
+    monkeypatch.setattr("refacer.commands.align.find_faces", fail)
+    monkeypatch.setenv("REFACER_DEBUG", str(int(debug)))
+    ended = cli("align", look, "-o", "never.png")
+    assert ended.code == code
+    assert ("Traceback" in ended.err) == (debug or code == 1)
+    assert ended.err.splitlines()[-1].startswith("refacer: error: ")
+
+
+def test_memory_that_does_not_suffice_says_what_to_lower(cli, stages, monkeypatch, tmp_path):
+    calls = []
+
+    def project(faces, *_args, **_options):
+        calls.append(len(faces))
+        raise MemoryError
+
+    monkeypatch.setattr("refacer.stages.run.project", project)
+    (tmp_path / "in").mkdir()
+    for name in "abc":
+        (tmp_path / f"in/{name}.png").write_bytes((stages / "display.face.png").read_bytes())
+    ended = cli("project", tmp_path / "in/a.png", "-o", tmp_path / "c.npy")
+    assert ended.code == 6
+    assert "--batch" in ended.err
+    assert cli("project", tmp_path / "in", "-o", tmp_path / "out", "--batch", 3).code == 1
+    assert calls == [1, 3, 1, 1, 1, 1]
+
+
+def test_every_command_has_help_with_an_example(cli):
+    for command in ("run", "align", "project", "decode", "parse", "composite"):
+        ended = cli(command, "--help")
+        assert ended.code == 0
+        assert f"refacer {command} " in ended.out.decode().rpartition("Example:")[2]
+
+
+def test_markup_and_width_do_not_touch_names(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    path = tmp_path / "[bold]:smile: a long name.png"
+    path.write_bytes(b"no picture")
+    assert str(path) in cli("align", path, "-o", tmp_path / "x.png").err
+
+
+def test_a_pair_that_is_none(cli, look, tmp_path):
+    assert cli("run", look, "-o", tmp_path / "x.png", "--pair", tmp_path).code == 2
+    (tmp_path / "pair.json").write_text("{}")
+    assert cli("run", look, "-o", tmp_path / "x.png", "--pair", tmp_path).code == 5
+
+
+def test_an_output_that_cannot_be_written(cli, look, tmp_path):
+    (tmp_path / "file").touch()
+    assert cli("align", look, "-o", tmp_path / "file/face.png").code == 7
+    assert cli("align", look, "-o", "/dev/full").code == 7
+    assert cli("align", look, "-o", "/dev/null").code == 0
+    assert Path("/dev/null").is_char_device()

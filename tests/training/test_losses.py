@@ -45,7 +45,9 @@ def test_sketch_loss_is_a_sum_over_three_channels_at_512():
 
 def test_sketch_loss_sees_at_most_512_pixels():
     seen = []
-    losses.sketch_loss(torch.zeros(1, 3, 1024, 1024), torch.zeros(1, 3, 1024, 1024), lambda x: seen.append(x) or x, OPTIONS)
+    losses.sketch_loss(
+        torch.zeros(1, 3, 1024, 1024), torch.zeros(1, 3, 1024, 1024), lambda x: seen.append(x) or x, OPTIONS
+    )
     assert [tuple(x.shape) for x in seen] == [(1, 3, 512, 512)] * 2
 
 

@@ -50,7 +50,7 @@ def main() -> None:
     args = arguments()
     if args.threads:
         torch.set_num_threads(args.threads)
-    transfer = Transfer(args.pair, device=args.device, steps=args.steps, store=args.codes)
+    transfer = Transfer(args.pair, device=args.device, steps=args.steps, store=args.codes).read()
     judge, identity = load_judge(args.judge), Identity()
     report = about(transfer)
     report["people"] = measure_people(args, transfer, judge, identity)

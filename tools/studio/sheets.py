@@ -51,7 +51,7 @@ def main() -> None:
     args = arguments()
     if args.threads:
         torch.set_num_threads(args.threads)
-    transfer = Transfer(args.pair, device=args.device, steps=args.steps, store=args.codes)
+    transfer = Transfer(args.pair, device=args.device, steps=args.steps, store=args.codes).read()
     displays = [shown(path, transfer) for path in sorted(args.displays.glob("display_*.png"))[: args.limit]]
     written = people_sheets(args, transfer) | display_sheets(displays)
     for name, data in written.items():

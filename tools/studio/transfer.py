@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -63,6 +64,11 @@ class Transfer:
 
     def generator(self, role: GeneratorRole) -> Generator:
         return self.real if role == "real" else self.rendering
+
+    def read(self) -> Self:
+        """Read every network now, so that a broken file is found before minutes of work, not after."""
+        _ = self.real, self.rendering, self.perceptual, self.parser
+        return self
 
     def project(self, name: str, face: Tensor, into: GeneratorRole) -> Projected:
         """Eq. 4 on a face (1, 3, S, S); `name` is what its code is kept under."""

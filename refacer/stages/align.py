@@ -72,11 +72,6 @@ def select_faces(faces: Sequence[Points], which: str) -> list[int]:
     return _indices(which, len(faces))
 
 
-def large_enough(faces: Sequence[Points], min_size_px: float) -> list[Points]:
-    """The faces whose quad has a side of at least `min_size_px`."""
-    return [face for face in faces if _side_px(face) >= min_size_px]
-
-
 def align(image: Tensor, quad: Points, size: int, options: AlignOptions) -> Tensor:
     """Cut the quad out of a picture (1, 3, H, W) in [-1, 1] -> (1, 3, size, size) in [-1, 1].
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from refacer.errors import UsageError
 from refacer.options import AlignOptions
 from refacer.pixels import rgb_from_tensor, tensor_from_rgb
-from refacer.stages.align import align, large_enough, quad_from_five_points, quad_from_landmarks, select_faces
+from refacer.stages.align import align, quad_from_five_points, quad_from_landmarks, select_faces
 from refacer.types import CropTransform, Points
 
 DATA = Path(__file__).parents[1] / "data" / "align"
@@ -122,11 +122,6 @@ def test_select_faces(which: str, wanted: list[int]):
 def test_nonsense_is_a_usage_error(which: str):
     with pytest.raises(UsageError, match="--faces"):
         select_faces(FACES, which)
-
-
-def test_small_faces_are_left_out():
-    assert large_enough(FACES, 32) == FACES
-    assert large_enough(FACES, 5000) == []
 
 
 @pytest.mark.gpu

@@ -47,6 +47,12 @@ def tiny_networks() -> dict[str, tuple[str, nn.Module, dict[str, object]]]:
     }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tiny networks are quickest on one thread, all the more where others work too."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory) -> Path:
     """The folder of a pair that draws 64 pixels and projects in two steps."""
@@ -114,8 +120,7 @@ class Stream(io.TextIOWrapper):
 
 @pytest.fixture(scope="session")
 def cli(pair: Path) -> Callable[..., Ended]:
-    """A function: arguments -> how `refacer` ended, run in this process with the tiny pair on one thread."""
-    torch.set_num_threads(1)
+    """A function: arguments -> how `refacer` ended, run in this process with the tiny pair."""
 
     def run(*args: object, stdin: bytes | None = None, terminal: bool = False) -> Ended:
         streams = Stream(stdin or b"", terminal=stdin is None), Stream(terminal=terminal), Stream()

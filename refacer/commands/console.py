@@ -8,12 +8,15 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from refacer.errors import RefacerError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 class ClosedPipeError(Exception):
@@ -88,6 +91,14 @@ class Bars:
 @contextmanager
 def bars(total: int, *, quiet: bool) -> Iterator[Bars]:
     """Progress bars for `total` items, off when stderr is no terminal."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )  # --help is quick
+
     stderr = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     disabled = quiet or not stderr.is_terminal

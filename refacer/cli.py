@@ -66,6 +66,7 @@ def _report(error: Exception) -> int:
     """Print an error as one line, a bug of ours with its traceback; returns the exit code."""
     if isinstance(error, console.ClosedPipeError):
         return _close_pipe()
+    error = console.worded(error)
     console.error(error)
     return error.exit_code if isinstance(error, RefacerError) else 1
 

@@ -76,6 +76,7 @@ def test_the_installed_program_is_this_one():
         (["align", "not-there.png"], "does not exist"),
         (["align", "--detector", "eyes"], "not one of"),
         (["decode", "--psi", "many"], "--psi"),
+        (["run", "--faces", "left"], "--faces"),
     ],
 )
 def test_usage_errors_are_typers_own(cli, args, says):
@@ -121,6 +122,7 @@ def test_version(cli):
         (OutOfMemory("x"), 6),
         (OutputNotWritable("x"), 7),
         (WeightsMissing("x"), 8),
+        (MemoryError(), 6),
         (ZeroDivisionError("x"), 1),
     ],
 )
@@ -160,6 +162,24 @@ def test_every_command_has_help_with_an_example(cli):
         ended = cli(command, "--help")
         assert ended.code == 0
         assert f"refacer {command} " in ended.out.decode().rpartition("Example:")[2]
+
+
+def test_a_wrong_option_is_met_once_not_in_every_item(cli, stages, pair, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        (tmp_path / f"in/{name}.png").write_bytes((stages / "look.png").read_bytes())
+        (tmp_path / f"in/{name}.npy").write_bytes((stages / "display.codes.npy").read_bytes())
+    options = {
+        ("--device", "abacus"): 2,
+        ("--classes", "wings"): 2,
+        ("--init", pair / "pair.json"): 5,
+        ("--generator", pair / "parser.safetensors"): 5,
+        ("--pair", "nobody"): 8,
+        ("--report", "-"): 2,
+    }
+    for option, code in options.items():
+        assert cli("run", tmp_path / "in", "-o", tmp_path / "out", *option).code == code, option
+    assert cli("decode", tmp_path / "in", "-o", tmp_path / "out", "--generator", pair / "parser.safetensors").code == 5
 
 
 def test_markup_and_width_do_not_touch_names(cli, tmp_path, monkeypatch):

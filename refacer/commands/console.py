@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from refacer.errors import RefacerError
+from refacer.errors import OutOfMemory, RefacerError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -30,6 +30,16 @@ def error(problem: Exception) -> None:
     if os.environ.get("REFACER_DEBUG") == "1" or not isinstance(problem, RefacerError):
         _write("".join(traceback.format_exception(problem)).rstrip())
     _write(Text.assemble(("refacer: error: ", "bold red"), one_line(describe(problem))))
+
+
+def worded(problem: Exception) -> Exception:
+    """The same error, or OutOfMemory where torch has another name for it."""
+    if "torch" in sys.modules:
+        from refacer.device import is_out_of_memory
+
+        if is_out_of_memory(problem):
+            return OutOfMemory("memory did not suffice on this device; lower --batch, or use --device cpu")
+    return problem
 
 
 def warn(message: str) -> None:

@@ -29,6 +29,8 @@ def main(inputs: Sequence[Path] | None, flags: DecodeFlags, into: GeneratorRole,
     kind = Kind((".npy",), ".png", (".png",), several=any(map(_holds_several, inputs or ())))
     plan = make_plan(inputs, common.output, kind, extra=[common.report])
     session = Session(common)
+    if flags.generator:
+        session.drawing_generator(into, flags.generator)  # a file that is refused is met once, not in every item
     decoding = Decoding(session, decode_options(flags, common.seed, into), flags.generator, plan.folder is not None)
     run_plan(plan, Work(decoding.load, decoding.process, ADVICE, facts=session.facts), common)
 

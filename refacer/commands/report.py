@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from refacer import __version__
 from refacer.commands import console
-from refacer.errors import OutputNotWritable, RefacerError
+from refacer.errors import OutputNotWritable, RefacerError, UsageError
 
 
 class Report:
@@ -82,6 +82,9 @@ class Lines:
 
 
 def _opened(path: Path, option: str) -> IO[str]:
+    """Open a file for writing, with its folder; raises OutputNotWritable, or UsageError for stdout."""
+    if str(path) == "-":
+        raise UsageError(f"{option} -: names a file; for the report on stdout use --json")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("w", encoding="utf-8")

@@ -54,6 +54,7 @@ def main(inputs: Sequence[Path] | None, flags: RunFlags, common: Common) -> None
     plan = make_plan(inputs, common.output, kind, extra=[common.report], skip=flags.keep_stages)
     session = Session(common)
     running = Running(session, flags, skips=plan.folder is not None and not common.force)
+    running.check()
     run_plan(plan, Work(running.load, running.process, ADVICE, facts=session.facts), common)
 
 
@@ -96,6 +97,12 @@ class Running:
             parser=session.parser if self.flags.mask == AUTO else None,
             w_std=session.pair.w_std,
         )
+
+    def check(self) -> None:
+        """Meet what is wrong with the options before the work, not in every item."""
+        _ = self.options, self.init
+        if self.flags.decoding.generator:
+            self.session.drawing_generator("real", self.flags.decoding.generator)
 
     @property
     def size(self) -> int:

@@ -27,16 +27,14 @@ from refacer.weights.pairs import Pair, load_pair
 
 @dataclass
 class Session:
-    """What the commands share during one call; choose_device's and load_pair's errors come at the first use."""
+    """What the commands share during one call. Raises UsageError where there is no such device, at once."""
 
     common: Common
     _files: dict[Path, Generator] = field(default_factory=dict)
     _hashes: dict[Path, str] = field(default_factory=dict)
 
-    @cached_property
-    def device(self) -> torch.device:
-        """The chosen device."""
-        return choose_device(self.common.device)
+    def __post_init__(self) -> None:
+        self.device: torch.device = choose_device(self.common.device)
 
     @cached_property
     def pair(self) -> Pair:
@@ -127,7 +125,7 @@ class Session:
 
     def facts(self) -> dict[str, Any]:
         """What a report's summary says about this call: the pair and its licence, the device."""
-        known: dict[str, Any] = {"device": str(self.device)} if "device" in vars(self) else {}
+        known: dict[str, Any] = {"device": str(self.device)}
         if "pair" in vars(self):
             known |= {"pair": self.pair.name, "licence": self.pair.licence, "commercial": self.pair.commercial}
         return known

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from refacer.errors import UsageError
 from refacer.options import (
     DEFAULT_PAIR,
     MAX_PIXELS,
@@ -37,6 +39,13 @@ def existing_file(path: Path | None) -> Path | None:
     if path is not None and not path.is_file():
         raise typer.BadParameter(f"File '{path}' does not exist.")
     return path
+
+
+def face_choice(faces: str | None) -> str | None:
+    """Typer's message for what --faces cannot mean."""
+    if faces is not None and not re.fullmatch(r"all|largest|\d+(,\d+)*", faces):
+        raise typer.BadParameter(f"'{faces}' is not all, largest, or numbers such as 0,2.")
+    return faces
 
 
 Inputs = Annotated[
@@ -87,7 +96,9 @@ class AlignFlags:
     faces: Annotated[
         str | None,
         typer.Option(
-            help="all, largest, or numbers from the left: 0,2.", show_default="all; align into one file: largest"
+            help="all, largest, or numbers from the left: 0,2.",
+            show_default="all; align into one file: largest",
+            callback=face_choice,
         ),
     ] = None
     size: Annotated[
@@ -142,8 +153,14 @@ class ParseFlags:
     classes: Annotated[str, typer.Option(help="Parts that make the mask.")] = ",".join(PASTED_CLASSES)
 
     def options(self) -> ParseOptions:
-        """The stage's options."""
-        return ParseOptions(tuple(name.strip() for name in self.classes.split(",")))
+        """The stage's options; raises UsageError for a class that there is not."""
+        from refacer.networks.parser import CLASS_IDS
+
+        names = tuple(name.strip() for name in self.classes.split(","))
+        for name in names:
+            if name not in CLASS_IDS:
+                raise UsageError(f"--classes {name}: not a class; choose among {', '.join(CLASS_IDS)}")
+        return ParseOptions(names)
 
 
 @dataclass(frozen=True)

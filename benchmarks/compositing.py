@@ -1,9 +1,10 @@
 """How much of a foreign background, and how much of the old face, erosion and feather leave in a picture.
 
-    python -m benchmarks.compositing PAIRS.zip PARSER.safetensors [--sheet FILE.png]
+    python -m benchmarks.compositing PAIRS.zip [--parser FILE.safetensors] [--sheet FILE.png]
 
 Each pair's photo is pasted onto its cg portrait (they are pixel-aligned), once with a black and once with a white
-background behind the photo's head: what differs between the two results is background that was pasted.
+background behind the photo's head: what differs between the two results is background that was pasted. The mask is
+the parser's, or without one the true labels'.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from refacer.networks.parser import FaceParser
 from refacer.options import CompositeOptions
-from refacer.pixels import rgb_from_tensor, tensor_from_rgb
+from refacer.pixels import labels_from_array, rgb_from_tensor, tensor_from_rgb
 from refacer.stages.composite import Blend, composite
 from refacer.stages.parse import mask_from_labels, parse
 from refacer.types import Points, Rgb
@@ -37,11 +38,11 @@ GRID = [(0.0, 0.01), (0.01, 0.012), (0.01, 0.005), (0.016, 0.008), (0.02, 0.01),
 def main() -> None:
     arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     arguments.add_argument("pairs", type=Path)
-    arguments.add_argument("parser", type=Path)
+    arguments.add_argument("--parser", type=Path)
     arguments.add_argument("--sheet", type=Path, help="PNG of some results, a row each setting")
     args = arguments.parse_args()
     photos, renders, labels = (read_portraits(args.pairs, folder) for folder in ("photo", "cg", "label"))
-    parser = load_studio_parser(args.parser)
+    parser = load_studio_parser(args.parser) if args.parser else None
     rows = []
     print("| erode | feather | halo p99 | halo max | old face | step |\n|---|---|---|---|---|---|")
     for erode_frac, feather_frac in GRID:
@@ -58,10 +59,11 @@ def main() -> None:
 
 
 def measured(
-    photo: Tensor, render: Tensor, labels: NDArray[np.uint8], parser: FaceParser, options: CompositeOptions
+    photo: Tensor, render: Tensor, labels: NDArray[np.uint8], parser: FaceParser | None, options: CompositeOptions
 ) -> tuple[tuple[float, ...], Rgb]:
     """Levels of background pasted (99th percentile, most), share of the head that stays old, steepest step of alpha."""
-    mask = mask_from_labels(parse(photo, parser))[:, None]
+    known = parse(photo, parser) if parser else labels_from_array(labels)[None]
+    mask = mask_from_labels(known)[:, None]
     dark, light = (composite(render, before(photo, labels, shade), mask, QUAD, options) for shade in (-1.0, 1.0))
     halo = ((light.pixels - dark.pixels).abs().amax(1) * 127.5)[light.alpha[:, 0] > 0]
     alpha = in_picture(light.alpha, light)

@@ -126,17 +126,22 @@ def test_version(cli):
         (ZeroDivisionError("x"), 1),
     ],
 )
-@pytest.mark.parametrize("debug", [False, True])
-def test_errors_are_a_line_and_a_code(cli, look, monkeypatch, error, code, debug):
+def test_errors_are_a_line_and_a_code(cli, look, monkeypatch, error, code):
     def fail(*_args):
         raise error
 
     monkeypatch.setattr("refacer.commands.align.find_faces", fail)
-    monkeypatch.setenv("REFACER_DEBUG", str(int(debug)))
     ended = cli("align", look, "-o", "never.png")
     assert ended.code == code
-    assert ("Traceback" in ended.err) == (debug or code == 1)
+    assert ("Traceback" in ended.err) == (code == 1)
     assert ended.err.splitlines()[-1].startswith("refacer: error: ")
+
+
+def test_debugging_shows_the_traceback_of_any_error(cli, bare, tmp_path, monkeypatch):
+    monkeypatch.setenv("REFACER_DEBUG", "1")
+    ended = cli("align", bare, "-o", tmp_path / "x.png")
+    assert ended.code == 3
+    assert "Traceback" in ended.err
 
 
 def test_memory_that_does_not_suffice_says_what_to_lower(cli, stages, monkeypatch, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,17 +73,10 @@ class Session:
         """The face parser."""
         return self.pair.parser(self.device)
 
-    @cached_property
-    def _dlib(self) -> Detector:
-        from refacer.networks.landmarks import DlibLandmarks
-        from refacer.weights.dlib_files import landmarks_path
-
-        return DlibLandmarks(landmarks_path())
-
     def detector(self, options: AlignOptions) -> Detector:
         """The detector that the options name."""
         if options.detector == "dlib":
-            return self._dlib
+            return _dlib_detector()
         raise WeightsMissing("--detector retinaface: its weights are not installed; use --detector dlib")
 
     def detector_models(self, options: AlignOptions) -> dict[str, str]:
@@ -129,3 +122,12 @@ class Session:
         if "pair" in vars(self):
             known |= {"pair": self.pair.name, "licence": self.pair.licence, "commercial": self.pair.commercial}
         return known
+
+
+@cache
+def _dlib_detector() -> Detector:
+    """dlib's detector; its file of 100 MB is read once a process."""
+    from refacer.networks.landmarks import DlibLandmarks
+    from refacer.weights.dlib_files import landmarks_path
+
+    return DlibLandmarks(landmarks_path())

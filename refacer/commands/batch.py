@@ -60,6 +60,8 @@ def run_plan(plan: Plan, work: Work[T], common: Common) -> None:
         raise
     finally:
         report.facts.update(work.facts())
+        if common.verbose:
+            console.note(", ".join(f"{name} {value}" for name, value in report.facts.items()))
         report.close(code, plan.count)
         if common.json:
             console.payload_text(json.dumps({**report.summary(code, plan.count), "results": report.results}))

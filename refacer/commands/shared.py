@@ -86,7 +86,9 @@ class Common:
     max_pixels: Annotated[int, typer.Option(min=1, help="Refuse larger pictures.", rich_help_panel=COMMON)] = MAX_PIXELS
     offline: Annotated[bool, typer.Option("--offline", help="Download nothing.", rich_help_panel=COMMON)] = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.", rich_help_panel=COMMON)] = False
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line per item.", rich_help_panel=COMMON)] = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="A line per item, and the licence in use.", rich_help_panel=COMMON)
+    ] = False
 
 
 @dataclass(frozen=True)

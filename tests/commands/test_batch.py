@@ -184,4 +184,6 @@ def test_quiet_and_verbose(texts, tmp_path, capsys):
     go(texts(a="one", b="two"), tmp_path / "out", quiet=True)
     assert capsys.readouterr().err == ""
     go(texts(), tmp_path / "out", verbose=True)
-    assert "a.txt: done" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "a.txt: done" in printed
+    assert "pair tiny" in printed

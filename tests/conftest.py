@@ -154,7 +154,7 @@ def program(pair: Path) -> Callable[..., Any]:
     def start(*args: object, **options: Any) -> Any:
         variables = {**os.environ, "REFACER_PAIR": str(pair), "OMP_NUM_THREADS": "1"}
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        command = [sys.executable, "-m", "refacer", *map(str, args)]
+        command = [str(Path(sys.executable).parent / "refacer"), *map(str, args)]
         return subprocess.Popen(command, env=variables, preexec_fn=_default_interrupt, **{**pipes, **options})
 
     return start

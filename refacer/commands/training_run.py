@@ -194,11 +194,11 @@ def _tick_line(tick: Tick) -> str:
 
 
 def encode_pair(name: str, base: Base, rendering: Generator, facts: Mapping[str, Any]) -> dict[str, bytes]:
-    """The files of a fine-tuned pair: its base by sha256 where that is an installed pair's, else inside.
+    """The files of a fine-tuned pair: what an installed pair holds is named by sha256, all else is inside.
 
     The base's discriminator travels along: further styles start from it, and it is the perceptual stand-in.
     """
-    c = rendering.config
+    c, pair = rendering.config, base.pair
     about: dict[str, Any] = {
         "name": name,
         "resolution": c.img_resolution,
@@ -207,15 +207,16 @@ def encode_pair(name: str, base: Base, rendering: Generator, facts: Mapping[str,
         **facts,
     }
     networks: dict[str, nn.Module] = {"rendering": rendering}
-    if base.pair is not None:
-        shared = {key: base.pair.facts[key] for key in ("w_std", "defaults", "perceptual")}
-        named = {role: base.pair.sha256(role) for role in ("real", "discriminator", "parser") if base.pair.has(role)}
-        return encode_files(networks, {**about, **shared}, named)
-    _, w_std = w_statistics(base.generator, WStatistics())
-    networks |= {"real": base.generator, "discriminator": base.discriminator or fresh_discriminator(rendering)}
-    defaults = {"steps": ProjectOptions.steps, "lr": ProjectOptions.lr}
-    shared = {"w_std": w_std, "defaults": defaults, "perceptual": {}}
-    return encode_files(networks, {**about, **shared}, {})
+    if pair is None:
+        _, w_std = w_statistics(base.generator, WStatistics())
+        networks |= {"real": base.generator, "discriminator": base.discriminator or fresh_discriminator(rendering)}
+        defaults = {"steps": ProjectOptions.steps, "lr": ProjectOptions.lr}
+        return encode_files(networks, {**about, "w_std": w_std, "defaults": defaults, "perceptual": {}}, {})
+    about |= {key: pair.facts[key] for key in ("w_std", "defaults", "perceptual")}
+    shared = [role for role in ("real", "discriminator", "parser") if pair.has(role)]
+    if pair.installed:
+        return encode_files(networks, about, {role: pair.sha256(role) for role in shared})
+    return encode_files(networks | {role: pair.network(role) for role in shared}, about, {})
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -108,6 +108,7 @@ class StudioParser(nn.Module):
     def __init__(self, channels: Sequence[int] = (32, 64, 96, 128), image_px: int = 256, patch_px: int = 4) -> None:
         super().__init__()
         self.image_px, self.patch_px = image_px, patch_px
+        self.config = {"channels": list(channels), "image_px": image_px, "patch_px": patch_px}
         inputs = (3 * patch_px**2, *channels)
         self.down = nn.ModuleList(_convolutions(inputs[i], inputs[i + 1]) for i in range(len(channels)))
         self.up = nn.ModuleList(

@@ -100,7 +100,18 @@ class Pair:
 
     def sha256(self, role: str) -> str:
         """sha256 of the file behind a role; the perceptual stand-in is the discriminator's."""
-        return str(self._entry("discriminator" if role == "perceptual" else role)["sha256"])
+        owner = self._parser_owner() if role == "parser" else self
+        return str(owner._entry("discriminator" if role == "perceptual" else role)["sha256"])
+
+    @property
+    def installed(self) -> bool:
+        """Whether other pairs find this one's files by their sha256."""
+        return self.folder.parent == EMBEDDED
+
+    def network(self, role: str) -> nn.Module:
+        """The network behind a role, on the CPU."""
+        loaders = {"discriminator": load_discriminator, "parser": load_studio_parser}
+        return loaders.get(role, load_generator)(self.path(role))
 
     def generator(self, role: str, device: torch.device) -> Generator:
         """'real' or 'rendering', float32, eval, without gradients."""
@@ -117,8 +128,7 @@ class Pair:
 
     def parser(self, device: torch.device) -> FaceParser:
         """The pair's face parser; the default pair's where it has none."""
-        owner = self if self.has("parser") else load_pair(DEFAULT_PAIR)
-        return load_studio_parser(owner.path("parser")).to(device)
+        return load_studio_parser(self._parser_owner().path("parser")).to(device)
 
     def path(self, role: str) -> Path:
         """The verified file behind a role."""
@@ -128,6 +138,10 @@ class Pair:
             if found:
                 return found
         raise WeightsMissing(f"pair {self.name}: its {role} network ({entry['sha256'][:12]}…) is not installed")
+
+    def _parser_owner(self) -> Pair:
+        """This pair, or the embedded default where it carries no parser."""
+        return self if self.has("parser") else load_pair(DEFAULT_PAIR)
 
     def _entry(self, role: str) -> Mapping[str, str]:
         try:

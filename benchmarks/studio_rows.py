@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.studio_measures import (
@@ -70,7 +71,7 @@ def read_people(archive: Path, limit: int | None) -> list[Person]:
 
 
 def pictures_of(person: Person, transfer: Transfer) -> dict[str, tuple[Tensor, float]]:
-    """Every row's picture (1, 3, R, R) on the CPU, and the seconds it took."""
+    """Every row's picture on the CPU at the person's size, a smaller pair's enlarged, and the seconds it took."""
     direct = transfer.project(person.name, person.face, "real")
     found = transfer.project(person.name, person.face, "rendering")
     rows = {
@@ -82,7 +83,15 @@ def pictures_of(person: Person, transfer: Transfer) -> dict[str, tuple[Tensor, f
         "method": (transfer.draw(found.codes, "real"), found.seconds),
         "photo": (person.photo, 0.0),
     }
-    return {row: (picture.cpu(), seconds) for row, (picture, seconds) in rows.items()}
+    size = person.face.shape[-1]
+    return {row: (enlarged(picture.cpu(), size), seconds) for row, (picture, seconds) in rows.items()}
+
+
+def enlarged(picture: Tensor, size: int) -> Tensor:
+    """A picture (1, 3, R, R) at `size` pixels, as a file would hold it."""
+    if picture.shape[-1] == size:
+        return picture
+    return snap(F.interpolate(picture, size=(size, size), mode="bicubic", align_corners=False).clamp(-1, 1))
 
 
 def with_noise(face: Tensor, seed: int = 0) -> Tensor:

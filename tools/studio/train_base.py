@@ -201,6 +201,7 @@ class BaseTrainer:
             "warmup_optimizer": self.warmup_optimizer.state_dict(),
             "images_seen": self.images_seen,
             "iteration": self.iteration,
+            "warmup": self.warmup,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -211,7 +212,7 @@ class BaseTrainer:
         if "warmup_optimizer" in state:
             self.warmup_optimizer.load_state_dict(state["warmup_optimizer"])
         self.draw.manual_seed(state["images_seen"] + self.rank)  # one state serves any number of processes
-        self.images_seen, self.iteration = state["images_seen"], state["iteration"]
+        self.images_seen, self.iteration, self.warmup = state["images_seen"], state["iteration"], state["warmup"]
 
     @torch.no_grad()
     def start_from(self, state: dict[str, Any]) -> None:
@@ -295,8 +296,9 @@ def main() -> None:
     state, _ = load_latest(a.out)
     if state is not None:
         trainer.load_state_dict(state)
-    trainer.warmup = 0.0 if a.init else WARMUP_KIMG * 1000
-    if state is None and a.init:
+    elif a.init is None:
+        trainer.warmup = WARMUP_KIMG * 1000
+    else:
         grown, _ = load_latest(a.init)
         assert grown is not None, f"{a.init} has no checkpoint"
         trainer.start_from(grown)

@@ -145,6 +145,15 @@ class TrainingRun:
             console.warn(f"{path}: damaged, the one before is used")
         if state is not None:
             trainer.load_state_dict(state)
+        self._trim_log(trainer.images_seen)
+
+    def _trim_log(self, images_seen: int) -> None:
+        """Drop lines of ticks that no checkpoint holds: they will be seen again."""
+        path = self.folder / "log.jsonl"
+        if path.is_file():
+            lines = path.read_text().splitlines(keepends=True)
+            kept = [line for line in lines if json.loads(line)["images_seen"] <= images_seen]
+            write_atomic(path, "".join(kept).encode())
 
     def _log(self, tick: Tick) -> None:
         o, m = self.options, tick.means

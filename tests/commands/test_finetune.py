@@ -73,6 +73,14 @@ def test_the_same_command_goes_on_and_equals_an_unbroken_run(pictures, base, tmp
     assert whole.read_bytes() == broken.read_bytes()
 
 
+def test_a_tick_that_no_checkpoint_holds_is_logged_once(pictures, base, tmp_path):
+    folder = tmp_path / "run"
+    _finetune(pictures, folder, base).go("auto")
+    max((folder / "checkpoints").iterdir()).unlink()
+    _finetune(pictures, folder, base).go("auto")
+    assert [json.loads(line)["images_seen"] for line in (folder / "log.jsonl").read_text().splitlines()] == [8, 16]
+
+
 def test_another_configuration_is_refused_with_the_difference(pictures, base, tmp_path):
     _finetune(pictures, tmp_path / "run", base).go("auto")
     with pytest.raises(UsageError, match=r"gamma \(10.0 there, 3.0 here\)"):

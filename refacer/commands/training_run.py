@@ -87,8 +87,9 @@ class TrainingRun:
         torch.use_deterministic_algorithms(
             self.options.deterministic, warn_only=True
         )  # ADA's sampling has none on CUDA
-        self._write_configuration(resume)
+        self._refuse_difference(resume)
         trainer = self._trainer()
+        self._write_configuration()
         self._restore(trainer, resume)
         for event in finetune(trainer):
             if isinstance(event, Tick):
@@ -124,14 +125,23 @@ class TrainingRun:
 
     # ------------------------------------------------------------ the folder
 
-    def _write_configuration(self, resume: str) -> None:
+    def _refuse_difference(self, resume: str) -> None:
         """Refuse to go on with another configuration; the difference is shown."""
         path, mine = self.folder / "config.json", self.configuration()
         if path.is_file() and resume != "never":
             difference = _difference(json.loads(path.read_text()), mine)
             if difference:
                 raise UsageError(f"{self.folder}: its run differs in {difference}; use another -o or --resume never")
-        body = {**mine, "refacer": __version__, "torch": torch.__version__, "machine": _machine(self.device)}
+
+    def _write_configuration(self) -> None:
+        """What the run was asked for, and on what it runs."""
+        path = self.folder / "config.json"
+        body = {
+            **self.configuration(),
+            "refacer": __version__,
+            "torch": torch.__version__,
+            "machine": _machine(self.device),
+        }
         write_atomic(path, json.dumps(body, indent=1).encode() + b"\n")
 
     def _restore(self, trainer: Trainer, resume: str) -> None:

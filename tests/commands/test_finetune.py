@@ -95,6 +95,13 @@ def test_a_base_can_be_grown(pictures, base, tmp_path):
         TrainingRun([pictures], tmp_path / "p", str(base), 32, SIZES, FinetuneOptions(**SHORT), "cpu", True)
 
 
+def test_a_set_that_cannot_be_used_leaves_no_folder(base, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="no pictures"):
+        _finetune(tmp_path / "empty", tmp_path / "run", base).go("auto")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_batch_that_cannot_be_split_is_refused(pictures, base, tmp_path):
     with pytest.raises(UsageError, match="--accumulate 3"):
         _finetune(pictures, tmp_path / "run", base, accumulate=3)

@@ -128,7 +128,6 @@ class FinetuneOptions:
     pl_batch_shrink: int = 2
     style_mixing: float = 0.9
     ema_kimg: float = 10.0
-    w_avg_beta: float = 0.995  # only from scratch: a fine-tuned pair keeps its base's w_avg
     aug: Literal["ada", "fixed", "none"] = "ada"
     aug_p: float = 0.0  # starting value, or the fixed one
     ada_target: float = 0.6

@@ -75,6 +75,12 @@ def filter_along(image: Tensor, taps: Tensor, dim: int, pad: tuple[int, int], st
     return (total / F.conv2d(F.pad(line, margins), kernel, stride=strides)).transpose(0, 1)
 
 
+def filter_both(image: Tensor, taps: Tensor) -> Tensor:
+    """`filter_along` both axes with taps of odd length: the size stays."""
+    radius = (len(taps) // 2, len(taps) // 2)
+    return filter_along(filter_along(image, taps, 3, radius), taps, 2, radius)
+
+
 def reflect_pad(image: Tensor, left: int, top: int, right: int, bottom: int) -> Tensor:
     """Mirror the image about its outermost pixels, as often as the margins ask for."""
     columns = _mirrored(image.shape[3], left, right, image.device)

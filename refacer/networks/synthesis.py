@@ -1,7 +1,6 @@
 """StyleGAN2's synthesis network in the skip architecture (figure 7b of arXiv:1912.04958)."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +9,7 @@ from refacer.errors import ShapeMismatch
 from refacer.networks.config import GeneratorConfig
 from refacer.networks.layers import SynthesisLayer, ToRGB
 from refacer.networks.ops import Modulate, setup_filter, upsample2d
-
-NoiseMode = Literal["const", "none", "random"]
+from refacer.options import NoiseMode
 
 
 class SynthesisBlock(nn.Module):

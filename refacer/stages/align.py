@@ -18,7 +18,7 @@ from refacer.errors import UsageError
 from refacer.networks.resampling import (
     LANCZOS_LOBES,
     Sampling,
-    filter_along,
+    filter_both,
     gaussian_taps,
     lanczos_reduce,
     reflect_pad,
@@ -130,8 +130,7 @@ def _padded(region: _Region) -> _Region:
     image = reflect_pad(region.image, *pad)
     depth = _depth(image, pad)
     taps = gaussian_taps(BLUR_FRAC * region.side_px, BLUR_TRUNCATE, image.device)
-    radius = (len(taps) // 2, len(taps) // 2)
-    blurred = filter_along(filter_along(image, taps, 3, radius), taps, 2, radius)
+    blurred = filter_both(image, taps)
     image = torch.lerp(image, blurred, (3 * depth + 1).clamp(0, 1))
     median = image.flatten(2).median(dim=2).values[:, :, None, None]
     return _Region(torch.lerp(image, median, depth.clamp(0, 1)), _moved(region.quad, pad[0], pad[1]))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from refacer.errors import PassportMismatch
 from refacer.networks.color import image_from_lab, lab_from_image
-from refacer.networks.resampling import LANCZOS_LOBES, Sampling, filter_along, gaussian_taps, sample_affine
+from refacer.networks.resampling import LANCZOS_LOBES, Sampling, filter_both, gaussian_taps, sample_affine
 from refacer.options import CompositeOptions
 from refacer.types import CropTransform, Points
 
@@ -140,8 +140,7 @@ def _softened(mask: Tensor, quad: Points, picture: _Window, options: CompositeOp
     outer = support.within(window.grown(blur_px + math.ceil(erode_px)))
     alpha = erode(_seen(mask, quad, outer, _mask_sampling(mask.shape[3], side_px)), erode_px)
     taps = gaussian_taps(sigma_px, BLUR_TRUNCATE, mask.device)
-    radius = (len(taps) // 2, len(taps) // 2)
-    return window, window.of(filter_along(filter_along(alpha, taps, 3, radius), taps, 2, radius), outer)
+    return window, window.of(filter_both(alpha, taps), outer)
 
 
 def _pasted(face: Tensor, quad: Points, window: _Window, side_px: float) -> Tensor:

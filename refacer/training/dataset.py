@@ -36,6 +36,7 @@ class FaceDataset:
         self._names = [name for source in sources for name in _list_pictures(source)]
         if not self._names:
             raise UsageError(f"no pictures in {', '.join(map(str, sources))}; give a folder or zip of aligned faces")
+        self._archives: dict[str, zipfile.ZipFile] = {}
         self._cache: Tensor | None = None
         self._usable = self._check()
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
@@ -83,10 +84,16 @@ class FaceDataset:
         self._cache = torch.stack(pictures) if keep else None
         return usable
 
+    def _archive(self, path: str) -> zipfile.ZipFile:
+        """An archive, whose directory is read once and not for every picture."""
+        if path not in self._archives:
+            self._archives[path] = zipfile.ZipFile(path)
+        return self._archives[path]
+
     def _read(self, name: str) -> Tensor:
         """Decode one picture to (3, R, R) uint8."""
         archive, _, member = name.partition("::")
-        data = zipfile.ZipFile(archive).read(member) if member else Path(archive)
+        data = self._archive(archive).read(member) if member else Path(archive)
         rgb = read_source(data, max_pixels=MAX_PIXELS).rgb
         if rgb.shape[0] != rgb.shape[1]:
             raise InputRefused(f"{name}: {rgb.shape[1]}x{rgb.shape[0]} is not square; run `refacer align` first")

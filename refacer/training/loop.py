@@ -49,9 +49,10 @@ class Trainer:
     ) -> None:
         self.nets, self.data, self.options, self.device = nets, data, options, device
         self.dtype = _precision(options, device)
+        self.d_parameters = list(nets.discriminator.parameters())
         self.trainable = trainable_parameters(nets.generator, freeze=options.freeze)
         self.g_optimizer = lazy_adam(self.trainable, options, options.pl_interval if options.pl_weight else None)
-        self.d_optimizer = lazy_adam(list(nets.discriminator.parameters()), options, options.r1_interval)
+        self.d_optimizer = lazy_adam(self.d_parameters, options, options.r1_interval)
         self.augment = Augment(options.aug_p).to(device)
         self.ada = AdaController(
             self.augment, target=options.ada_target, interval=options.ada_interval, ada_kimg=options.ada_kimg
@@ -68,9 +69,9 @@ class Trainer:
         self._update(self.g_optimizer, self.trainable, self._generator_main)
         if o.pl_weight and self.iteration % o.pl_interval == 0:
             self._update(self.g_optimizer, self.trainable, self._path_length)
-        self._update(self.d_optimizer, list(self.nets.discriminator.parameters()), self._discriminator_main)
+        self._update(self.d_optimizer, self.d_parameters, self._discriminator_main)
         if self.iteration % o.r1_interval == 0:
-            self._update(self.d_optimizer, list(self.nets.discriminator.parameters()), self._r1)
+            self._update(self.d_optimizer, self.d_parameters, self._r1)
         self.images_seen += o.batch
         self.iteration += 1
         lerp_towards(self.nets.generator_ema, self.nets.generator, 0.5 ** (o.batch / max(o.ema_kimg * 1000, 1e-8)))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from refacer.networks.perceptual import Perceptual, distance
+from refacer.networks.perceptual import Perceptual, distance, shrink
 from refacer.networks.sketch import SketchExtractor
 from refacer.options import FinetuneOptions
 
@@ -42,13 +42,13 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
 
 def sketch_loss(real: Tensor, rendering: Tensor, extractor: SketchExtractor, options: FinetuneOptions) -> Tensor:
     """Eq. 1: L1 between the sketches of G_real(w+) and G_rendering(w+), as a sum over 3·512² values."""
-    target, drawn = (extractor(_shrink(x, options.sketch_max_px)) for x in (real, rendering))
+    target, drawn = (extractor(shrink(x, options.sketch_max_px)) for x in (real, rendering))
     return (target - drawn).abs().mean([1, 2, 3]) * SKETCH_VALUES
 
 
 def color_loss(real: Tensor, rendering: Tensor, perceptual: Perceptual, options: FinetuneOptions) -> Tensor:
     """Eq. 2: perceptual distance of both pictures at 256², after a Gaussian blur (kernel 13, sigma 10)."""
-    target, drawn = (perceptual.features(blur(_shrink(x, options.color_px), options)) for x in (real, rendering))
+    target, drawn = (perceptual.features(blur(shrink(x, options.color_px), options)) for x in (real, rendering))
     return distance(target, drawn)
 
 
@@ -62,10 +62,3 @@ def blur(images: Tensor, options: FinetuneOptions) -> Tensor:
     padded = F.pad(images, (radius,) * 4, mode="reflect")
     across = F.conv2d(padded, kernel, groups=images.shape[1])
     return F.conv2d(across, kernel.transpose(2, 3), groups=images.shape[1])
-
-
-def _shrink(images: Tensor, size: int) -> Tensor:
-    """Area-average (N, 3, R, R) down to `size`, where it is larger."""
-    if images.shape[-1] <= size:
-        return images
-    return F.interpolate(images, size=(size, size), mode="area")

@@ -31,7 +31,6 @@ class Base:
 
     generator: Generator
     discriminator: Discriminator | None
-    generator_path: Path
     sha256: str
     licence: str
     commercial: str
@@ -46,7 +45,7 @@ def load_base(name: str | None) -> Base:
     pair = load_pair(name)
     path = pair.path("real")
     discriminator = pair.discriminator(torch.device("cpu")) if pair.has("discriminator") else None
-    return Base(load_generator(path), discriminator, path, pair.sha256("real"), pair.licence, pair.commercial, pair)
+    return Base(load_generator(path), discriminator, pair.sha256("real"), pair.licence, pair.commercial, pair)
 
 
 def encode_base(generator: Generator, discriminator: Discriminator, facts: Mapping[str, Any]) -> dict[str, bytes]:
@@ -109,4 +108,4 @@ def _from_run(folder: Path) -> Base:
         raise InputRefused(f"{folder / BASE_FILE}: not a base description") from error
     path = folder / "generator.safetensors"
     discriminator = load_discriminator(folder / "discriminator.safetensors")
-    return Base(load_generator(path), discriminator, path, sha256_of(path), licence, commercial, None)
+    return Base(load_generator(path), discriminator, sha256_of(path), licence, commercial, None)

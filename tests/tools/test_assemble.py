@@ -33,7 +33,7 @@ def _tuned(real: Generator) -> Generator:
 def _run(folder: Path, licence: str = "CC0-1.0", tune=_tuned) -> Pair:
     torch.manual_seed(0)
     real = Generator(GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, **SIZES))
-    base = Base(real, Discriminator(DiscriminatorConfig(**SIZES)), Path("base"), "", licence, "yes", None)
+    base = Base(real, Discriminator(DiscriminatorConfig(**SIZES)), "", licence, "yes", None)
     facts = {"licence": licence, "commercial": "yes", "kimg": 3.0}
     folder.mkdir()
     for name, data in encode_pair("run", base, tune(real), facts).items():

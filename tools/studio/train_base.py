@@ -79,19 +79,15 @@ class BaseTrainer:
         self.generator, self.discriminator = fresh_networks(sizes)
         self.encoder = Encoder(sizes.z_dim)
         self.ema: Generator = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.restart_optimizers()
-        self.images_seen, self.iteration, self.warmup = 0, 0, 0.0
-        self.share, self.rank = options.batch // _processes(), dist.get_rank() if _processes() > 1 else 0
-        self.draw = torch.Generator().manual_seed(options.seed + self.rank)
-        self.statistics = Statistics(torch.device("cpu"))
-
-    def restart_optimizers(self) -> None:
-        """Fresh Adam states; generator and encoder share one."""
         self.g_parameters = [*self.generator.parameters(), *self.encoder.parameters()]
         self.d_parameters = list(self.discriminator.parameters())
         self.g_optimizer = lazy_adam(self.g_parameters, self.options, None)
         self.d_optimizer = lazy_adam(self.d_parameters, self.options, self.options.r1_interval)
         self.warmup_optimizer = torch.optim.Adam(self.g_parameters, fused=True, **WARMUP_ADAM)
+        self.images_seen, self.iteration, self.warmup = 0, 0, 0.0
+        self.share, self.rank = options.batch // _processes(), dist.get_rank() if _processes() > 1 else 0
+        self.draw = torch.Generator().manual_seed(options.seed + self.rank)
+        self.statistics = Statistics(torch.device("cpu"))
 
     def step(self) -> None:
         """One generator and one discriminator update on the same fakes; R1 now and then."""

@@ -85,7 +85,7 @@ class LpipsVgg(nn.Module):
         x = (shrink(images, self.input_px) - self.shift) / self.scale
         taps = self._taps(x.contiguous(memory_format=torch.channels_last))
         weights = self.linear.split([tap.shape[1] for tap in taps])
-        return torch.cat([_weighted(tap, weight) for tap, weight in zip(taps, weights, strict=True)], 1)
+        return torch.cat([weighted_features(tap, weight) for tap, weight in zip(taps, weights, strict=True)], 1)
 
     def _taps(self, x: Tensor) -> list[Tensor]:
         """The five activations that LPIPS compares."""
@@ -127,7 +127,7 @@ class DiscriminatorFeatures(nn.Module):
         outputs = self.discriminator.features(x)
         chosen = outputs if self.blocks is None else [outputs[block] for block in self.blocks]
         weights = self.weights or (1 / len(chosen),) * len(chosen)
-        parts = [_weighted(x.float(), x.new_tensor(weight)) for x, weight in zip(chosen, weights, strict=True)]
+        parts = [weighted_features(x.float(), x.new_tensor(weight)) for x, weight in zip(chosen, weights, strict=True)]
         return torch.cat(parts, 1)
 
 
@@ -141,7 +141,7 @@ def lpips_linear_weights() -> list[Tensor]:
     return [state[f"lin{tap}.model.1.weight"].flatten() for tap in range(len(LPIPS_TAPS))]
 
 
-def _weighted(x: Tensor, weight: Tensor) -> Tensor:
+def weighted_features(x: Tensor, weight: Tensor) -> Tensor:
     """Unit-normalise over channels and flatten, so that squared differences are `weight`ed and averaged over pixels."""
     pixels = x.shape[-2] * x.shape[-1]
     unit = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10)

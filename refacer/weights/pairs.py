@@ -22,6 +22,7 @@ from refacer.networks.parser import FaceParser
 from refacer.networks.perceptual import DiscriminatorFeatures, Perceptual
 from refacer.networks.stylegan2 import Discriminator, Generator
 from refacer.options import DEFAULT_PAIR
+from refacer.weights.efficientnet_file import efficientnet_sha256, load_efficientnet_features
 from refacer.weights.loaders import (
     encode_network,
     load_discriminator,
@@ -33,6 +34,9 @@ from refacer.weights.loaders import (
 PAIR_FILE = "pair.json"
 PAIR_FORMAT = 1
 EMBEDDED = Path(__file__).parent
+DISCRIMINATOR, EFFICIENTNET = "discriminator", "efficientnet-lite0"
+"""What a pair can name as its perceptual network: its own discriminator, or the network of efficientnet_file.py."""
+
 NETWORK_ROLES = ("real", "rendering", "discriminator", "parser")
 
 
@@ -99,7 +103,9 @@ class Pair:
         return role in self.facts["networks"]
 
     def sha256(self, role: str) -> str:
-        """sha256 of the file behind a role; the perceptual stand-in is the discriminator's."""
+        """sha256 of the file behind a role; a perceptual stand-in's is that of its network."""
+        if role == "perceptual" and self.facts["perceptual"].get("network") == EFFICIENTNET:
+            return efficientnet_sha256()
         owner = self._parser_owner() if role == "parser" else self
         return str(owner._entry("discriminator" if role == "perceptual" else role)["sha256"])
 
@@ -123,7 +129,12 @@ class Pair:
 
     def perceptual(self, device: torch.device) -> Perceptual:
         """The pair's own stand-in for LPIPS."""
-        settings = self.facts["perceptual"]
+        settings = dict(self.facts["perceptual"])
+        network = settings.pop("network", DISCRIMINATOR)
+        if network == EFFICIENTNET:
+            return load_efficientnet_features(**settings).to(device)
+        if network != DISCRIMINATOR:
+            raise InputRefused(f"pair {self.name} names an unknown perceptual network: {network}")
         return DiscriminatorFeatures(self.discriminator(device), **settings).to(device).eval()
 
     def parser(self, device: torch.device) -> FaceParser:

@@ -11,6 +11,7 @@ from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Gener
 from refacer.options import NetworkOptions
 from refacer.weights import pairs
 from refacer.weights.bases import encode_base, grow, load_base
+from refacer.weights.efficientnet_file import efficientnet_sha256
 from refacer.weights.loaders import encode_network, load_generator
 from refacer.weights.pairs import encode_files, load_pair
 
@@ -114,3 +115,17 @@ def test_a_pair_is_a_base(tmp_path, networks):
     base = load_base(str(folder))
     assert base.sha256 == load_pair(str(folder)).sha256("real")
     assert base.discriminator is not None
+
+
+def test_a_pair_may_name_efficientnet_as_its_perceptual_network(tmp_path, networks):
+    facts = FACTS | {"perceptual": {"network": "efficientnet-lite0", "input_px": 32}}
+    pair = load_pair(str(_write(tmp_path / "p", encode_files(networks, facts, {}))))
+    assert pair.perceptual(CPU).features(torch.zeros(1, 3, 64, 64)).shape == (1, 16 * 256 + 24 * 64 + 40 * 16 + 112 * 4)
+    assert pair.sha256("perceptual") == efficientnet_sha256()
+
+
+def test_an_unknown_perceptual_network_is_refused(tmp_path, networks):
+    facts = FACTS | {"perceptual": {"network": "resnet"}}
+    pair = load_pair(str(_write(tmp_path / "p", encode_files(networks, facts, {}))))
+    with pytest.raises(InputRefused, match="resnet"):
+        pair.perceptual(CPU)

@@ -26,12 +26,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refacer.files import encode_png, write_atomic
-from refacer.networks.layers import Linear
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator
+from refacer.networks.stylegan2 import Generator
 from refacer.options import FinetuneOptions, NetworkOptions
 from refacer.pixels import rgb_from_tensor, scale_to_unit
 from refacer.training import losses
@@ -41,50 +39,38 @@ from refacer.training.jitter import jitter
 from refacer.training.optimizers import clean_gradients, lazy_adam, lerp_towards
 from refacer.training.statistics import Statistics
 from refacer.weights.bases import carry_over, encode_base, fresh_networks
+from tools.studio.encoder import Code, Encoder, Likeness
 
-ENCODER_PX = 64  # the encoder sees the face at this size, whatever the generator's resolution
-CODE_NOISE = 0.2  # N(0, 1) times this is added to E(x), so that the codes cover the sphere
-L1_WEIGHT, FEATURE_WEIGHT = 4.0, 1.0
-ADVERSARIAL = (0.1, 1.0)  # weight of the adversarial loss at the start and after RAMP_KIMG
-RAMP_KIMG = 1.0
-WARMUP_KIMG = 20.0  # a run without --init first learns to reconstruct by L1 alone, which is twice as fast
-WARMUP_ADAM = {"lr": 3e-3, "betas": (0.9, 0.99)}  # momentum helps a reconstruction as much as it harms a game
+L1_WEIGHT, PERCEPTUAL_WEIGHT, ADVERSARIAL_WEIGHT = 4.0, 2.0, 1.0
+DIVERGENCE_WEIGHT = 1e-3  # per nat: how dear it is to tell pictures apart by z
+OFFSET_WEIGHT = 0.1
+OFFSET_SHARE = 0.5  # of the reconstructions are drawn from W+, the others from z alone
+RAMP_KIMG = 1.0  # over which the adversarial loss comes in
+RECONSTRUCT_ADAM = {"lr": 2e-3, "betas": (0.9, 0.99)}  # momentum helps a reconstruction as much as it harms a game
 EMA_KIMG = 1.0
 EMA_RAMPUP = 0.05  # the half-life is at most this share of the images seen
 JITTER = 0.03
 TICK = 500  # images
 
 
-class Encoder(nn.Module):
-    """A discriminator's trunk with a code instead of a verdict: (N, 3, R, R) -> z (N, z_dim), RMS 1."""
-
-    def __init__(self, z_dim: int) -> None:
-        super().__init__()
-        self.trunk = Discriminator(
-            DiscriminatorConfig(img_resolution=ENCODER_PX, channel_base=2048, channel_max=256, mbstd_group_size=1)
-        )
-        self.trunk.b4.out = Linear(self.trunk.b4.out.weight.shape[1], z_dim)
-
-    def forward(self, images: Tensor) -> Tensor:
-        z = self.trunk(F.interpolate(images, size=(ENCODER_PX, ENCODER_PX), mode="area"))
-        return z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
-
-
 class BaseTrainer:
     """Encoder, generator and discriminator, and one iteration over them."""
 
-    def __init__(self, data: FaceDataset, sizes: NetworkOptions, options: FinetuneOptions) -> None:
+    def __init__(
+        self, data: FaceDataset, sizes: NetworkOptions, options: FinetuneOptions, reconstruct_kimg: float
+    ) -> None:
         torch.manual_seed(options.seed)
         self.data, self.options = data, options
         self.generator, self.discriminator = fresh_networks(sizes)
-        self.encoder = Encoder(sizes.z_dim)
+        self.encoder = Encoder(sizes.z_dim, self.generator.num_ws, sizes.w_dim)
+        self.likeness = Likeness()
         self.ema: Generator = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.g_parameters = [*self.generator.parameters(), *self.encoder.parameters()]
         self.d_parameters = list(self.discriminator.parameters())
         self.g_optimizer = lazy_adam(self.g_parameters, self.options, None)
         self.d_optimizer = lazy_adam(self.d_parameters, self.options, self.options.r1_interval)
-        self.warmup_optimizer = torch.optim.Adam(self.g_parameters, fused=True, **WARMUP_ADAM)
-        self.images_seen, self.iteration, self.warmup = 0, 0, 0.0
+        self.reconstruct_optimizer = torch.optim.Adam(self.g_parameters, fused=True, **RECONSTRUCT_ADAM)
+        self.images_seen, self.iteration, self.reconstruct = 0, 0, reconstruct_kimg * 1000
         self.share, self.rank = options.batch // _processes(), dist.get_rank() if _processes() > 1 else 0
         self.draw = torch.Generator().manual_seed(options.seed + self.rank)
         self.statistics = Statistics(torch.device("cpu"))
@@ -94,7 +80,7 @@ class BaseTrainer:
         o = self.options
         images = scale_to_unit(self.data.batch(self.images_seen + self.rank * self.share, self.share))
         images = jitter(images, JITTER, self.draw)
-        if self.images_seen < self.warmup:
+        if self.images_seen < self.reconstruct:
             self._update_reconstruction(images)
         else:
             self._update_discriminator(images, self._update_generator(images))
@@ -108,53 +94,54 @@ class BaseTrainer:
     def _update_reconstruction(self, images: Tensor) -> None:
         """Encoder and generator alone, on the whole batch."""
         _require_grad(self.g_parameters, True)
-        z = self.encoder(images)
-        ws = self.generator.mapping(z + CODE_NOISE * torch.randn(z.shape, generator=self.draw), update_w_avg=True)
-        loss = self._l1(images, self.generator.synthesis(ws, noise_mode="random", generator=self.draw))
-        loss.backward()
-        self._step(self.warmup_optimizer, self.g_parameters)
+        code = self.encoder(images)
+        drawn = self.generator.synthesis(self._codes(code), noise_mode="random", generator=self.draw)
+        self._reconstruction(images, drawn, code).backward()
+        self._step(self.reconstruct_optimizer, self.g_parameters)
 
     def _update_generator(self, images: Tensor) -> Tensor:
-        half = len(images) // 2
+        """Half of the batch reconstructed, half from random z; returns all pictures."""
+        half = images[: len(images) // 2]
         _require_grad(self.g_parameters, True)
-        fakes = self.generator.synthesis(self._codes(images[:half]), noise_mode="random", generator=self.draw)
-        features = self.discriminator.features(fakes)
-        adversarial = losses.generator_loss(self.discriminator.b4(features[-1])).mean()
-        reconstruction = self._reconstruction(images[:half], fakes[:half], [f[:half] for f in features])
+        code = self.encoder(half)
+        ws = self._codes(code)
+        ws = torch.cat([ws, self._random_codes(ws)])
+        fakes = self.generator.synthesis(ws, noise_mode="random", generator=self.draw)
+        adversarial = losses.generator_loss(self.discriminator(fakes)).mean()
+        reconstruction = self._reconstruction(half, fakes[: len(half)], code)
         (reconstruction + self._adversarial_weight() * adversarial).backward()
         self._step(self.g_optimizer, self.g_parameters)
         self.statistics.add("loss/adversarial", adversarial)
         return fakes.detach()
 
-    def _codes(self, images: Tensor) -> Tensor:
-        """Codes of the encoded pictures, then of as many random ones, the latter mixed at a random layer."""
+    def _codes(self, code: Code) -> Tensor:
+        """W+ of a sample from the encoder's posterior, with its offsets now and then."""
+        z = code.mean + (0.5 * code.logvar).exp() * torch.randn(code.mean.shape, generator=self.draw)
+        ws = self.generator.mapping(z, update_w_avg=True)
+        use = torch.rand(len(ws), 1, 1, generator=self.draw) < OFFSET_SHARE
+        return ws + use * code.offsets
+
+    def _random_codes(self, encoded: Tensor) -> Tensor:
+        """As many codes of random z, mixed with the encoded ones at a random layer now and then."""
         g = self.generator
-        z = self.encoder(images)
-        z = z + CODE_NOISE * torch.randn(z.shape, generator=self.draw)
-        random = torch.randn(z.shape, generator=self.draw)
-        ws = g.mapping(torch.cat([z, random]), update_w_avg=True)
+        random = g.mapping(torch.randn(len(encoded), g.z_dim, generator=self.draw), update_w_avg=True)
         cutoff = int(torch.randint(1, 2 * g.num_ws, [], generator=self.draw))
-        mixed = torch.cat([ws[len(z) :, :cutoff], ws[: len(z), cutoff:].roll(1, 0)], dim=1)
-        return torch.cat([ws[: len(z)], mixed])
+        return torch.cat([random[:, :cutoff], encoded[:, cutoff:].roll(1, 0)], dim=1)
 
-    def _reconstruction(self, images: Tensor, drawn: Tensor, features: list[Tensor]) -> Tensor:
-        """L1 at three scales, and the distance in the discriminator's features."""
-        with torch.no_grad():
-            targets = self.discriminator.features(images)
-        relative = [(a - b).abs().mean() / a.abs().mean() for a, b in zip(targets, features, strict=True)]
-        matching = torch.stack(relative).mean()
-        self.statistics.add("loss/features", matching)
-        return L1_WEIGHT * self._l1(images, drawn) + FEATURE_WEIGHT * matching
-
-    def _l1(self, images: Tensor, drawn: Tensor) -> Tensor:
-        """L1 at three scales, summed."""
-        l1 = sum((F.avg_pool2d(images - drawn, k).abs().mean() for k in (1, 2, 4)), torch.zeros([]))
-        self.statistics.add("loss/l1", l1 / 3)
-        return l1
+    def _reconstruction(self, images: Tensor, drawn: Tensor, code: Code) -> Tensor:
+        """Unlikeness, and what the code costs."""
+        terms = {
+            "l1": (L1_WEIGHT, self.likeness.l1(images, drawn)),
+            "perceptual": (PERCEPTUAL_WEIGHT, self.likeness.perceptual(images, drawn, self.draw)),
+            "divergence": (DIVERGENCE_WEIGHT, code.divergence().mean()),
+            "offsets": (OFFSET_WEIGHT, code.offsets.square().mean()),
+        }
+        for name, (_, value) in terms.items():
+            self.statistics.add(f"loss/{name}", value)
+        return torch.stack([weight * value for weight, value in terms.values()]).sum()
 
     def _adversarial_weight(self) -> float:
-        low, high = ADVERSARIAL
-        return low + (high - low) * min(1.0, max(0.0, self.images_seen - self.warmup) / (RAMP_KIMG * 1000))
+        return ADVERSARIAL_WEIGHT * min(1.0, 0.1 + (self.images_seen - self.reconstruct) / (RAMP_KIMG * 1000))
 
     def _update_discriminator(self, images: Tensor, fakes: Tensor) -> None:
         _require_grad(self.d_parameters, True)
@@ -194,10 +181,10 @@ class BaseTrainer:
             **{name: module.state_dict() for name, module in self.modules().items()},
             "g_optimizer": self.g_optimizer.state_dict(),
             "d_optimizer": self.d_optimizer.state_dict(),
-            "warmup_optimizer": self.warmup_optimizer.state_dict(),
+            "reconstruct_optimizer": self.reconstruct_optimizer.state_dict(),
             "images_seen": self.images_seen,
             "iteration": self.iteration,
-            "warmup": self.warmup,
+            "reconstruct": self.reconstruct,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -205,28 +192,29 @@ class BaseTrainer:
             module.load_state_dict(state[name])
         self.g_optimizer.load_state_dict(state["g_optimizer"])
         self.d_optimizer.load_state_dict(state["d_optimizer"])
-        if "warmup_optimizer" in state:
-            self.warmup_optimizer.load_state_dict(state["warmup_optimizer"])
+        self.reconstruct_optimizer.load_state_dict(state["reconstruct_optimizer"])
         self.draw.manual_seed(state["images_seen"] + self.rank)  # one state serves any number of processes
-        self.images_seen, self.iteration, self.warmup = state["images_seen"], state["iteration"], state["warmup"]
+        self.images_seen, self.iteration, self.reconstruct = (
+            state[key] for key in ("images_seen", "iteration", "reconstruct")
+        )
 
     @torch.no_grad()
     def start_from(self, state: dict[str, Any]) -> None:
         """Take over a smaller run; the new ToRGB starts at 0, so that the picture starts as the old one."""
         for name, module in self.modules().items():
-            fresh = carry_over(state[name], module)
+            fresh = carry_over(state["ema" if name == "generator" else name], module)
             for key, parameter in module.named_parameters():
                 if key in fresh and key.endswith("torgb.weight"):
                     parameter.zero_()
 
     @torch.no_grad()
     def samples(self) -> Tensor:
-        """Eight pictures, their reconstructions, and sixteen random ones, as one picture (3, H, W)."""
+        """Eight pictures, their reconstructions in W+ and in W, and sixteen random ones, as one picture (3, H, W)."""
         images = scale_to_unit(self.data.batch(0, 8))
-        z = torch.cat(
-            [self.encoder(images), torch.randn(16, self.ema.z_dim, generator=torch.Generator().manual_seed(1))]
-        )
-        drawn = self.ema.synthesis(self.ema.mapping(z), noise_mode="const")
+        code = self.encoder(images)
+        random = torch.randn(16, self.ema.z_dim, generator=torch.Generator().manual_seed(1))
+        ws = self.ema.mapping(torch.cat([code.mean, random]))
+        drawn = self.ema.synthesis(torch.cat([ws[:8] + code.offsets, ws]), noise_mode="const")
         rows = torch.cat([images, drawn]).split(8)
         return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
 
@@ -279,6 +267,7 @@ def main() -> None:
     ap.add_argument("--data", type=Path, nargs="+", required=True, help="zips or folders of photographs")
     ap.add_argument("--resolution", type=int, default=64)
     ap.add_argument("--kimg", type=float, default=20)
+    ap.add_argument("--reconstruct", type=float, default=0, help="kimg of reconstruction alone at the start")
     ap.add_argument("--batch", type=int, default=8)
     ap.add_argument("--init", type=Path, help="the run of half the resolution to grow")
     ap.add_argument("--threads", type=int, default=1, help="of each process")
@@ -288,13 +277,11 @@ def main() -> None:
         dist.init_process_group("gloo")
     sizes = NetworkOptions(a.resolution, channel_base=4096, channel_max=256, z_dim=256, w_dim=256, mapping_layers=4)
     options = FinetuneOptions(batch=a.batch, kimg=a.kimg, gamma=0.0002 * a.resolution**2 / a.batch * 2, freeze=False)
-    trainer = BaseTrainer(FaceDataset(a.data, a.resolution), sizes, options)
+    trainer = BaseTrainer(FaceDataset(a.data, a.resolution), sizes, options, a.reconstruct)
     state, _ = load_latest(a.out)
     if state is not None:
         trainer.load_state_dict(state)
-    elif a.init is None:
-        trainer.warmup = WARMUP_KIMG * 1000
-    else:
+    elif a.init is not None:
         grown, _ = load_latest(a.init)
         assert grown is not None, f"{a.init} has no checkpoint"
         trainer.start_from(grown)

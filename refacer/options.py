@@ -22,6 +22,26 @@ PROJECT_BATCH = 1
 
 DEFAULT_PAIR = "studio"
 
+Perception = Literal["auto", "lpips", "pair"]
+"""The distance of Eq. 4: LPIPS-VGG, the pair's own stand-in, or auto: LPIPS-VGG where it is installed."""
+
+ParserChoice = Literal["auto", "pair", "bisenet", "parsenet"]
+"""The face parser; auto: the pair's own, else BiSeNet where it is installed, else the default pair's."""
+
+
+@dataclass(frozen=True)
+class DownloadOptions:
+    """How patient a download is; sizes in bytes."""
+
+    timeout_s: float = 30.0  # without a byte, then the connection counts as dead
+    attempts: int = 5  # a mirror, without progress
+    backoff_s: float = 1.0  # before the second attempt; doubles with each
+    backoff_max_s: float = 30.0
+    block_bytes: int = 1024**2
+    progress_bytes: int = 8 * 1024**2  # an attempt that got this far does not count as failed
+    spare_bytes: int = 256 * 1024**2  # stay free on the disk
+    max_bytes: int = 8 * 1024**3  # nothing larger is taken
+
 
 @dataclass(frozen=True)
 class AlignOptions:

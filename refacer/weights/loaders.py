@@ -5,7 +5,6 @@ Nothing is executed from a file. Every shape is checked against the network's ow
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from refacer.errors import InputRefused, WeightsMissing
 from refacer.networks.parser import StudioParser
 from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.weights.hashes import sha256_of as sha256_of
 
 KIND = "refacer"
 
@@ -68,12 +68,6 @@ def _about(metadata: dict[str, str]) -> dict[str, Any]:
         return dict(json.loads(metadata[KIND]))
     except (KeyError, ValueError, TypeError):
         return {}
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:

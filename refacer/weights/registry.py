@@ -1,0 +1,92 @@
+"""The weights of others: what each is for, where it is published, what it must be, under which terms.
+
+The entries are in registry.toml.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from refacer.errors import UsageError
+
+REGISTRY = Path(__file__).with_name("registry.toml")
+
+Commercial = Literal["yes", "unclear", "no"]
+SEVERITY: tuple[str, ...] = ("yes", "unclear", "no")
+"""Answers to "may it be used commercially?", from the mildest to the strictest."""
+
+
+@dataclass(frozen=True)
+class Licence:
+    """Terms in one sentence, and where they stand in full."""
+
+    title: str
+    url: str
+    terms: str
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One published file.
+
+    kind: what `convert` must find in it; None for files that stay as they are.
+    bytes and sha256 are None where nobody published them. member: the part of an archive, or of an installed package,
+    that is meant. package: the Python package that ships it; such a weight is never downloaded.
+    """
+
+    name: str
+    role: str
+    file: str
+    format: str
+    licence: Licence
+    commercial: Commercial
+    purpose: str
+    kind: str | None = None
+    urls: tuple[str, ...] = ()
+    bytes: int | None = None
+    sha256: str | None = None
+    member: str | None = None
+    package: str | None = None
+
+
+def weights() -> tuple[Weight, ...]:
+    """All entries, in the order of the file."""
+    return _read(REGISTRY)
+
+
+def weight(name: str) -> Weight:
+    """The entry of that name; raises UsageError with the nearest names."""
+    known = {entry.name: entry for entry in weights()}
+    if name not in known:
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else "see `refacer weights list`"
+        raise UsageError(f"{name}: not a known weight; {hint}")
+    return known[name]
+
+
+def weight_with_hash(sha256: str) -> Weight | None:
+    """The entry whose published file has this sha256."""
+    return next((entry for entry in weights() if entry.sha256 == sha256), None)
+
+
+def strictest(answers: list[str]) -> str:
+    """What a whole chain allows: the strictest of its answers; anything unknown is 'unclear'."""
+    known = [answer if answer in SEVERITY else "unclear" for answer in answers]
+    return max(known, key=SEVERITY.index, default="unclear")
+
+
+@cache
+def _read(path: Path) -> tuple[Weight, ...]:
+    body = tomllib.loads(path.read_text(encoding="utf-8"))
+    licences = {name: Licence(**values) for name, values in body["licences"].items()}
+    return tuple(_entry(values, licences) for values in body["weights"])
+
+
+def _entry(values: dict[str, Any], licences: dict[str, Licence]) -> Weight:
+    urls = tuple(values.pop("urls", ()))
+    return Weight(**{**values, "licence": licences[values["licence"]], "urls": urls})

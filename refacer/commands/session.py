@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -13,23 +14,30 @@ from torch import Tensor
 from refacer.commands.plan import Item
 from refacer.commands.shared import Common, ProjectFlags
 from refacer.device import choose_device
-from refacer.errors import WeightsMissing
 from refacer.files import Source, read_source
 from refacer.networks.parser import FaceParser
 from refacer.networks.perceptual import Perceptual
 from refacer.networks.stylegan2 import Generator
-from refacer.options import AlignOptions, GeneratorRole, ProjectOptions
+from refacer.options import AlignOptions, GeneratorRole, ParserChoice, Perception, ProjectOptions
 from refacer.pixels import tensor_from_rgb
 from refacer.stages.run import Detector
-from refacer.weights.loaders import load_generator, sha256_of
+from refacer.weights import chain, published
+from refacer.weights.convert import load_generator_file
+from refacer.weights.loaders import sha256_of
 from refacer.weights.pairs import Pair, load_pair
 
 
 @dataclass
 class Session:
-    """What the commands share during one call. Raises UsageError where there is no such device, at once."""
+    """What the commands share during one call. Raises UsageError where there is no such device, at once.
+
+    perception, parsing: which networks measure Eq. 4 and parse the new face.
+    """
 
     common: Common
+    perception: Perception = "auto"
+    parsing: ParserChoice = "auto"
+    _uses: dict[str, chain.Use] = field(default_factory=dict)
     _files: dict[Path, Generator] = field(default_factory=dict)
     _hashes: dict[Path, str] = field(default_factory=dict)
 
@@ -56,34 +64,67 @@ class Session:
     @cached_property
     def rendering(self) -> Generator:
         """The generator that `project` inverts."""
+        self._note(chain.of_pair("rendering", self.pair))
         return self.pair.generator("rendering", self.device)
 
     @cached_property
     def real(self) -> Generator:
         """The generator that `decode` draws with."""
+        self._note(chain.of_pair("real", self.pair))
         return self.pair.generator("real", self.device)
 
     @cached_property
     def perceptual(self) -> Perceptual:
         """The network of Eq. 4's distance."""
-        return self.pair.perceptual(self.device)
+        if chain.perceptual_weight(self.perception):
+            network: Perceptual = published.load_lpips(self.device)
+        else:
+            network = self.pair.perceptual(self.device)
+        self._note(*chain.of_perceptual(self.perception, self.pair))
+        return network
 
     @cached_property
     def parser(self) -> FaceParser:
         """The face parser."""
-        return self.pair.parser(self.device)
+        name = chain.parser_weight(self.parsing, self.pair)
+        network = published.load_parser(name, self.device) if name else self.pair.parser(self.device)
+        self._note(chain.of_parser(self.parsing, self.pair))
+        return network
 
     def detector(self, options: AlignOptions) -> Detector:
         """The detector that the options name."""
-        if options.detector == "dlib":
-            return _dlib_detector()
-        raise WeightsMissing("--detector retinaface: its weights are not installed; use --detector dlib")
+        detector = _dlib_detector() if options.detector == "dlib" else self._retinaface
+        self._note(chain.of_detector(options.detector))
+        return detector
+
+    @cached_property
+    def _retinaface(self) -> Detector:
+        return published.load_retinaface(self.device)
 
     def detector_models(self, options: AlignOptions) -> dict[str, str]:
         """sha256 of what finds the landmarks."""
-        from refacer.weights.dlib_files import landmarks_sha256
+        return _models([chain.of_detector(options.detector)])
 
-        return {"landmarks": landmarks_sha256()} if options.detector == "dlib" else {}
+    def perceptual_models(self) -> dict[str, str]:
+        """sha256 of what measures Eq. 4."""
+        return _models(chain.of_perceptual(self.perception, self.pair))
+
+    def parser_models(self) -> dict[str, str]:
+        """sha256 of what parses the new face."""
+        return _models([chain.of_parser(self.parsing, self.pair)])
+
+    def require(
+        self, *roles: str, detector: str | None = None, perceptual: bool = False, parser: bool = False
+    ) -> None:
+        """Meet weights that are not installed before the work, all in one error with one command that mends it."""
+        names = [detector] if detector == "retinaface" else []
+        if perceptual and (name := chain.perceptual_weight(self.perception)):
+            names.append(name)
+        elif perceptual:
+            roles = (*roles, "discriminator")
+        if parser and (name := chain.parser_weight(self.parsing, self.pair)):
+            names.append(name)
+        published.require([*(self.pair.missing_weights(roles) if roles else []), *names])
 
     def generator(self, role: GeneratorRole) -> Generator:
         """One of the pair's generators."""
@@ -93,8 +134,9 @@ class Session:
         """The generator that `decode` draws with: the pair's, or that of a file."""
         if file is None:
             return self.generator(role)
+        self._note(chain.of_file(role, file, self.drawing_sha256(role, file)))
         if file not in self._files:
-            self._files[file] = load_generator(file).to(self.device)
+            self._files[file] = load_generator_file(file).to(self.device)
         return self._files[file]
 
     def drawing_sha256(self, role: GeneratorRole, file: Path | None) -> str:
@@ -117,11 +159,26 @@ class Session:
         )
 
     def facts(self) -> dict[str, Any]:
-        """What a report's summary says about this call: the pair and its licence, the device."""
+        """What a report's summary says about this call: the device, the pair, every weight in use and its licence.
+
+        commercial_use: what the strictest of them allows.
+        """
         known: dict[str, Any] = {"device": str(self.device)}
         if "pair" in vars(self):
             known |= {"pair": self.pair.name, "licence": self.pair.licence, "commercial": self.pair.commercial}
+        if self._uses:
+            uses = list(self._uses.values())
+            known |= {"commercial_use": chain.commercial_use(uses), "weights": [asdict(use) for use in uses]}
         return known
+
+    def _note(self, *uses: chain.Use) -> None:
+        """Remember for the report what was used."""
+        self._uses |= {use.role: use for use in uses}
+
+
+def _models(uses: Iterable[chain.Use]) -> dict[str, str]:
+    """A passport's models: sha256 by role."""
+    return {use.role: use.sha256 for use in uses}
 
 
 @cache

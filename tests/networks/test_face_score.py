@@ -18,7 +18,7 @@ def score() -> FaceScore:
     return FaceScore()
 
 
-@pytest.mark.parametrize("name", ["aligned_0_256.png", "aligned_1_256.png", "aligned_0_1024.jpg"])
+@pytest.mark.parametrize("name", ["aligned_0_256.png", "aligned_0_1024.jpg"])
 def test_a_clear_face_scores_high(score, name):
     face = tensor_from_rgb(read_source(FACES / name, max_pixels=2**21).rgb)
     assert score(face) > 0.5
@@ -26,6 +26,11 @@ def test_a_clear_face_scores_high(score, name):
     covered = face.clone()
     covered[..., : face.shape[3] // 2] = 0
     assert score(covered) < 0.2
+
+
+def test_a_face_with_one_eye_covered_scores_low(score):
+    face = tensor_from_rgb(read_source(FACES / "aligned_1_256.png", max_pixels=2**21).rgb)
+    assert LEAST_SCORE < score(face) < 0.2
 
 
 def test_a_face_elsewhere_is_not_the_one(score):

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,14 @@ def tiny_networks() -> dict[str, tuple[str, nn.Module, dict[str, object]]]:
 def one_thread() -> None:
     """Tiny networks are quickest on one thread, all the more where others work too."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_installed_weights(tmp_path_factory) -> Iterator[None]:
+    """What is installed on this machine must not change what a test sees."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REFACER_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ def main(inputs: Sequence[Path] | None, flags: AlignFlags, common: Common) -> No
     kind = Kind(SUFFIXES, ".png", (".png",), several=names_several(flags.faces))
     plan = make_plan(inputs, common.output, kind, extra=[common.report])
     session = Session(common)
+    session.require(detector=flags.detector)
     faces = flags.faces or ("all" if plan.folder else "largest")
     aligning = Aligning(session, flags.options(), flags.size or session.pair.resolution, faces)
     run_plan(plan, Work(session.read, aligning.process, ADVICE, facts=session.facts), common)

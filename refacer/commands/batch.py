@@ -61,7 +61,7 @@ def run_plan(plan: Plan, work: Work[T], common: Common) -> None:
     finally:
         report.facts.update(work.facts())
         if common.verbose:
-            console.note(", ".join(f"{name} {value}" for name, value in report.facts.items()))
+            console.note(", ".join(f"{name} {value}" for name, value in report.facts.items() if name != "weights"))
         report.close(code, plan.count)
         if common.json:
             console.payload_text(json.dumps({**report.summary(code, plan.count), "results": report.results}))

@@ -63,7 +63,8 @@ def main(
     files = [path for path in (*map(Path, placing.masks), *placing.places, *faces) if path.is_file()]
     kind = Kind(SUFFIXES, ".png", SUFFIXES)
     plan = make_plan([target], common.output, kind, extra=[common.report], also=files)
-    session = Session(common)
+    session = Session(common, parsing=parsing.parser)
+    session.require(parser=AUTO in placing.masks)
     work = Compositing(session, faces, placing, parsing.options(), blending.options())
     run_plan(plan, Work(work.load, work.process, ADVICE, facts=session.facts), common)
 

@@ -29,6 +29,7 @@ def main(inputs: Sequence[Path] | None, flags: DecodeFlags, into: GeneratorRole,
     kind = Kind((".npy",), ".png", (".png",), several=any(map(_holds_several, inputs or ())))
     plan = make_plan(inputs, common.output, kind, extra=[common.report])
     session = Session(common)
+    session.require(*(() if flags.generator else (into,)))
     if flags.generator:
         session.drawing_generator(into, flags.generator)  # a file that is refused is met once, not in every item
     decoding = Decoding(session, decode_options(flags, common.seed, into), flags.generator, plan.folder is not None)

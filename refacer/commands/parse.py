@@ -25,7 +25,9 @@ Face = tuple[Source, Passport]
 def main(inputs: Sequence[Path] | None, flags: ParseFlags, labels: bool, common: Common) -> None:
     """Parse every face."""
     plan = make_plan(inputs, common.output, Kind(SUFFIXES, ".png", (".png",)), extra=[common.report])
-    parsing = Parsing(Session(common), flags.options(), labels)
+    session = Session(common, parsing=flags.parser)
+    session.require(parser=True)
+    parsing = Parsing(session, flags.options(), labels)
     run_plan(plan, Work(parsing.load, parsing.process, ADVICE, facts=parsing.session.facts), common)
 
 

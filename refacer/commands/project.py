@@ -29,7 +29,8 @@ def main(
 ) -> None:
     """Project every face; in a folder only those whose codes are not up to date."""
     plan = make_plan(inputs, common.output, Kind(SUFFIXES, ".npy", (".npy",)), extra=[common.report, trace])
-    session = Session(common)
+    session = Session(common, flags.perceptual)
+    session.require(into, perceptual=True)
     options = session.project_options(flags, into)
     skips = plan.folder is not None and not common.force
     with Lines(trace, "--trace") as lines:

@@ -41,7 +41,7 @@ class Records:
         details["init"] = "mean" if init is None else array_sha256(init)
         if face.width != pair.resolution:
             details["resampled_from_px"] = face.width
-        models = {options.into: pair.sha256(options.into), "perceptual": pair.sha256("perceptual")}
+        models = {options.into: pair.sha256(options.into), **self.session.perceptual_models()}
         return _record("project", {**_without_seed(options), **details}, models, options.seed)
 
     def decode(self, options: DecodeOptions, generator: Path | None) -> StageRecord:
@@ -52,11 +52,11 @@ class Records:
 
     def parse(self, options: ParseOptions) -> StageRecord:
         """The mask of some parts."""
-        return _record("parse", asdict(options), {"parser": self.session.pair.sha256("parser")})
+        return _record("parse", asdict(options), self.session.parser_models())
 
     def labels(self) -> StageRecord:
         """All parts, as class ids."""
-        return _record("parse", {"labels": True}, {"parser": self.session.pair.sha256("parser")})
+        return _record("parse", {"labels": True}, self.session.parser_models())
 
     def composite(self, options: CompositeOptions, mask: str | None = None) -> StageRecord:
         """mask: 'none', or the sha256 of one that was not parsed by us; None where a parse record tells."""

@@ -52,7 +52,7 @@ def main(inputs: Sequence[Path] | None, flags: RunFlags, common: Common) -> None
     """Treat every picture; in a folder only those that are not up to date."""
     kind = Kind(SUFFIXES, ".png", SUFFIXES)
     plan = make_plan(inputs, common.output, kind, extra=[common.report], skip=flags.keep_stages)
-    session = Session(common)
+    session = Session(common, flags.projecting.perceptual, flags.parsing.parser)
     running = Running(session, flags, skips=plan.folder is not None and not common.force)
     running.check()
     run_plan(plan, Work(running.load, running.process, ADVICE, facts=session.facts), common)
@@ -101,6 +101,10 @@ class Running:
     def check(self) -> None:
         """Meet what is wrong with the options before the work, not in every item."""
         _ = self.options, self.init
+        drawn = () if self.flags.decoding.generator else ("real",)
+        self.session.require(
+            "rendering", *drawn, detector=self.options.align.detector, perceptual=True, parser=self.flags.mask == AUTO
+        )
         if self.flags.decoding.generator:
             self.session.drawing_generator("real", self.flags.decoding.generator)
 

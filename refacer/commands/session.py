@@ -113,9 +113,7 @@ class Session:
         """sha256 of what parses the new face."""
         return _models([chain.of_parser(self.parsing, self.pair)])
 
-    def require(
-        self, *roles: str, detector: str | None = None, perceptual: bool = False, parser: bool = False
-    ) -> None:
+    def require(self, *roles: str, detector: str | None = None, perceptual: bool = False, parser: bool = False) -> None:
         """Meet weights that are not installed before the work, all in one error with one command that mends it."""
         names = [detector] if detector == "retinaface" else []
         if perceptual and (name := chain.perceptual_weight(self.perception)):

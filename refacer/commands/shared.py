@@ -20,6 +20,8 @@ from refacer.options import (
     DecodeOptions,
     NoiseMode,
     ParseOptions,
+    ParserChoice,
+    Perception,
     ProjectOptions,
 )
 
@@ -132,6 +134,9 @@ class ProjectFlags:
     )
     init: Annotated[str, typer.Option(help="Where to start: mean, or a .npy file of one code.")] = "mean"
     batch: Annotated[int, typer.Option(min=1, help="Faces projected at once.")] = PROJECT_BATCH
+    perceptual: Annotated[
+        Perception, typer.Option(help="Distance of Eq. 4: LPIPS-VGG, the pair's own; auto: LPIPS-VGG if installed.")
+    ] = "auto"
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,9 @@ class ParseFlags:
     """Which parts are pasted."""
 
     classes: Annotated[str, typer.Option(help="Parts that make the mask.")] = ",".join(PASTED_CLASSES)
+    parser: Annotated[
+        ParserChoice, typer.Option(help="What finds the parts; auto: the pair's, else bisenet if installed.")
+    ] = "auto"
 
     def options(self) -> ParseOptions:
         """The stage's options; raises UsageError for a class that there is not."""

@@ -1,7 +1,8 @@
 """Pairs: a realistic generator, a rendering generator that shares its W+ space, and what goes with them.
 
 A pair is a folder with `pair.json` and safetensors files. A network is named by sha256; a file that is not in the
-folder is looked for in the pair's base and in the embedded pairs.
+folder is looked for among the installed weights and in the embedded pairs. An installed generator is a pair too, one
+without a rendering generator: what `finetune --base` starts from.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from refacer.networks.parser import FaceParser
 from refacer.networks.perceptual import DiscriminatorFeatures, Perceptual
 from refacer.networks.stylegan2 import Discriminator, Generator
 from refacer.options import DEFAULT_PAIR
+from refacer.weights import cache, registry
 from refacer.weights.efficientnet_file import efficientnet_sha256, load_efficientnet_features
 from refacer.weights.loaders import (
     encode_network,
@@ -106,13 +108,17 @@ class Pair:
         """sha256 of the file behind a role; a perceptual stand-in's is that of its network."""
         if role == "perceptual" and self.facts["perceptual"].get("network") == EFFICIENTNET:
             return efficientnet_sha256()
-        owner = self._parser_owner() if role == "parser" else self
+        owner = self.parser_owner() if role == "parser" else self
         return str(owner._entry("discriminator" if role == "perceptual" else role)["sha256"])
+
+    def weight_name(self, role: str) -> str | None:
+        """The weight of the registry that a network was taken from, where pair.json says so."""
+        return self.facts["networks"].get(role, {}).get("weight")
 
     @property
     def installed(self) -> bool:
         """Whether other pairs find this one's files by their sha256."""
-        return self.folder.parent == EMBEDDED
+        return self.folder.parent in (EMBEDDED, cache.root())
 
     def network(self, role: str) -> nn.Module:
         """The network behind a role, on the CPU."""
@@ -139,18 +145,30 @@ class Pair:
 
     def parser(self, device: torch.device) -> FaceParser:
         """The pair's face parser; the default pair's where it has none."""
-        return load_studio_parser(self._parser_owner().path("parser")).to(device)
+        return load_studio_parser(self.parser_owner().path("parser")).to(device)
 
     def path(self, role: str) -> Path:
         """The verified file behind a role."""
         entry = self._entry(role)
-        for folder in (self.folder, *_embedded_pairs()):
-            found = _file_with_hash(folder, entry)
-            if found:
-                return found
-        raise WeightsMissing(f"pair {self.name}: its {role} network ({entry['sha256'][:12]}…) is not installed")
+        found = _file_with_hash(self.folder, entry) or _installed_file(entry["sha256"])
+        for folder in () if found else _embedded_pairs():
+            found = found or _file_with_hash(folder, entry)
+        if found:
+            return found
+        name = entry.get("weight")
+        mend = f"run `refacer weights pull {name}`" if name else "put its file beside pair.json"
+        raise WeightsMissing(f"pair {self.name}: its {role} network ({entry['sha256'][:12]}…) is not installed; {mend}")
 
-    def _parser_owner(self) -> Pair:
+    def missing_weights(self, roles: Iterable[str]) -> list[str]:
+        """Weights of the registry that these networks are taken from and that are not installed."""
+        named = [self.facts["networks"][role] for role in roles if self.weight_name(role)]
+        return [
+            str(entry["weight"])
+            for entry in named
+            if not cache.owner_of(entry["sha256"]) and not _file_with_hash(self.folder, entry)
+        ]
+
+    def parser_owner(self) -> Pair:
         """This pair, or the embedded default where it carries no parser."""
         return self if self.has("parser") else load_pair(DEFAULT_PAIR)
 
@@ -158,28 +176,42 @@ class Pair:
         try:
             return self.facts["networks"][role]
         except KeyError:
-            raise WeightsMissing(f"pair {self.name} carries no {role}; choose another with --pair") from None
+            raise WeightsMissing(f"pair {self.name} carries no {role}; {self._advice(role)}") from None
+
+    def _advice(self, role: str) -> str:
+        """What to do about a network that the pair does not have."""
+        if role == "rendering":
+            return f"learn one with `refacer finetune FACES --base {self.name} -o RUN` and give --pair RUN"
+        if role == "discriminator":
+            return "run `refacer weights pull vgg16` to measure with LPIPS"
+        return "choose another with --pair"
 
 
 def load_pair(name: str | None = None) -> Pair:
     """Open a pair by name or folder; None means $REFACER_PAIR, else 'studio'."""
     wanted = name or os.environ.get("REFACER_PAIR") or DEFAULT_PAIR
-    for folder in (Path(wanted), EMBEDDED / wanted):
+    for folder in (Path(wanted), EMBEDDED / wanted, cache.root() / wanted):
         if (folder / PAIR_FILE).is_file():
             return Pair(folder, _read_facts(folder / PAIR_FILE))
     if Path(wanted).is_dir():
         raise UsageError(f"{wanted}: not a pair, it has no {PAIR_FILE}; give a finished run of `refacer finetune`")
-    raise WeightsMissing(f"pair {wanted}: not installed; installed: {', '.join(p.name for p in _embedded_pairs())}")
+    if any(entry.name == wanted and entry.role == "generator" for entry in registry.weights()):
+        raise WeightsMissing(f"pair {wanted}: not installed; run `refacer weights pull {wanted}`")
+    names = [p.name for p in (*_embedded_pairs(), *_pairs_of(cache.root()))]
+    raise WeightsMissing(f"pair {wanted}: not installed; installed: {', '.join(names)}")
 
 
 def encode_files(
     networks: Mapping[str, nn.Module], facts: Mapping[str, Any], named: Mapping[str, str]
 ) -> dict[str, bytes]:
-    """The files of a pair: networks by role to store here, and sha256s by role of those kept elsewhere."""
+    """The files of a pair: networks by role to store here, and sha256s by role of those kept elsewhere.
+
+    One that is kept among the installed weights is named by its weight too, so that another machine can get it.
+    """
     files = {
         f"{role}.safetensors": encode_network(module, *describe(role, module)) for role, module in networks.items()
     }
-    entries: dict[str, Any] = {role: {"sha256": digest} for role, digest in named.items()}
+    entries: dict[str, Any] = {role: {"sha256": digest, **_origin(digest)} for role, digest in named.items()}
     for role in networks:
         data = files[f"{role}.safetensors"]
         entries[role] = {"file": f"{role}.safetensors", "sha256": hashlib.sha256(data).hexdigest()}
@@ -221,7 +253,24 @@ def _read_facts(path: Path) -> Mapping[str, Any]:
 
 
 def _embedded_pairs() -> list[Path]:
-    return sorted(p.parent for p in EMBEDDED.glob(f"*/{PAIR_FILE}"))
+    return _pairs_of(EMBEDDED)
+
+
+def _pairs_of(folder: Path) -> list[Path]:
+    return sorted(p.parent for p in folder.glob(f"[!.]*/{PAIR_FILE}"))
+
+
+def _installed_file(sha256: str) -> Path | None:
+    """A file among the installed weights, verified; raises InputRefused where it is damaged."""
+    owner = cache.owner_of(sha256)
+    files = owner.record.files if owner else {}
+    return next((owner.path(name) for name, digest in files.items() if owner and digest == sha256), None)
+
+
+def _origin(sha256: str) -> dict[str, str]:
+    """The name of the installed weight that holds a network."""
+    owner = cache.owner_of(sha256)
+    return {"weight": owner.record.name} if owner else {}
 
 
 def _file_with_hash(folder: Path, entry: Mapping[str, str]) -> Path | None:

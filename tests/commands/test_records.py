@@ -17,6 +17,8 @@ def records() -> Records:
     session = SimpleNamespace(
         pair=pair,
         detector_models=lambda options: {"landmarks": "sha"},
+        perceptual_models=lambda: {"perceptual": "sha of perceptual"},
+        parser_models=lambda: {"parser": "sha of parser"},
         drawing_sha256=lambda role, file: f"sha of {file or role}",
     )
     return Records(session)  # pyright: ignore[reportArgumentType]

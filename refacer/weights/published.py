@@ -1,0 +1,88 @@
+"""Networks of others, built from installed weights: LPIPS-VGG, face parsers, RetinaFace, the sketch extractor.
+
+Every file is verified against its record before it is read; nothing is downloaded here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from refacer.errors import InputRefused, WeightsMissing
+from refacer.networks.landmarks import RetinaFaceLandmarks
+from refacer.networks.parser import BiSeNetParser, ParseNetParser
+from refacer.networks.perceptual import LpipsVgg
+from refacer.networks.sketch import DeepFaceSketch
+from refacer.weights import cache
+from refacer.weights.loaders import read_network
+
+NETWORK_FILE = "network.safetensors"
+N = TypeVar("N")
+
+
+def installed_sha256(name: str) -> str:
+    """sha256 of an installed network's file, as its record says; raises WeightsMissing."""
+    return _installed(name).record.files[NETWORK_FILE]
+
+
+def require(names: list[str]) -> None:
+    """Raise WeightsMissing, with the one command that mends it, where any of these weights is not installed."""
+    missing = [name for name in dict.fromkeys(names) if not cache.installed(name)]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise WeightsMissing(
+            f"{', '.join(missing)}: {verb} not installed; run `refacer weights pull {' '.join(missing)}`"
+        )
+
+
+def load_lpips(device: torch.device) -> LpipsVgg:
+    """LPIPS-VGG over VGG16's trunk."""
+    return _build("vgg16", LpipsVgg).to(device).eval()
+
+
+def load_parser(name: str, device: torch.device) -> BiSeNetParser | ParseNetParser:
+    """'bisenet' or 'parsenet'."""
+    build = {"bisenet": BiSeNetParser, "parsenet": ParseNetParser}[name]
+    return _build(name, build).to(device)
+
+
+def load_retinaface(device: torch.device) -> RetinaFaceLandmarks:
+    """The detector with 5 landmarks."""
+    return _build("retinaface", lambda state: RetinaFaceLandmarks(state, device=device))
+
+
+def load_sketch(device: torch.device) -> DeepFaceSketch:
+    """S of Eq. 1, frozen."""
+    return _build("sketch", _sketch).to(device)
+
+
+def _sketch(state: Mapping[str, Tensor]) -> DeepFaceSketch:
+    network = DeepFaceSketch()
+    network.load_state_dict(dict(state))
+    return network.eval().requires_grad_(False)
+
+
+def _build(name: str, build: Callable[[Mapping[str, Tensor]], N]) -> N:
+    """A network from an installed state; raises InputRefused where the state is another network's."""
+    path = _path(name)
+    state, _ = read_network(path, name)
+    try:
+        return build(state)
+    except (RuntimeError, KeyError) as error:
+        raise InputRefused(f"{path}: its tensors do not fit {name}") from error
+
+
+def _path(name: str) -> Path:
+    return _installed(name).path(NETWORK_FILE)
+
+
+def _installed(name: str) -> cache.Installed:
+    require([name])
+    found = cache.installed(name)
+    if found is None:  # removed this very moment
+        raise WeightsMissing(f"{name}: not installed")
+    return found

@@ -1,0 +1,54 @@
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from refacer.errors import InputRefused, OutputNotWritable
+from refacer.files.archives import read_member, write_zip, zip_pictures
+from refacer.files.sheets import COLUMNS, ROWS, THUMB_PX, encode_thumbnail, sheets_of
+
+
+def test_what_is_packed_is_listed_and_read_and_packs_to_the_same_bytes(tmp_path):
+    files = [tmp_path / name for name in ("b.png", "a.PNG", "notes.txt")]
+    for file in files:
+        file.write_bytes(file.name.encode() * 100)
+    for name, order in (("one.zip", files), ("two.zip", files[::-1])):
+        write_zip(tmp_path / name, order)
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    assert zip_pictures(tmp_path / "one.zip") == ["a.PNG", "b.png"]
+    assert read_member(tmp_path / "one.zip", "b.png") == b"b.png" * 100
+
+
+def test_damage_is_refused(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", bytes(1000))
+    data = bytearray(path.read_bytes())
+    data[200] ^= 1
+    path.write_bytes(data)
+    for member in ("a.png", "b.png"):
+        with pytest.raises(InputRefused, match=f"a.zip::{member}"):
+            read_member(path, member)
+    path.write_bytes(b"PK\x05\x06")
+    with pytest.raises(InputRefused, match="not a readable zip"):
+        zip_pictures(path)
+
+
+def test_a_zip_that_cannot_be_written_leaves_nothing(tmp_path):
+    with pytest.raises(OutputNotWritable):
+        write_zip(tmp_path / "nowhere/a.zip", [])
+    with pytest.raises(OutputNotWritable):
+        write_zip(tmp_path / "a.zip", [tmp_path / "missing.png"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_sheets_show_every_thumbnail():
+    thumbnail = encode_thumbnail(np.full((64, 64, 3), 200, np.uint8))
+    sheets = sheets_of([(thumbnail, "a face")] * (COLUMNS * ROWS + 1))
+    first, second = (np.asarray(Image.open(io.BytesIO(sheet))) for sheet in sheets)
+    assert first.shape[0] > (ROWS - 1) * THUMB_PX > second.shape[0]
+    bright = lambda sheet: int((abs(sheet.astype(int) - 200).max(2) < 8).sum())  # noqa: E731
+    assert bright(first) == pytest.approx(COLUMNS * ROWS * 64 * 64, rel=0.02)
+    assert sheets_of([]) == []

@@ -165,6 +165,7 @@ class FinetuneOptions:
     from_scratch: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     accumulate: int = 1  # rounds a batch is split into
+    batch_gpu: int | None = None  # images a device computes at once; None: all of its share of a round
     tick_kimg: float = 1.0
     sample_count: int = 16
     deterministic: bool = False

@@ -40,8 +40,13 @@ def finetune(
     w_dim: Annotated[int, typer.Option(help="From scratch: length of w.")] = _SIZES.w_dim,
     mapping_layers: Annotated[int, typer.Option(help="From scratch: layers from z to w.")] = _SIZES.mapping_layers,
     kimg: Annotated[float, typer.Option(help="Thousands of real images to see.")] = _PAPER.kimg,
-    batch: Annotated[int, typer.Option(help="Images an iteration.")] = _PAPER.batch,
-    accumulate: Annotated[int, typer.Option(help="Rounds a batch is split into, to save memory.")] = _PAPER.accumulate,
+    batch: Annotated[int, typer.Option(min=1, help="Images an iteration, on all devices together.")] = _PAPER.batch,
+    batch_gpu: Annotated[
+        int | None, typer.Option(min=1, help="Images a device computes at once.", show_default="its share of the batch")
+    ] = _PAPER.batch_gpu,
+    accumulate: Annotated[
+        int, typer.Option(min=1, help="Rounds a batch is split into, to save memory.")
+    ] = _PAPER.accumulate,
     lr: Annotated[float, typer.Option(help="Learning rate of both networks.")] = _PAPER.lr,
     gamma: Annotated[float, typer.Option(help="R1 weight.")] = _PAPER.gamma,
     pl_weight: Annotated[float, typer.Option(help="Path-length weight; 0 leaves it out.")] = _PAPER.pl_weight,
@@ -58,21 +63,24 @@ def finetune(
     sketch_weight: Annotated[float | None, typer.Option(help="lambda_s of Eq. 3.", show_default="5e-6")] = None,
     color_weight: Annotated[float | None, typer.Option(help="lambda_c of Eq. 3.", show_default="3750")] = None,
     precision: Annotated[Precision, typer.Option(help="Of the convolutions.")] = _PAPER.precision,
-    tick: Annotated[float, typer.Option(help="kimg between log lines and checkpoints.")] = _PAPER.tick_kimg,
+    tick: Annotated[float, typer.Option(min=0.001, help="kimg between log lines and checkpoints.")] = _PAPER.tick_kimg,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Bit-equal runs, slower.")] = False,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = _PAPER.seed,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = _PAPER.seed,
     resume: Annotated[str, typer.Option(help="auto, never, or a checkpoint.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the configuration and stop.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress on stderr.")] = False,
 ) -> None:
-    """Learn a rendering style from aligned faces, or train a base from scratch. The same command again goes on."""
+    """Learn a rendering style from aligned faces, or train a base from scratch. The same command again goes on.
+
+    On several GPUs: torchrun --nproc-per-node N -m refacer finetune ...
+    """
     scratch = SCRATCH if from_scratch else {}
     chosen = {"ada_kimg": ada_kimg, "sketch_weight": sketch_weight, "color_weight": color_weight}
     options = FinetuneOptions(
         batch=batch, kimg=kimg, lr=lr, gamma=gamma, pl_weight=pl_weight, ema_kimg=ema_kimg, aug=aug, aug_p=aug_p,
-        mirror=mirror, jitter=jitter, precision=precision, accumulate=accumulate, tick_kimg=tick,
-        deterministic=deterministic, seed=seed,
+        mirror=mirror, jitter=jitter, precision=precision, accumulate=accumulate, batch_gpu=batch_gpu,
+        tick_kimg=tick, deterministic=deterministic, seed=seed,
         **{**scratch, **{name: value for name, value in chosen.items() if value is not None}},
     )  # fmt: skip
     sizes = {

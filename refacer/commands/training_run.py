@@ -1,9 +1,10 @@
-"""The run folder of `finetune`: configuration, log, samples, checkpoints, and the pair or base at the end."""
+"""One run of `finetune`: from the folder's last state to a pair or a base, by one process or several."""
 
 from __future__ import annotations
 
 import copy
 import json
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,6 +16,9 @@ from torch import nn
 
 from refacer import __version__
 from refacer.commands import console
+from refacer.commands.run_folder import CONFIGURATION, RunFolder, refuse_difference
+from refacer.commands.run_options import difference
+from refacer.commands.stopping import SHELL, Stopping, stopping
 from refacer.device import choose_device
 from refacer.errors import UsageError
 from refacer.files import encode_png, write_atomic
@@ -23,16 +27,17 @@ from refacer.networks.sketch import LineExtractor
 from refacer.networks.stylegan2 import Generator
 from refacer.options import FinetuneOptions, NetworkOptions, ProjectOptions, WStatistics
 from refacer.pixels import rgb_from_tensor
-from refacer.stages.finetune import Tick, finetune, sample_pairs
+from refacer.stages.finetune import Stopped, Tick, finetune, sample_pairs
 from refacer.stages.project import w_statistics
-from refacer.training.checkpoint import load_checkpoint, load_latest, save_checkpoint
+from refacer.training.checkpoint import decode_checkpoint
 from refacer.training.dataset import FaceDataset
 from refacer.training.loop import Trainer, make_networks
+from refacer.training.processes import Processes, device_name, joined, parts_of
 from refacer.weights.bases import Base, encode_base, fresh_discriminator, fresh_networks, grow, load_base
 from refacer.weights.pairs import encode_files
 
-MAY_CHANGE = {"kimg", "tick_kimg", "sample_count", "accumulate"}
-"""Options that a resumed run may change without becoming another run."""
+SHOWN_REFUSALS = 20
+"""More pictures that are left out are counted, not named, on stderr; the file names them all."""
 
 
 class TrainingRun:
@@ -49,13 +54,14 @@ class TrainingRun:
         device: str,
         quiet: bool = False,
     ) -> None:
-        self.folder, self.options, self.device = folder, options, choose_device(device)
-        if options.batch % options.accumulate:
-            raise UsageError(f"--batch {options.batch} cannot be split into --accumulate {options.accumulate} rounds")
+        self.folder, self.options, self.device = folder, options, choose_device(device_name(device))
+        parts_of(options, 1)
         self.base = None if options.from_scratch and base is None else load_base(base)
         self.network = self._network(resolution, sizes)
         self.data_paths = data
+        self.disk = RunFolder(folder, quiet=quiet)
         self.quiet = quiet
+        self.processes = Processes()
 
     def _network(self, resolution: int | None, sizes: Mapping[str, int]) -> NetworkOptions:
         """Sizes of the networks in training: the base's, or those asked for."""
@@ -83,29 +89,111 @@ class TrainingRun:
         console.payload_text(json.dumps(self.configuration(), indent=1))
 
     def go(self, resume: str) -> None:
-        """Train from where the folder stands to the end."""
-        torch.use_deterministic_algorithms(
-            self.options.deterministic, warn_only=True
-        )  # ADA's sampling has none on CUDA
-        self._refuse_difference(resume)
-        trainer = self._trainer()
-        self._write_configuration()
-        self._restore(trainer, resume)
-        for event in finetune(trainer):
-            if isinstance(event, Tick):
-                self._log(event)
-                self._samples(trainer)
-                save_checkpoint(self.folder / "checkpoints", trainer.state_dict())
-        self._export(trainer)
+        """Train from where the folder stands to the end; leaves by SystemExit where a signal asked for it."""
+        _be_deterministic(self.options.deterministic)
+        with joined(self.device) as self.processes:
+            self.processes.from_first(lambda: self._refuse_difference(resume))
+            self._train(self._trainer(resume))
 
-    def _trainer(self) -> Trainer:
+    def _train(self, trainer: Trainer) -> None:
+        """Train to the end; outside the loop there is nothing to save, and signals act as in any command."""
+        with stopping(quiet=self.quiet or not self.processes.first) as asked:
+            for event in finetune(trainer, lambda: self._agreed(asked)):
+                if isinstance(event, Tick):
+                    self._record(trainer, event)
+                elif isinstance(event, Stopped):
+                    self._leave(trainer, asked)
+        self.processes.from_first(lambda: self._export(trainer))
+
+    def _agreed(self, asked: Stopping) -> bool:
+        """Whether any process was asked to stop; all leave after the same iteration."""
+        asked.number = self.processes.largest(asked.number)
+        return asked.number != 0
+
+    def _record(self, trainer: Trainer, tick: Tick) -> None:
+        """Keep what a tick has shown, and the state. The log comes first: without its state it is trimmed."""
+        state = self._state(trainer)
+
+        def write() -> None:
+            self._report_new_refusals(trainer.data)
+            self._log(tick)
+            self._samples(trainer)
+            self.disk.save(state)
+
+        self.processes.from_first(write)
+        self._saved = trainer.images_seen
+
+    def _leave(self, trainer: Trainer, asked: Stopping) -> None:
+        """Save where a signal came and exit as the shell expects."""
+        if self._saved != trainer.images_seen:
+            state = self._state(trainer)
+            self.processes.from_first(lambda: self.disk.save(state))
+        if self.processes.first:
+            self.disk.note(f"saved at {trainer.images_seen / 1000:g} kimg; the same command goes on")
+        raise SystemExit(SHELL + asked.number)
+
+    def _state(self, trainer: Trainer) -> dict[str, Any]:
+        """All that is needed to go on, with what the run was asked for."""
+        return trainer.state_dict() | {"configuration": json.dumps(self._asked(trainer.data))}
+
+    def _asked(self, data: FaceDataset) -> dict[str, Any]:
+        """The configuration with the pictures, which are known only once they were read."""
+        return {**self.configuration(), "data_count": len(data), "data_sha256": data.sha256}
+
+    # ------------------------------------------------------------ setting up
+
+    def _trainer(self, resume: str) -> Trainer:
+        """The trainer as it was when its last state was saved; the folder is made once the pictures can be used."""
         data = FaceDataset(self.data_paths, self.network.resolution, mirror=self.options.mirror, seed=self.options.seed)
-        for name, reason in data.refused:
-            console.warn(f"left out {name}: {reason}")
+        found = self.processes.from_first(lambda: self._prepared(data, resume))
         if self.device.type == "cuda":
             data.keep_on(self.device)
         torch.manual_seed(self.options.seed)
-        return Trainer(self._networks(), data, self.options, self.device)
+        trainer = Trainer(self._networks(), data, self.options, self.device, self.processes)
+        if found is not None:
+            trainer.load_state_dict(decode_checkpoint(found[1], found[0]))
+        self._saved = trainer.images_seen if found is not None else -1
+        if self.processes.first:
+            self.disk.trim_log(trainer.images_seen)
+        return trainer
+
+    def _prepared(self, data: FaceDataset, resume: str) -> tuple[Path, bytes] | None:
+        """The folder ready to go on, and the state to go on from as bytes, which travel to all processes."""
+        found = self.disk.open(resume)
+        if found is not None:
+            old = json.loads(decode_checkpoint(found[1], found[0]).get("configuration", "{}"))
+            refuse_difference(found[0], difference(old, self._asked(data)))
+        self._report_pictures(data)
+        self._write_configuration(data)
+        return found
+
+    def _report_pictures(self, data: FaceDataset) -> None:
+        """What was left out and what was changed, in messages and by name in refused.json."""
+        for _, reason in data.refused[:SHOWN_REFUSALS]:
+            self.disk.warn(f"left out {reason}")
+        if len(data.refused) > SHOWN_REFUSALS:
+            self.disk.warn(f"left out {len(data.refused) - SHOWN_REFUSALS} more; refused.json names them")
+        kinds: dict[str, list[str]] = {}
+        for name, change in data.converted:
+            kinds.setdefault(change, []).append(name)
+        for change, names in kinds.items():
+            self.disk.warn(f"{change}: {len(names)} of the pictures, the first {names[0]}")
+        self._reported = len(data.refused)
+        if data.refused or data.converted:
+            self._write_refusals(data)
+
+    def _report_new_refusals(self, data: FaceDataset) -> None:
+        """Files that have gone bad since the run began."""
+        for _, reason in data.refused[self._reported :]:
+            self.disk.warn(f"the next picture is used in place of {reason}")
+        if len(data.refused) > self._reported:
+            self._reported = len(data.refused)
+            self._write_refusals(data)
+
+    def _write_refusals(self, data: FaceDataset) -> None:
+        left_out = [{"name": name, "reason": reason} for name, reason in data.refused]
+        changed = [{"name": name, "change": change} for name, change in data.converted]
+        self.disk.write_json("refused.json", {"left_out": left_out, "converted": changed})
 
     def _networks(self) -> Any:
         """Fresh, grown or copied networks; for a pair also the frozen ones."""
@@ -116,7 +204,7 @@ class TrainingRun:
         real = self.base.generator.to(self.device)
         discriminator = self.base.discriminator or fresh_discriminator(real)
         if self.base.discriminator is None:
-            console.warn("the base carries no discriminator: a fresh one starts")
+            self.processes.from_first(lambda: self.disk.warn("the base carries no discriminator: a fresh one starts"))
         frozen = copy.deepcopy(discriminator).to(self.device).eval().requires_grad_(False)
         return make_networks(
             copy.deepcopy(real), discriminator, self.device, real=real, sketch=LineExtractor().to(self.device),
@@ -126,44 +214,20 @@ class TrainingRun:
     # ------------------------------------------------------------ the folder
 
     def _refuse_difference(self, resume: str) -> None:
-        """Refuse to go on with another configuration; the difference is shown."""
-        path, mine = self.folder / "config.json", self.configuration()
-        if path.is_file() and resume != "never":
-            difference = _difference(json.loads(path.read_text()), mine)
-            if difference:
-                raise UsageError(f"{self.folder}: its run differs in {difference}; use another -o or --resume never")
+        """Refuse another configuration before the pictures are read; the difference is shown."""
+        old = None if resume == "never" else self.disk.configuration()
+        if old is not None:
+            refuse_difference(self.folder, difference(old, self.configuration()))
 
-    def _write_configuration(self) -> None:
+    def _write_configuration(self, data: FaceDataset) -> None:
         """What the run was asked for, and on what it runs."""
-        path = self.folder / "config.json"
-        body = {
-            **self.configuration(),
+        about = {
             "refacer": __version__,
             "torch": torch.__version__,
             "machine": _machine(self.device),
+            "processes": self.processes.world,
         }
-        write_atomic(path, json.dumps(body, indent=1).encode() + b"\n")
-
-    def _restore(self, trainer: Trainer, resume: str) -> None:
-        if resume == "never":
-            return
-        if resume != "auto":
-            trainer.load_state_dict(load_checkpoint(Path(resume), self.device))
-            return
-        state, damaged = load_latest(self.folder / "checkpoints", self.device)
-        for path in damaged:
-            console.warn(f"{path}: damaged, the one before is used")
-        if state is not None:
-            trainer.load_state_dict(state)
-        self._trim_log(trainer.images_seen)
-
-    def _trim_log(self, images_seen: int) -> None:
-        """Drop lines of ticks that no checkpoint holds: they will be seen again."""
-        path = self.folder / "log.jsonl"
-        if path.is_file():
-            lines = path.read_text().splitlines(keepends=True)
-            kept = [line for line in lines if json.loads(line)["images_seen"] <= images_seen]
-            write_atomic(path, "".join(kept).encode())
+        self.disk.write_json(CONFIGURATION, {**self._asked(data), **about})
 
     def _log(self, tick: Tick) -> None:
         o, m = self.options, tick.means
@@ -173,10 +237,8 @@ class TrainingRun:
         adversarial = tick.gradient_norms["adversarial"]
         relative = {k: v / adversarial for k, v in tick.gradient_norms.items() if adversarial}
         line = {**asdict(tick), "weighted": weighted, "gradient_relative": relative}
-        with (self.folder / "log.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        if not self.quiet:
-            console.note(_tick_line(tick))
+        self.disk.log(line)
+        self.disk.note(_tick_line(tick))
 
     def _samples(self, trainer: Trainer) -> None:
         """A grid: each code through G_real (above, where there is one) and the generator in training."""
@@ -238,18 +300,11 @@ def encode_pair(name: str, base: Base, rendering: Generator, facts: Mapping[str,
     return encode_files(networks | {role: pair.network(role) for role in shared}, about, {})
 
 
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """What differs between two configurations, as text."""
-    flat_old, flat_new = _flat(old), _flat(new)
-    names = [n for n in flat_new if n not in MAY_CHANGE and flat_old.get(n) != flat_new[n]]
-    return ", ".join(f"{n} ({flat_old.get(n)} there, {flat_new[n]} here)" for n in names)
-
-
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    items: dict[str, Any] = {}
-    for name, value in values.items():
-        items.update(value if isinstance(value, Mapping) else {name: value})
-    return json.loads(json.dumps(items))
+def _be_deterministic(wanted: bool) -> None:
+    """Let torch take its repeatable algorithms; cuBLAS reads its part of it when it starts."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(wanted, warn_only=True)
 
 
 def _machine(device: torch.device) -> str:

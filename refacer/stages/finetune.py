@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -27,24 +27,41 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class Stopped:
+    """The caller asked to stop; the state is that between two iterations."""
+
+    images_seen: int
+
+
+@dataclass(frozen=True)
 class Finished:
     """The run has seen all its images."""
 
     images_seen: int
 
 
-def finetune(trainer: Trainer) -> Iterator[Tick | Finished]:
-    """Train until `options.kimg`; after each Tick the caller may save `trainer.state_dict()` and samples."""
+def finetune(trainer: Trainer, stopping: Callable[[], bool] = lambda: False) -> Iterator[Tick | Stopped | Finished]:
+    """Train until `options.kimg`; after each Tick the caller may save `trainer.state_dict()` and samples.
+
+    `stopping` is asked after every iteration; when it says so, Stopped is the last event. With several processes each
+    runs this, and all must be told the same.
+    """
     options = trainer.options
     total, tick = round(options.kimg * 1000), options.tick_kimg * 1000
     while trainer.images_seen < total:
         start, began = trainer.images_seen, time.perf_counter()
         due = min((start // tick + 1) * tick, total)
-        while trainer.images_seen < due:
+        stop = False
+        while trainer.images_seen < due and not stop:
             trainer.step()
-        means = trainer.statistics.take()
-        seconds = (time.perf_counter() - began) / (trainer.images_seen - start) * 1000
-        yield Tick(trainer.images_seen, means, trainer.gradient_norms(), float(trainer.augment.p), seconds)
+            stop = stopping()
+        if trainer.images_seen >= due:
+            means = trainer.statistics.take(trainer.processes.sum)
+            seconds = (time.perf_counter() - began) / (trainer.images_seen - start) * 1000
+            yield Tick(trainer.images_seen, means, trainer.gradient_norms(), float(trainer.augment.p), seconds)
+        if stop:
+            yield Stopped(trainer.images_seen)
+            return
     yield Finished(trainer.images_seen)
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from refacer.errors import InputRefused
-from refacer.files import write_atomic
+from refacer.files import read_bytes, write_atomic
 
 KEPT = 2
+PARTS = ".refacer-*.part"
+"""What `write_atomic` leaves behind when the process is killed outright."""
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> Path:
@@ -32,19 +35,42 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read one state without running code from it; raises InputRefused where it is damaged."""
+    """Read one state without running code from it; raises InputRefused where it is damaged, UsageError for no file."""
+    return decode_checkpoint(read_bytes(path), path, device)
+
+
+def decode_checkpoint(data: bytes, path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """A state from the bytes of `path`. torch checks no sums of what it reads: a flipped bit would go on training."""
     try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        damaged = zipfile.ZipFile(io.BytesIO(data)).testzip()
+        if damaged is None:
+            return torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+        raise ValueError(damaged)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputRefused(f"{path}: damaged checkpoint; remove it to go on from the one before") from error
+
+
+def latest(folder: Path) -> tuple[tuple[Path, bytes] | None, list[Path]]:
+    """The newest readable state as its bytes, None where there is none, and the damaged ones that were passed over."""
+    damaged: list[Path] = []
+    for path in reversed(checkpoints(folder)):
+        try:
+            data = read_bytes(path)
+            decode_checkpoint(data, path, "meta")
+        except InputRefused:
+            damaged.append(path)
+        else:
+            return (path, data), damaged
+    return None, damaged
 
 
 def load_latest(folder: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Any] | None, list[Path]]:
     """The newest readable state, None where there is none, and the damaged ones that were passed over."""
-    damaged: list[Path] = []
-    for path in reversed(checkpoints(folder)):
-        try:
-            return load_checkpoint(path, device), damaged
-        except InputRefused:
-            damaged.append(path)
-    return None, damaged
+    found, damaged = latest(folder)
+    return (None if found is None else decode_checkpoint(found[1], found[0], device)), damaged
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove half-written files of a run that was killed; no other run may be writing there."""
+    for part in folder.rglob(PARTS):
+        part.unlink(missing_ok=True)

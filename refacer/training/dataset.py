@@ -5,8 +5,14 @@ Because the batch at a position is a function of (seed, position), resuming need
 
 from __future__ import annotations
 
+import hashlib
+import os
+import threading
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,31 +20,53 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from refacer.errors import InputRefused, UsageError
-from refacer.files import SUFFIXES, read_source
+from refacer.errors import InputRefused, RefacerError, UsageError
+from refacer.files import SUFFIXES, read_bytes
+from refacer.files.decoding import Decoded, open_picture
+from refacer.files.pictures import MID_GREY
+from refacer.files.samples import Native, flattened, native_of
 from refacer.options import MAX_PIXELS
 from refacer.pixels import rgb_from_tensor, tensor_from_rgb
 
 CACHE_BYTES = 4 * 2**30
 """A set that fits in this much memory is decoded once."""
 
+THREADS = min(8, os.cpu_count() or 1)
+"""That decode pictures; the decoders let go of Python's lock."""
+
+GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded picture: pixels (3, R, R) uint8, what was done to it to be that, sha256 of its file."""
+
+    pixels: Tensor
+    changes: tuple[str, ...]
+    digest: bytes
+
 
 class FaceDataset:
     """Pictures of aligned faces at one resolution; with `mirror` the list holds each one flipped, too.
 
     sources: folders (recursive) or zips; every picture must be square and is resized to `resolution` by area.
-    Raises UsageError where nothing is found; unreadable pictures are listed in `refused` and left out.
+    Raises UsageError where nothing is found. Pictures that cannot be used are left out and listed in `refused` by name
+    and reason, those that were changed in `converted` by name and what was done; `sha256` is of the files in use.
     """
 
     def __init__(self, sources: Sequence[Path], resolution: int, *, mirror: bool = True, seed: int = 0) -> None:
         self.resolution, self.mirror, self.seed = resolution, mirror, seed
         self.refused: list[tuple[str, str]] = []
+        self.converted: list[tuple[str, str]] = []
         self._names = [name for source in sources for name in _list_pictures(source)]
         if not self._names:
             raise UsageError(f"no pictures in {', '.join(map(str, sources))}; give a folder or zip of aligned faces")
         self._archives: dict[str, zipfile.ZipFile] = {}
+        self._opening = threading.Lock()
         self._cache: Tensor | None = None
-        self._usable = self._check()
+        self._pool = ThreadPoolExecutor(THREADS)
+        self._ahead: dict[int, Future[Picture]] = {}
+        self._usable, self.sha256 = self._check()
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
     def __len__(self) -> int:
@@ -49,11 +77,18 @@ class FaceDataset:
         indices = [self._index(position + i) for i in range(count)]
         numbers, flipped = zip(*(divmod(i, len(self._usable))[::-1] for i in indices), strict=True)
         if self._cache is None:
-            pictures = torch.stack([self._read(self._usable[n]) for n in numbers])
+            pictures = torch.stack([self._picture(n) for n in numbers])
         else:
-            pictures = self._cache[torch.tensor(numbers, device=self._cache.device)]
-        mask = torch.tensor(flipped, device=pictures.device, dtype=torch.bool)
+            pictures = self._cache[torch.tensor(numbers).to(self._cache.device, non_blocking=True)]
+        mask = torch.tensor(flipped, dtype=torch.bool).to(pictures.device, non_blocking=True)
         return torch.where(mask[:, None, None, None], pictures.flip(3), pictures)
+
+    def prepare(self, positions: Iterable[int]) -> None:
+        """Start to decode the pictures at these positions, and forget all others; a cached set needs none of it."""
+        if self._cache is None:
+            numbers = dict.fromkeys(self._index(position) % len(self._usable) for position in positions)
+            old = self._ahead
+            self._ahead = {n: old.get(n) or self._pool.submit(self._read, self._usable[n]) for n in numbers}
 
     def keep_on(self, device: torch.device) -> None:
         """Move a cached set to the device, so that no batch crosses the bus."""
@@ -67,39 +102,91 @@ class FaceDataset:
             self._order = (epoch, np.random.default_rng((self.seed, epoch)).permutation(len(self)))
         return int(self._order[1][offset])
 
-    def _check(self) -> list[str]:
-        """Read every picture once; keep them where the set is small enough."""
+    def _check(self) -> tuple[list[str], str]:
+        """Read every picture once; keep them where the set is small enough. Returns the usable names and their hash."""
         keep = len(self._names) * 3 * self.resolution**2 <= CACHE_BYTES
-        usable, pictures = [], []
-        for name in self._names:
-            try:
-                picture = self._read(name)
-            except InputRefused as error:
-                self.refused.append((name, str(error)))
+        usable, pictures, whole = [], [], hashlib.sha256()
+        for name, found in zip(
+            self._names, self._pool.map(lambda name: self._tried(name, keep), self._names), strict=True
+        ):
+            if isinstance(found, RefacerError):
+                self.refused.append((name, str(found)))
                 continue
             usable.append(name)
-            pictures.extend([picture] if keep else [])
+            whole.update(found.digest)
+            self.converted.extend((name, change) for change in found.changes)
+            pictures.extend([found.pixels] if keep else [])
         if not usable:
             raise UsageError(f"none of {len(self._names)} pictures can be used; the first: {self.refused[0][1]}")
         self._cache = torch.stack(pictures) if keep else None
-        return usable
+        return usable, whole.hexdigest()
 
-    def _archive(self, path: str) -> zipfile.ZipFile:
-        """An archive, whose directory is read once and not for every picture."""
-        if path not in self._archives:
-            self._archives[path] = zipfile.ZipFile(path)
-        return self._archives[path]
+    def _tried(self, name: str, keep: bool) -> Picture | RefacerError:
+        """A picture, without its pixels unless they are to be kept, or why it cannot be used."""
+        try:
+            found = self._read(name)
+        except RefacerError as error:
+            return error
+        return found if keep else Picture(torch.empty(0), found.changes, found.digest)
 
-    def _read(self, name: str) -> Tensor:
-        """Decode one picture to (3, R, R) uint8."""
-        archive, _, member = name.partition("::")
-        data = self._archive(archive).read(member) if member else Path(archive)
-        rgb = read_source(data, max_pixels=MAX_PIXELS).rgb
+    def _picture(self, number: int) -> Tensor:
+        """The pixels of a usable picture; the next one's where its file has gone bad since, once listed as refused."""
+        for step in range(len(self._usable)):
+            n = (number + step) % len(self._usable)
+            try:
+                ahead = self._ahead.get(n)
+                return (ahead.result() if ahead else self._read(self._usable[n])).pixels
+            except RefacerError as error:
+                entry = (self._usable[n], str(error))
+                self.refused.extend([entry] if entry not in self.refused else [])
+        raise InputRefused(f"{self._usable[number]}: cannot be read any more, nor any other picture of the set")
+
+    def _read(self, name: str) -> Picture:
+        """Decode one picture to (3, R, R) uint8; raises InputRefused or UsageError."""
+        data = self._bytes(name)
+        try:
+            picture = open_picture(data, MAX_PIXELS)
+            native = native_of(picture)
+        except InputRefused as error:
+            raise InputRefused(f"{name}: {error}") from error
+        rgb = flattened(native, MID_GREY)
         if rgb.shape[0] != rgb.shape[1]:
             raise InputRefused(f"{name}: {rgb.shape[1]}x{rgb.shape[0]} is not square; run `refacer align` first")
+        changes = _changes(picture, native, self.resolution)
         if rgb.shape[0] != self.resolution:
             rgb = _resize(rgb, self.resolution)
-        return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
+        pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
+        return Picture(pixels, changes, hashlib.sha256(data).digest())
+
+    def _archive(self, path: str) -> zipfile.ZipFile:
+        """An archive, whose directory is read once and not for every picture; one object serves all threads."""
+        with self._opening:
+            if path not in self._archives:
+                self._archives[path] = zipfile.ZipFile(path)
+            return self._archives[path]
+
+    def _bytes(self, name: str) -> bytes:
+        """A file's bytes, or a zip's member's; zipfile answers damage with errors of every kind."""
+        archive, _, member = name.partition("::")
+        if not member:
+            return read_bytes(Path(archive))
+        try:
+            return self._archive(archive).read(member)
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+            raise InputRefused(f"{name}: cannot be unpacked ({error}); zip it again") from error
+
+
+def _changes(picture: Decoded, native: Native, resolution: int) -> tuple[str, ...]:
+    """What is done to a picture that is not 8-bit RGB of the resolution."""
+    mode, side = picture.image.mode, native.shape[0]
+    found = {
+        "grey, repeated as red, green and blue": mode in GREY_MODES,
+        "CMYK, converted to RGB": mode == "CMYK",
+        "alpha, laid over mid grey": native.shape[2] == 4,
+        "16 bits, rounded to 8": native.dtype == np.uint16,
+        f"{side} pixels, resized to {resolution}": side != resolution,
+    }
+    return tuple(change for change, done in found.items() if done)
 
 
 def _resize(rgb: np.ndarray, size: int) -> np.ndarray:
@@ -115,6 +202,9 @@ def _list_pictures(source: Path) -> list[str]:
     if source.is_dir():
         return sorted(str(p) for p in source.rglob("*") if p.suffix.lower() in SUFFIXES)
     if zipfile.is_zipfile(source):
-        members = zipfile.ZipFile(source).namelist()
+        try:
+            members = zipfile.ZipFile(source).namelist()
+        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+            raise InputRefused(f"{source}: damaged zip ({error}); zip it again") from error
         return sorted(f"{source}::{m}" for m in members if Path(m).suffix.lower() in SUFFIXES)
     raise UsageError(f"{source}: neither a folder nor a zip of pictures")

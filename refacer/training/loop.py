@@ -1,6 +1,10 @@
 """One iteration of StyleGAN2-ADA training with the paper's two losses: Gmain, Greg, Dmain, Dreg, EMA, ADA.
 
 The trainer holds everything that changes; `state_dict` is enough to go on exactly.
+
+A batch is computed in equal parts, in rounds and by any number of processes: part k is the pictures from k times its
+size on, it draws what Draws seeds for it, and process r of W takes the parts r, r + W, ... Only sums over all parts
+reach what is trained or remembered, so that the same parts give the same run, up to the order of the sums.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from refacer.networks.mapping import W_AVG_BETA
 from refacer.networks.perceptual import Perceptual
 from refacer.networks.sketch import SketchExtractor
 from refacer.networks.stylegan2 import Discriminator, Generator
@@ -21,8 +26,10 @@ from refacer.pixels import scale_to_unit
 from refacer.training import losses
 from refacer.training.augment import AdaController, Augment
 from refacer.training.dataset import FaceDataset
+from refacer.training.draws import Draws
 from refacer.training.jitter import jitter
 from refacer.training.optimizers import clean_gradients, lazy_adam, lerp_towards
+from refacer.training.processes import Processes, parts_of
 from refacer.training.statistics import Statistics
 
 FROZEN = ("mapping.", ".torgb.")
@@ -42,12 +49,20 @@ class TrainedNetworks:
 
 
 class Trainer:
-    """Everything that changes during training, on one device."""
+    """Everything that changes during training, on one device, perhaps as one process of several."""
 
     def __init__(
-        self, nets: TrainedNetworks, data: FaceDataset, options: FinetuneOptions, device: torch.device
+        self,
+        nets: TrainedNetworks,
+        data: FaceDataset,
+        options: FinetuneOptions,
+        device: torch.device,
+        processes: Processes | None = None,
     ) -> None:
         self.nets, self.data, self.options, self.device = nets, data, options, device
+        self.processes = processes or Processes()
+        self.parts = parts_of(options, self.processes.world)
+        self.processes.agree(nets.generator, nets.discriminator, nets.generator_ema)
         self.dtype = _precision(options, device)
         self.d_parameters = list(nets.discriminator.parameters())
         self.trainable = trainable_parameters(nets.generator, freeze=options.freeze)
@@ -58,43 +73,69 @@ class Trainer:
             self.augment, target=options.ada_target, interval=options.ada_interval, ada_kimg=options.ada_kimg
         )
         self.pl_mean = torch.zeros([], device=device)
+        self.batch_sum = torch.zeros([], device=device)  # over parts, of what a phase remembers
         self.images_seen, self.iteration = 0, 0
-        self.draw = torch.Generator("cpu").manual_seed(options.seed)
-        self.draw_on_device = torch.Generator(device).manual_seed(options.seed)
+        self.draws = Draws(options.seed, device)
         self.statistics = Statistics(device)
 
     def step(self) -> None:
         """One iteration over one batch; nothing here waits for the device."""
         o = self.options
-        self._update(self.g_optimizer, self.trainable, self._generator_main)
+        self._prepare_pictures()
+        self._update("generator", self._generator_main)
         if o.pl_weight and self.iteration % o.pl_interval == 0:
-            self._update(self.g_optimizer, self.trainable, self._path_length)
-        self._update(self.d_optimizer, self.d_parameters, self._discriminator_main)
+            self._update("path_length", self._path_length)
+            self.pl_mean = self.pl_mean.lerp(self._batch_mean(), o.pl_decay)
+        self._update("discriminator", self._discriminator_main)
+        if not o.freeze:
+            self.nets.generator.mapping.w_avg.lerp_(self._batch_mean(), 1 - W_AVG_BETA)
         if self.iteration % o.r1_interval == 0:
-            self._update(self.d_optimizer, self.d_parameters, self._r1)
+            self._update("r1", self._r1)
         self.images_seen += o.batch
         self.iteration += 1
         lerp_towards(self.nets.generator_ema, self.nets.generator, 0.5 ** (o.batch / max(o.ema_kimg * 1000, 1e-8)))
         if o.aug == "ada" and self.iteration % o.ada_interval == 0:
+            self.ada.sums = self.processes.sum(self.ada.sums)
             self.ada.update(o.batch)
+
+    def _prepare_pictures(self) -> None:
+        """Decode the next iteration's pictures while this one's are seen."""
+        size, total = self.options.batch // self.parts, round(self.options.kimg * 1000)
+        starts = (
+            first + part * size
+            for first in (self.images_seen, self.images_seen + self.options.batch)
+            for part in range(self.processes.rank, self.parts, self.processes.world)
+            if first < total or first == self.images_seen
+        )
+        self.data.prepare(position for start in starts for position in range(start, start + size))
 
     # ------------------------------------------------------------ phases
 
-    def _update(
-        self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], loss: Callable[[int, int], Tensor]
-    ) -> None:
-        """Accumulate the gradient over the rounds of a batch, clean it, step."""
+    def _update(self, phase: str, loss: Callable[[int, int], Tensor]) -> None:
+        """Accumulate the gradient over this process's parts of the batch, sum it over all, clean it, step."""
+        optimizer, parameters = self._trained_in(phase)
+        self.batch_sum = torch.zeros([], device=self.device)
+        size = self.options.batch // self.parts
         for parameter in parameters:
             parameter.requires_grad_(True)
-        rounds = self.options.accumulate
-        count = self.options.batch // rounds
-        for i in range(rounds):
-            (loss(i * count, count).mean() / rounds).backward()
+        for part in range(self.processes.rank, self.parts, self.processes.world):
+            self.draws.begin(phase, self.iteration, part)
+            (loss(part * size, size).mean() / self.parts).backward()
         for parameter in parameters:
             parameter.requires_grad_(False)
+        self.processes.sum_gradients(parameters)
         clean_gradients(parameters)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+
+    def _trained_in(self, phase: str) -> tuple[torch.optim.Optimizer, list[nn.Parameter]]:
+        if phase in ("generator", "path_length"):
+            return self.g_optimizer, self.trainable
+        return self.d_optimizer, self.d_parameters
+
+    def _batch_mean(self) -> Tensor:
+        """The mean over all parts, of all processes, of what the phase added to `batch_sum`."""
+        return self.processes.sum(self.batch_sum) / self.parts
 
     def _generator_main(self, _start: int, count: int) -> Tensor:
         """L_G of Eq. 3."""
@@ -134,17 +175,18 @@ class Trainer:
         o = self.options
         ws = self._styles(max(1, count // o.pl_batch_shrink))
         ws = ws if ws.requires_grad else ws.detach().requires_grad_(True)
-        images = self.nets.generator.synthesis(ws, noise_mode="random", generator=self.draw_on_device)
+        images = self.nets.generator.synthesis(ws, noise_mode="random", generator=self.draws.device)
         lengths = losses.path_lengths(images, ws, self._normal(images.shape))
-        self.pl_mean = self.pl_mean.lerp(lengths.detach().mean(), o.pl_decay)
-        penalty = (lengths - self.pl_mean).square()
+        mean = lengths.detach().mean()
+        self.batch_sum = self.batch_sum + mean
+        penalty = (lengths - self.pl_mean.lerp(mean, o.pl_decay)).square()
         self.statistics.add("loss/path_length", penalty)
         return penalty * (o.pl_weight * o.pl_interval)
 
     def _discriminator_main(self, start: int, count: int) -> Tensor:
         """Logistic loss on fakes and reals, both augmented."""
         with torch.no_grad():
-            fake = self._synthesize(self._styles(count, update_w_avg=not self.options.freeze))
+            fake = self._synthesize(self._styles(count, remember=not self.options.freeze))
         fake_logits, real_logits = self._judge(fake), self._judge(self._reals(start, count))
         if self.options.aug == "ada":
             self.ada.accumulate(real_logits.detach())
@@ -164,19 +206,24 @@ class Trainer:
 
     # ------------------------------------------------------------ draws
 
-    def _styles(self, count: int, *, update_w_avg: bool = False) -> Tensor:
-        """Codes of random z (count, num_ws, w_dim), mixed with a second z with probability `style_mixing`."""
+    def _styles(self, count: int, *, remember: bool = False) -> Tensor:
+        """Codes of random z (count, num_ws, w_dim), mixed with a second z with probability `style_mixing`.
+
+        With `remember` the mean of w, which w_avg is to follow, goes to `batch_sum`.
+        """
         g = self.nets.generator
-        ws = g.mapping(self._normal((count, g.z_dim)), update_w_avg=update_w_avg)
-        cutoff = int(torch.randint(1, g.num_ws, [], generator=self.draw))
-        if float(torch.rand([], generator=self.draw)) < self.options.style_mixing:
+        ws = g.mapping(self._normal((count, g.z_dim)))
+        if remember:
+            self.batch_sum = self.batch_sum + ws[:, 0].detach().mean(0)
+        if self.draws.host.random() < self.options.style_mixing:
+            cutoff = int(self.draws.host.integers(1, g.num_ws))
             other = g.mapping(self._normal((count, g.z_dim)))
             ws = torch.cat([ws[:, :cutoff], other[:, cutoff:]], dim=1)
         return ws
 
     def _synthesize(self, ws: Tensor) -> Tensor:
         g = self.nets.generator
-        return g.synthesis(ws, noise_mode="random", generator=self.draw_on_device, dtype=self.dtype)
+        return g.synthesis(ws, noise_mode="random", generator=self.draws.device, dtype=self.dtype)
 
     def _judge(self, images: Tensor) -> Tensor:
         return self.nets.discriminator(self._augmented(images), dtype=self.dtype)
@@ -184,29 +231,22 @@ class Trainer:
     def _augmented(self, images: Tensor) -> Tensor:
         if self.options.aug == "none":
             return images
-        return self.augment(images, generator=self.draw_on_device)
+        return self.augment(images, generator=self.draws.device)
 
     def _reals(self, start: int, count: int) -> Tensor:
         """Real pictures of this iteration, (count, 3, R, R) in [-1, 1]."""
         images = scale_to_unit(self.data.batch(self.images_seen + start, count).to(self.device))
-        return jitter(images, self.options.jitter, self.draw) if self.options.jitter else images
+        return jitter(images, self.options.jitter, self.draws.cpu) if self.options.jitter else images
 
     def _normal(self, shape: tuple[int, ...] | torch.Size) -> Tensor:
-        return torch.randn(shape, generator=self.draw_on_device, device=self.device)
+        return torch.randn(shape, generator=self.draws.device, device=self.device)
 
     # ------------------------------------------------------------ what a log and a checkpoint need
 
     def gradient_norms(self, count: int = 8) -> dict[str, float]:
-        """Norm of each loss's gradient at the picture: adversarial, and lambda times sketch and colour.
-
-        The draws are put back, so that looking does not change the run.
-        """
-        states = self.draw.get_state(), self.draw_on_device.get_state()
-        try:
-            return self._gradient_norms(count)
-        finally:
-            self.draw.set_state(states[0])
-            self.draw_on_device.set_state(states[1])
+        """Norm of each loss's gradient at the picture: adversarial, and lambda times sketch and colour."""
+        self.draws.begin("look", self.iteration, 0)
+        return self._gradient_norms(count)
 
     def _gradient_norms(self, count: int) -> dict[str, float]:
         o, nets, norms = self.options, self.nets, dict[str, float]()
@@ -229,7 +269,8 @@ class Trainer:
         return norms
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on exactly: tensors, numbers and nothing else."""
+        """All that is needed to go on exactly: tensors, numbers and nothing else. Every process must call it."""
+        total = self.processes.sum
         return {
             "generator": self.nets.generator.state_dict(),
             "discriminator": self.nets.discriminator.state_dict(),
@@ -237,26 +278,26 @@ class Trainer:
             "g_optimizer": self.g_optimizer.state_dict(),
             "d_optimizer": self.d_optimizer.state_dict(),
             "augment": self.augment.state_dict(),
-            "ada": self.ada.state_dict(),
+            "ada": {name: total(value) for name, value in self.ada.state_dict().items()},
             "pl_mean": self.pl_mean,
-            "draw": self.draw.get_state(),
-            "draw_on_device": self.draw_on_device.get_state(),
+            "statistics": self.statistics.state_dict(total),
             "images_seen": self.images_seen,
             "iteration": self.iteration,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state made by `state_dict`."""
+        """Go on from a state made by `state_dict`, on any device and with any number of processes."""
         for name in ("generator", "discriminator", "generator_ema"):
             getattr(self.nets, name).load_state_dict(state[name])
         self.g_optimizer.load_state_dict(state["g_optimizer"])
         self.d_optimizer.load_state_dict(state["d_optimizer"])
         self.augment.load_state_dict(state["augment"])
-        self.ada.load_state_dict(state["ada"])
         self.pl_mean = state["pl_mean"].to(self.device)
-        self.draw.set_state(state["draw"].cpu())
-        self.draw_on_device.set_state(state["draw_on_device"].cpu())
         self.images_seen, self.iteration = state["images_seen"], state["iteration"]
+        self.ada.sums.zero_()
+        if self.processes.first:  # sums over all processes have a place in one of them only
+            self.ada.load_state_dict(state["ada"])
+            self.statistics.load_state_dict(state.get("statistics", {"sums": {}, "counts": {}}))
 
 
 def trainable_parameters(generator: Generator, *, freeze: bool) -> list[nn.Parameter]:

@@ -32,7 +32,6 @@ def clean_gradients(parameters: list[nn.Parameter]) -> None:
 @torch.no_grad()
 def lerp_towards(average: nn.Module, module: nn.Module, beta: float) -> None:
     """average <- beta average + (1 - beta) module for parameters; buffers are copied."""
-    for mine, theirs in zip(average.parameters(), module.parameters(), strict=True):
-        mine.lerp_(theirs, 1 - beta)
-    for mine, theirs in zip(average.buffers(), module.buffers(), strict=True):
-        mine.copy_(theirs)
+    many = torch.ops.aten  # a few launches for all tensors
+    many._foreach_lerp_([*average.parameters()], [*module.parameters()], 1 - beta)
+    many._foreach_copy_([*average.buffers()], [*module.buffers()])

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
+TensorMap = Callable[[Tensor], Tensor]
+
+
+def _alone(values: Tensor) -> Tensor:
+    return values
+
 
 class Statistics:
-    """Named running means; `take` reads and resets them."""
+    """Named running means; `take` reads and resets them.
+
+    With several processes `total` sums a tensor over them; every process then has to call.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -20,8 +32,24 @@ class Statistics:
         self._sums[name] = self._sums[name] + total if name in self._sums else total
         self._counts[name] = self._counts.get(name, 0) + values.numel()
 
-    def take(self) -> dict[str, float]:
+    def take(self, total: TensorMap = _alone) -> dict[str, float]:
         """The means since the last call; this waits for the device."""
-        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        state = self.state_dict(total)
         self._sums, self._counts = {}, {}
-        return means
+        return {name: float(state["sums"][name]) / count for name, count in state["counts"].items()}
+
+    def state_dict(self, total: TensorMap = _alone) -> dict[str, Any]:
+        """Sums and counts since the last `take`."""
+        if not self._sums:
+            return {"sums": {}, "counts": {}}
+        counts = total(torch.tensor([*self._counts.values()]))
+        sums = total(torch.stack([*self._sums.values()])).unbind()
+        return {
+            "sums": dict(zip(self._sums, sums, strict=True)),
+            "counts": dict(zip(self._counts, counts.tolist(), strict=True)),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self._sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+        self._counts = dict(state["counts"])

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from refacer import __version__
-from refacer.commands import console, finetune, signatures
+from refacer.commands import console, dataset, finetune, signatures, weights
 from refacer.errors import RefacerError
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -28,6 +28,8 @@ app = typer.Typer(
 )
 signatures.register(app)
 finetune.register(app)
+dataset.register(app)
+weights.register(app)
 
 
 @app.callback(invoke_without_command=True)

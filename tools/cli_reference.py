@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-COMMANDS = ("run", "align", "project", "decode", "parse", "composite", "finetune")
+WEIGHTS = ("list", "pull", "import", "verify", "where", "rm", "licence")
+COMMANDS = (
+    *("run", "align", "project", "decode", "parse", "composite", "finetune"),
+    *("weights", *(f"weights {name}" for name in WEIGHTS)),
+)
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 PLAIN = {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb", "TYPER_USE_RICH": "0"}
 
@@ -29,7 +33,7 @@ def help_of(*command: str) -> str:
 def page() -> str:
     """The whole reference."""
     parts = ["# Command line", "", "Made by `python tools/cli_reference.py` from `--help`.", ""]
-    for command in ((), *((name,) for name in COMMANDS)):
+    for command in ((), *(tuple(name.split()) for name in COMMANDS)):
         parts += [f"## refacer {' '.join(command)}".rstrip(), "", "```", help_of(*command), "```", ""]
     return "\n".join(parts)
 

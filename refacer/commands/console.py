@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -115,6 +115,19 @@ def bars(total: int, *, quiet: bool) -> Iterator[Bars]:
     with Progress(*columns, console=stderr, transient=True, disable=disabled) as progress:
         items = progress.add_task("", total=total, visible=total > 1)
         yield Bars(progress, items, progress.add_task("steps", visible=False))
+
+
+@contextmanager
+def transfer(name: str, *, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar of bytes: gives a function to call with (bytes here, bytes in all or None)."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    stderr = Console(stderr=True)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    disabled = quiet or not stderr.is_terminal
+    with Progress("{task.description}", *columns, console=stderr, transient=True, disable=disabled) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _write(text: Text | str) -> None:

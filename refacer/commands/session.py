@@ -118,7 +118,7 @@ class Session:
         names = [detector] if detector == "retinaface" else []
         if perceptual and (name := chain.perceptual_weight(self.perception)):
             names.append(name)
-        elif perceptual:
+        elif perceptual and self.pair.judges_itself:
             roles = (*roles, "discriminator")
         if parser and (name := chain.parser_weight(self.parsing, self.pair)):
             names.append(name)

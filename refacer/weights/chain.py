@@ -82,7 +82,7 @@ def of_detector(detector: str) -> Use:
 def of_run(pair: Pair) -> list[Use]:
     """All that `refacer run` uses with this pair, other options at their defaults; a file in two roles counts once."""
     uses = [of_pair(role, pair) for role in NETWORK_ROLES if pair.has(role)]
-    if pair.has("discriminator") or perceptual_weight("auto") or pair.facts["perceptual"].get("network"):
+    if perceptual_weight("auto") or pair.has("discriminator") or not pair.judges_itself:
         uses += of_perceptual("auto", pair)
     uses += [of_parser("auto", pair), of_detector("dlib")]
     seen: dict[str, Use] = {}

@@ -160,13 +160,21 @@ class Pair:
         raise WeightsMissing(f"pair {self.name}: its {role} network ({entry['sha256'][:12]}…) is not installed; {mend}")
 
     def missing_weights(self, roles: Iterable[str]) -> list[str]:
-        """Weights of the registry that these networks are taken from and that are not installed."""
-        named = [self.facts["networks"][role] for role in roles if self.weight_name(role)]
+        """Weights of the registry that these networks are taken from and that are not installed.
+
+        Raises WeightsMissing where the pair does not carry one of them.
+        """
+        named = [entry for entry in map(self._entry, roles) if "weight" in entry]
         return [
-            str(entry["weight"])
+            entry["weight"]
             for entry in named
             if not cache.owner_of(entry["sha256"]) and not _file_with_hash(self.folder, entry)
         ]
+
+    @property
+    def judges_itself(self) -> bool:
+        """Whether the stand-in for LPIPS is the pair's own discriminator."""
+        return self.facts["perceptual"].get("network", DISCRIMINATOR) == DISCRIMINATOR
 
     def parser_owner(self) -> Pair:
         """This pair, or the embedded default where it carries no parser."""

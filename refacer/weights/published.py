@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,8 +17,9 @@ from refacer.networks.landmarks import RetinaFaceLandmarks
 from refacer.networks.parser import BiSeNetParser, ParseNetParser
 from refacer.networks.perceptual import LpipsVgg
 from refacer.networks.sketch import DeepFaceSketch
-from refacer.weights import cache
+from refacer.weights import cache, registry
 from refacer.weights.loaders import read_network
+from refacer.weights.packages import verified_package_path
 
 NETWORK_FILE = "network.safetensors"
 N = TypeVar("N")
@@ -40,19 +41,20 @@ def require(names: list[str]) -> None:
 
 
 def load_lpips(device: torch.device) -> LpipsVgg:
-    """LPIPS-VGG over VGG16's trunk."""
-    return _build("vgg16", LpipsVgg).to(device).eval()
+    """LPIPS-VGG over VGG16's trunk; its linear layers come with the lpips package and are verified too."""
+    verified_package_path(registry.weight("lpips-vgg"))
+    return _build("vgg16", lambda state, _: LpipsVgg(state)).to(device).eval()
 
 
 def load_parser(name: str, device: torch.device) -> BiSeNetParser | ParseNetParser:
     """'bisenet' or 'parsenet'."""
-    build = {"bisenet": BiSeNetParser, "parsenet": ParseNetParser}[name]
-    return _build(name, build).to(device)
+    parser = {"bisenet": BiSeNetParser, "parsenet": ParseNetParser}[name]
+    return _build(name, lambda state, _: parser(state)).to(device)
 
 
 def load_retinaface(device: torch.device) -> RetinaFaceLandmarks:
     """The detector with 5 landmarks."""
-    return _build("retinaface", lambda state: RetinaFaceLandmarks(state, device=device))
+    return _build("retinaface", lambda state, config: RetinaFaceLandmarks(state, config["network"], device))
 
 
 def load_sketch(device: torch.device) -> DeepFaceSketch:
@@ -60,18 +62,18 @@ def load_sketch(device: torch.device) -> DeepFaceSketch:
     return _build("sketch", _sketch).to(device)
 
 
-def _sketch(state: Mapping[str, Tensor]) -> DeepFaceSketch:
+def _sketch(state: Mapping[str, Tensor], _config: Mapping[str, Any]) -> DeepFaceSketch:
     network = DeepFaceSketch()
     network.load_state_dict(dict(state))
     return network.eval().requires_grad_(False)
 
 
-def _build(name: str, build: Callable[[Mapping[str, Tensor]], N]) -> N:
+def _build(name: str, build: Callable[[Mapping[str, Tensor], Mapping[str, Any]], N]) -> N:
     """A network from an installed state; raises InputRefused where the state is another network's."""
     path = _path(name)
-    state, _ = read_network(path, name)
+    state, config = read_network(path, name)
     try:
-        return build(state)
+        return build(state, config)
     except (RuntimeError, KeyError) as error:
         raise InputRefused(f"{path}: its tensors do not fit {name}") from error
 

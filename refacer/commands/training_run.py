@@ -23,7 +23,6 @@ from refacer.device import choose_device
 from refacer.errors import UsageError
 from refacer.files import encode_png, write_atomic
 from refacer.networks.perceptual import DiscriminatorFeatures
-from refacer.networks.sketch import LineExtractor
 from refacer.networks.stylegan2 import Generator
 from refacer.options import FinetuneOptions, NetworkOptions, ProjectOptions, WStatistics
 from refacer.pixels import rgb_from_tensor
@@ -35,6 +34,7 @@ from refacer.training.loop import Trainer, make_networks
 from refacer.training.processes import Processes, device_name, joined, parts_of
 from refacer.weights.bases import Base, encode_base, fresh_discriminator, fresh_networks, grow, load_base
 from refacer.weights.pairs import encode_files
+from refacer.weights.published import sketch_extractor, sketch_name
 
 SHOWN_REFUSALS = 20
 """More pictures that are left out are counted, not named, on stderr; the file names them all."""
@@ -80,7 +80,7 @@ class TrainingRun:
             "options": asdict(self.options),
             "network": asdict(self.network),
             "base_sha256": self.base.sha256 if self.base else None,
-            "sketch": "lines (XDoG stand-in)" if not self.options.from_scratch else None,
+            "sketch": sketch_name() if not self.options.from_scratch else None,
             "perceptual": "base discriminator (stand-in)" if not self.options.from_scratch else None,
         }
 
@@ -205,9 +205,10 @@ class TrainingRun:
         discriminator = self.base.discriminator or fresh_discriminator(real)
         if self.base.discriminator is None:
             self.processes.from_first(lambda: self.disk.warn("the base carries no discriminator: a fresh one starts"))
+        self.processes.from_first(lambda: self.disk.note(f"sketches (Eq. 1): {sketch_name()}"))
         frozen = copy.deepcopy(discriminator).to(self.device).eval().requires_grad_(False)
         return make_networks(
-            copy.deepcopy(real), discriminator, self.device, real=real, sketch=LineExtractor().to(self.device),
+            copy.deepcopy(real), discriminator, self.device, real=real, sketch=sketch_extractor(self.device),
             perceptual=DiscriminatorFeatures(frozen),
         )  # fmt: skip
 

@@ -16,7 +16,7 @@ from refacer.errors import InputRefused, WeightsMissing
 from refacer.networks.landmarks import RetinaFaceLandmarks
 from refacer.networks.parser import BiSeNetParser, ParseNetParser
 from refacer.networks.perceptual import LpipsVgg
-from refacer.networks.sketch import DeepFaceSketch
+from refacer.networks.sketch import DeepFaceSketch, LineExtractor, SketchExtractor
 from refacer.weights import cache, registry
 from refacer.weights.loaders import read_network
 from refacer.weights.packages import verified_package_path
@@ -55,6 +55,17 @@ def load_parser(name: str, device: torch.device) -> BiSeNetParser | ParseNetPars
 def load_retinaface(device: torch.device) -> RetinaFaceLandmarks:
     """The detector with 5 landmarks."""
     return _build("retinaface", lambda state, config: RetinaFaceLandmarks(state, config["network"], device))
+
+
+def sketch_name() -> str:
+    """What draws the sketches of Eq. 1, for the log: the published extractor where it is installed, or the stand-in."""
+    found = cache.installed("sketch")
+    return f"DeepFaceEditing, sha256 {found.record.source_sha256}" if found else "lines (XDoG stand-in)"
+
+
+def sketch_extractor(device: torch.device) -> SketchExtractor:
+    """The extractor of that name, frozen."""
+    return load_sketch(device) if cache.installed("sketch") else LineExtractor().to(device)
 
 
 def load_sketch(device: torch.device) -> DeepFaceSketch:

@@ -17,8 +17,9 @@ from refacer.files import read_passport
 from refacer.networks.landmarks import retinaface_network
 from refacer.networks.parser import BiSeNetParser
 from refacer.networks.perceptual import _vgg16_trunk
+from refacer.networks.sketch import DeepFaceSketch, LineExtractor
 from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from refacer.weights import cache, registry
+from refacer.weights import cache, published, registry
 from refacer.weights.pairs import encode_files, load_pair
 
 SIZE = {"img_resolution": 64, "channel_base": 512, "channel_max": 16}
@@ -291,6 +292,52 @@ def test_a_damaged_network_is_met_before_it_is_used(cli, home, style, small, tmp
         assert "refacer weights pull ffhq --force" in ended.err
     finally:
         path.write_bytes(data)
+
+
+def _faces(folder: Path) -> Path:
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for i in range(4):
+        Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+def test_finetune_starts_from_an_installed_generator(cli, home, small, tmp_path):
+    """The run's pair names what is installed and holds only what is new; without S the log names the stand-in."""
+    run = tmp_path / "run"
+    short = ("--kimg", "0.004", "--batch", "4", "--tick", "0.004", "--aug", "none")
+    ended = cli("finetune", _faces(tmp_path / "faces"), "-o", run, "--base", "ffhq", *short)
+    assert ended.code == 0, ended.err
+    assert "sketches (Eq. 1): lines (XDoG stand-in)" in ended.err
+    networks = json.loads((run / "pair.json").read_text())["networks"]
+    assert networks["real"] == {"sha256": _installed_hash("ffhq", "generator.safetensors"), "weight": "ffhq"}
+    assert networks["discriminator"]["weight"] == "ffhq"
+    assert [path.name for path in run.glob("*.safetensors")] == ["rendering.safetensors"]
+    assert load_pair(str(run)).commercial == "no"
+    args = ("--pair", run, "--detector", "retinaface", "--steps", "1", "--faces", "largest")
+    assert cli("run", small, "-o", tmp_path / "x.png", *args).code == 0
+
+
+def test_finetune_draws_with_the_published_extractor_where_it_is_installed(empty, monkeypatch):
+    network = _tiny_sketch(monkeypatch)
+    data = save(network.state_dict(), metadata={"refacer": json.dumps({"kind": "sketch", "config": {}})})
+    assert isinstance(published.sketch_extractor(torch.device("cpu")), LineExtractor)
+    hashes = {"network.safetensors": hashlib.sha256(data).hexdigest()}
+    cache.put(cache.Record("sketch", "ab" * 32, 1, "import", "sketch", (), hashes), {"network.safetensors": data})
+    assert published.sketch_name() == f"DeepFaceEditing, sha256 {'ab' * 32}"
+    extractor = published.sketch_extractor(torch.device("cpu"))
+    images = torch.rand(1, 3, 64, 64) * 2 - 1
+    assert torch.equal(extractor(images), network.eval()(images))
+    assert isinstance(extractor, DeepFaceSketch)
+    assert not any(parameter.requires_grad for parameter in extractor.parameters())
+
+
+def _tiny_sketch(monkeypatch) -> DeepFaceSketch:
+    """The published architecture with few channels and one residual block."""
+    monkeypatch.setattr("refacer.networks.sketch.WIDTHS", (2, 3, 4, 5, 6))
+    monkeypatch.setattr("refacer.networks.sketch.RESIDUAL_BLOCKS", 1)
+    torch.manual_seed(6)
+    return DeepFaceSketch()
 
 
 def _installed_hash(name: str, file: str) -> str:

@@ -294,10 +294,9 @@ class Trainer:
         self.augment.load_state_dict(state["augment"])
         self.pl_mean = state["pl_mean"].to(self.device)
         self.images_seen, self.iteration = state["images_seen"], state["iteration"]
-        self.ada.sums.zero_()
-        if self.processes.first:  # sums over all processes have a place in one of them only
-            self.ada.load_state_dict(state["ada"])
-            self.statistics.load_state_dict(state.get("statistics", {"sums": {}, "counts": {}}))
+        share = int(self.processes.first)  # sums over all processes have a place in one of them only
+        self.ada.load_state_dict({name: value * share for name, value in state["ada"].items()})
+        self.statistics.load_state_dict(state.get("statistics", {"sums": {}, "counts": {}}), share=share)
 
 
 def trainable_parameters(generator: Generator, *, freeze: bool) -> list[nn.Parameter]:

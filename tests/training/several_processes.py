@@ -1,0 +1,82 @@
+"""Train the same tiny run with 1, 2, 3 and 4 processes: python several_processes.py PICTURES OUT.
+
+One import serves them all: the processes are forked from this one, which computes nothing itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from refacer.networks.perceptual import DiscriminatorFeatures
+from refacer.networks.sketch import LineExtractor
+from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.options import FinetuneOptions
+from refacer.training.dataset import FaceDataset
+from refacer.training.loop import Trainer, make_networks
+from refacer.training.processes import Processes
+
+WORLDS = (1, 2, 3, 4)
+ITERATIONS = 3
+OPTIONS: dict[str, Any] = {
+    "batch": 8, "batch_gpu": 2, "kimg": 1.0, "aug_p": 0.3, "jitter": 0.03, "ada_kimg": 1.0, "pl_interval": 2,
+    "r1_interval": 2, "ada_interval": 2, "adam_eps": 1e-3,  # with 1e-8 Adam turns the last bit of a sum into a step
+}  # fmt: skip
+RUNS: dict[str, dict[str, Any]] = {
+    "finetune": {"sketch_weight": 1e-5, "color_weight": 1.0},
+    "scratch": {"freeze": False, "sketch_weight": 0.0, "color_weight": 0.0},
+}
+
+
+def trainer_of(pictures: Path, processes: Processes, changed: dict[str, Any]) -> Trainer:
+    """A trainer over tiny networks; the processes but the first start from others, to be overruled."""
+    torch.manual_seed(processes.rank if changed["sketch_weight"] == 0 else 0)
+    sizes = {"img_resolution": 8, "channel_base": 64, "channel_max": 8}
+    generator = Generator(GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, **sizes))
+    discriminator = Discriminator(DiscriminatorConfig(**sizes))
+    frozen = {
+        "real": copy.deepcopy(generator).eval().requires_grad_(False),
+        "sketch": LineExtractor(),
+        "perceptual": DiscriminatorFeatures(copy.deepcopy(discriminator).requires_grad_(False)),
+    }
+    cpu, options = torch.device("cpu"), FinetuneOptions(**OPTIONS, **changed)
+    nets = make_networks(generator, discriminator, cpu, **frozen)
+    return Trainer(nets, FaceDataset([pictures], 8), options, cpu, processes)
+
+
+def train(rank: int, world: int, pictures: Path, out: Path) -> None:
+    """One process; every second world resumes in the middle of an interval of ADA from its own state."""
+    torch.set_num_threads(1)
+    store = dist.FileStore(str(out / f"store{world}"), world)
+    if world > 1:
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
+    processes, results = Processes(rank, world), {}
+    for name, changed in RUNS.items():
+        trainer = trainer_of(pictures, processes, changed)
+        for iteration in range(ITERATIONS):
+            if iteration == 1 and world % 2 == 0:
+                state = copy.deepcopy(trainer.state_dict())
+                trainer = trainer_of(pictures, processes, changed)
+                trainer.load_state_dict(state)
+            trainer.step()
+        means = trainer.statistics.take(processes.sum)
+        results[name] = {"state": trainer.state_dict(), "means": means, "looks": trainer.gradient_norms(4)}
+    torch.save(results, out / f"world{world}-rank{rank}.pt")
+    if world > 1:
+        dist.destroy_process_group()
+
+
+def main() -> None:
+    pictures, out = map(Path, sys.argv[1:])
+    for world in WORLDS:
+        mp.start_processes(train, (world, pictures, out), nprocs=world, start_method="fork")
+
+
+if __name__ == "__main__":
+    main()

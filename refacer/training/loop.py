@@ -154,11 +154,11 @@ class Trainer:
         total: Tensor | float = 0.0
         real, rendering = self._portraits(ws)
         if o.sketch_weight and nets.sketch is not None:
-            sketch = losses.sketch_loss(real, rendering, nets.sketch, o)
+            sketch = losses.sketch_loss(real, rendering, nets.sketch, o, self.dtype)
             self.statistics.add("loss/sketch", sketch)
             total = total + sketch * o.sketch_weight
         if o.color_weight and nets.perceptual is not None:
-            color = losses.color_loss(real, rendering, nets.perceptual, o)
+            color = losses.color_loss(real, rendering, nets.perceptual, o, self.dtype)
             self.statistics.add("loss/color", color)
             total = total + color * o.color_weight
         return total
@@ -260,11 +260,11 @@ class Trainer:
             real, rendering = self._portraits(ws)
         if (sketch := nets.sketch) is not None:
             norms["sketch"] = o.sketch_weight * _gradient_norm(
-                rendering, lambda x: losses.sketch_loss(real, x, sketch, o)
+                rendering, lambda x: losses.sketch_loss(real, x, sketch, o, self.dtype)
             )
         if (perceptual := nets.perceptual) is not None:
             norms["color"] = o.color_weight * _gradient_norm(
-                rendering, lambda x: losses.color_loss(real, x, perceptual, o)
+                rendering, lambda x: losses.color_loss(real, x, perceptual, o, self.dtype)
             )
         return norms
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from refacer.networks.perceptual import Perceptual, distance, shrink
 from refacer.networks.sketch import SketchExtractor
@@ -40,16 +40,57 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
     return gradient.square().sum(2).mean(1).sqrt()
 
 
-def sketch_loss(real: Tensor, rendering: Tensor, extractor: SketchExtractor, options: FinetuneOptions) -> Tensor:
-    """Eq. 1: L1 between the sketches of G_real(w+) and G_rendering(w+), as a sum over 3·512² values."""
-    target, drawn = (extractor(shrink(x, options.sketch_max_px)) for x in (real, rendering))
-    return (target - drawn).abs().mean([1, 2, 3]) * SKETCH_VALUES
+def sketch_loss(
+    real: Tensor,
+    rendering: Tensor,
+    extractor: SketchExtractor,
+    options: FinetuneOptions,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Eq. 1: L1 between the sketches of G_real(w+) and G_rendering(w+), as a sum over 3·512² values.
+
+    `dtype` is of an extractor's layers; one without weights draws in float32, for it looks at contrasts of 1 in 100.
+    """
+
+    def sketch(images: Tensor) -> Tensor:
+        shrunk = shrink(images, options.sketch_max_px)
+        with _reduced(images, dtype if _has_weights(extractor) else torch.float32):
+            return extractor(shrunk).float()
+
+    with torch.no_grad():
+        target = sketch(real)
+    return (target - sketch(rendering)).abs().mean([1, 2, 3]) * SKETCH_VALUES
 
 
-def color_loss(real: Tensor, rendering: Tensor, perceptual: Perceptual, options: FinetuneOptions) -> Tensor:
-    """Eq. 2: perceptual distance of both pictures at 256², after a Gaussian blur (kernel 13, sigma 10)."""
-    target, drawn = (perceptual.features(blur(shrink(x, options.color_px), options)) for x in (real, rendering))
-    return distance(target, drawn)
+def color_loss(
+    real: Tensor,
+    rendering: Tensor,
+    perceptual: Perceptual,
+    options: FinetuneOptions,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Eq. 2: perceptual distance of both pictures at 256², after a Gaussian blur (kernel 13, sigma 10).
+
+    `dtype` is of the perceptual network's layers; what comes before and after them is float32.
+    """
+
+    def features(images: Tensor) -> Tensor:
+        blurred = blur(shrink(images, options.color_px), options)
+        with _reduced(images, dtype):
+            return perceptual.features(blurred).float()
+
+    with torch.no_grad():
+        target = features(real)
+    return distance(target, features(rendering))
+
+
+def _has_weights(extractor: SketchExtractor) -> bool:
+    return isinstance(extractor, nn.Module) and next(extractor.parameters(), None) is not None
+
+
+def _reduced(images: Tensor, dtype: torch.dtype) -> torch.autocast:
+    """Layers in `dtype` where it is not float32."""
+    return torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=dtype != torch.float32)
 
 
 def blur(images: Tensor, options: FinetuneOptions) -> Tensor:

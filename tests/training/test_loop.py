@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from refacer.training.loop import Trainer
+
+READS_BACK = {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::is_nonzero"}
 
 
 def _is_frozen(name: str) -> bool:
@@ -111,3 +114,40 @@ def _assert_same(a: object, b: object, place: str) -> None:
         assert torch.equal(a, b), place
     else:
         assert a == b, place
+
+
+class _ReadingBack(TorchDispatchMode):
+    """Refuses every operation after which the host waits for the device."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func._schema.name not in READS_BACK, func
+        return func(*args, **(kwargs or {}))
+
+
+def test_nothing_in_an_iteration_waits_for_the_device(make_trainer):
+    trainer: Trainer = make_trainer(aug_p=0.5, jitter=0.03, ada_interval=1)
+    trainer.step()
+    with _ReadingBack():
+        trainer.step()
+
+
+def test_frozen_branches_keep_no_graph_and_follow_the_precision(make_trainer):
+    trainer: Trainer = make_trainer(precision="bfloat16")
+    seen = []
+
+    class Watching(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Conv2d(3, 1, 1).requires_grad_(False)
+
+        def forward(self, images):
+            out = self.layer(images)
+            seen.append((out.requires_grad, out.dtype))
+            return out
+
+    trainer.nets.sketch = Watching()
+    trainer.step()
+    assert seen == [(False, torch.bfloat16), (True, torch.bfloat16)]
+    trainer.dtype = torch.float32
+    trainer.step()
+    assert seen[2:] == [(False, torch.float32), (True, torch.float32)]

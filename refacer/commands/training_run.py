@@ -22,7 +22,6 @@ from refacer.commands.stopping import SHELL, Stopping, stopping
 from refacer.device import choose_device
 from refacer.errors import UsageError
 from refacer.files import encode_png, write_atomic
-from refacer.networks.perceptual import DiscriminatorFeatures
 from refacer.networks.stylegan2 import Generator
 from refacer.options import FinetuneOptions, NetworkOptions, ProjectOptions, WStatistics
 from refacer.pixels import rgb_from_tensor
@@ -33,8 +32,8 @@ from refacer.training.dataset import FaceDataset
 from refacer.training.loop import Trainer, make_networks
 from refacer.training.processes import Processes, device_name, joined, parts_of
 from refacer.weights.bases import Base, encode_base, fresh_discriminator, fresh_networks, grow, load_base
-from refacer.weights.pairs import encode_files
-from refacer.weights.published import sketch_extractor, sketch_name
+from refacer.weights.pairs import EFFICIENTNET, encode_files
+from refacer.weights.published import perceptual_name, perceptual_network, sketch_extractor, sketch_name
 
 SHOWN_REFUSALS = 20
 """More pictures that are left out are counted, not named, on stderr; the file names them all."""
@@ -81,7 +80,7 @@ class TrainingRun:
             "network": asdict(self.network),
             "base_sha256": self.base.sha256 if self.base else None,
             "sketch": sketch_name() if not self.options.from_scratch else None,
-            "perceptual": "base discriminator (stand-in)" if not self.options.from_scratch else None,
+            "perceptual": perceptual_name() if not self.options.from_scratch else None,
         }
 
     def show(self) -> None:
@@ -206,10 +205,9 @@ class TrainingRun:
         if self.base.discriminator is None:
             self.processes.from_first(lambda: self.disk.warn("the base carries no discriminator: a fresh one starts"))
         self.processes.from_first(lambda: self.disk.note(f"sketches (Eq. 1): {sketch_name()}"))
-        frozen = copy.deepcopy(discriminator).to(self.device).eval().requires_grad_(False)
         return make_networks(
             copy.deepcopy(real), discriminator, self.device, real=real, sketch=sketch_extractor(self.device),
-            perceptual=DiscriminatorFeatures(frozen),
+            perceptual=perceptual_network(self.device),
         )  # fmt: skip
 
     # ------------------------------------------------------------ the folder
@@ -278,7 +276,7 @@ def _tick_line(tick: Tick) -> str:
 def encode_pair(name: str, base: Base, rendering: Generator, facts: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of a fine-tuned pair: what an installed pair holds is named by sha256, all else is inside.
 
-    The base's discriminator travels along: further styles start from it, and it is the perceptual stand-in.
+    The base's discriminator travels along: further styles start from it.
     """
     c, pair = rendering.config, base.pair
     about: dict[str, Any] = {
@@ -293,7 +291,9 @@ def encode_pair(name: str, base: Base, rendering: Generator, facts: Mapping[str,
         _, w_std = w_statistics(base.generator, WStatistics())
         networks |= {"real": base.generator, "discriminator": base.discriminator or fresh_discriminator(rendering)}
         defaults = {"steps": ProjectOptions.steps, "lr": ProjectOptions.lr}
-        return encode_files(networks, {**about, "w_std": w_std, "defaults": defaults, "perceptual": {}}, {})
+        return encode_files(
+            networks, {**about, "w_std": w_std, "defaults": defaults, "perceptual": {"network": EFFICIENTNET}}, {}
+        )
     about |= {key: pair.facts[key] for key in ("w_std", "defaults", "perceptual")}
     shared = [role for role in ("real", "discriminator", "parser") if pair.has(role)]
     if pair.installed:

@@ -22,6 +22,7 @@ left out, for they see 1/32 of the picture's size only."""
 TAPS = (0, 2, 4, 10)
 """Blocks whose outputs are compared: the last one at each size."""
 
+LEAST_PX = 32  # smaller pictures are enlarged to it
 BN_EPS = 1e-3
 
 
@@ -46,7 +47,10 @@ class EfficientNetFeatures(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) in [-1, 1] -> (N, F) float32; the squared distance of two rows is the perceptual distance."""
-        taps = self.taps(shrink(images, self.input_px))
+        x = shrink(images, self.input_px)
+        if x.shape[-1] < LEAST_PX:
+            x = F.interpolate(x, size=(LEAST_PX, LEAST_PX), mode="bilinear")
+        taps = self.taps(x)
         weight = images.new_tensor(1 / len(taps))
         return torch.cat([weighted_features(tap, weight) for tap in taps], 1)
 

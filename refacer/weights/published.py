@@ -15,9 +15,10 @@ from torch import Tensor
 from refacer.errors import InputRefused, WeightsMissing
 from refacer.networks.landmarks import RetinaFaceLandmarks
 from refacer.networks.parser import BiSeNetParser, ParseNetParser
-from refacer.networks.perceptual import LpipsVgg
+from refacer.networks.perceptual import LpipsVgg, Perceptual
 from refacer.networks.sketch import DeepFaceSketch, LineExtractor, SketchExtractor
 from refacer.weights import cache, registry
+from refacer.weights.efficientnet_file import load_efficientnet_features
 from refacer.weights.loaders import read_network
 from refacer.weights.packages import verified_package_path
 
@@ -66,6 +67,17 @@ def sketch_name() -> str:
 def sketch_extractor(device: torch.device) -> SketchExtractor:
     """The extractor of that name, frozen."""
     return load_sketch(device) if cache.installed("sketch") else LineExtractor().to(device)
+
+
+def perceptual_name() -> str:
+    """What compares colours in Eq. 2, for the log: LPIPS-VGG where it is installed, or the stand-in."""
+    found = cache.installed("vgg16")
+    return f"LPIPS-VGG, sha256 {found.record.source_sha256}" if found else "EfficientNet-Lite0 (stand-in)"
+
+
+def perceptual_network(device: torch.device) -> Perceptual:
+    """The network of that name."""
+    return load_lpips(device) if cache.installed("vgg16") else load_efficientnet_features().to(device)
 
 
 def load_sketch(device: torch.device) -> DeepFaceSketch:

@@ -46,7 +46,7 @@ DIVERGENCE_WEIGHT = 1e-3  # per nat: how dear it is to tell pictures apart by z
 OFFSET_WEIGHT = 0.1
 OFFSET_SHARE = 0.5  # of the reconstructions are drawn from W+, the others from z alone
 RAMP_KIMG = 1.0  # over which the adversarial loss comes in
-RECONSTRUCT_ADAM = {"lr": 2e-3, "betas": (0.9, 0.99)}  # momentum helps a reconstruction as much as it harms a game
+RECONSTRUCT_ADAM = {"lr": 3e-3, "betas": (0.9, 0.99)}  # momentum helps a reconstruction as much as it harms a game
 EMA_KIMG = 1.0
 EMA_RAMPUP = 0.05  # the half-life is at most this share of the images seen
 JITTER = 0.03
@@ -193,6 +193,7 @@ class BaseTrainer:
         self.g_optimizer.load_state_dict(state["g_optimizer"])
         self.d_optimizer.load_state_dict(state["d_optimizer"])
         self.reconstruct_optimizer.load_state_dict(state["reconstruct_optimizer"])
+        self.reconstruct_optimizer.param_groups[0].update(RECONSTRUCT_ADAM)
         self.draw.manual_seed(state["images_seen"] + self.rank)  # one state serves any number of processes
         self.images_seen, self.iteration, self.reconstruct = (
             state[key] for key in ("images_seen", "iteration", "reconstruct")

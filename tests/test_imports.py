@@ -117,7 +117,7 @@ def assert_light(modules: set[str]) -> None:
     assert ours <= {"cli", "commands", "errors", "options"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["weights", "pull", "--help"], ["--version"]])
 def test_help_is_light(arguments: list[str]):
     assert_light(loaded_by(arguments)[1])
 

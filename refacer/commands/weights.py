@@ -19,9 +19,9 @@ def register(app: typer.Typer) -> None:
     app.add_typer(weights, name="weights")
 
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Weights, as in `list`.", show_default=False)]
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Weights, as in `list`.", show_default=False)]
 SomeNames = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="Weights; none: all installed.", show_default=False)
+    list[str] | None, typer.Argument(metavar="NAME", help="Weights; none: all installed.", show_default=False)
 ]
 Accept = Annotated[bool, typer.Option("--accept-licence", help="Accept their licences without being asked.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is installed.")]

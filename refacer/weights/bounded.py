@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from refacer.errors import InputRefused
 
 MAX_LINE_BYTES = 1 << 26
@@ -9,7 +11,7 @@ SHOWN_CHARACTERS = 60
 
 
 class Stream:
-    """Bytes read from front to end; what is claimed beyond the end is never allocated."""
+    """A file of bytes that are there already; what is claimed beyond their end is never allocated."""
 
     def __init__(self, data: memoryview) -> None:
         self._data, self._at = data, 0
@@ -20,7 +22,17 @@ class Stream:
         return len(self._data) - self._at
 
     def tell(self) -> int:
-        """The position, as pickletools asks for it."""
+        """The position."""
+        return self._at
+
+    def seekable(self) -> bool:
+        """As zipfile asks."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go elsewhere, but not beyond the ends."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: len(self._data)}[whence]
+        self._at = min(max(base + offset, 0), len(self._data))
         return self._at
 
     def view(self, length: int) -> memoryview:
@@ -30,9 +42,9 @@ class Stream:
         self._at += length
         return self._data[self._at - length : self._at]
 
-    def read(self, length: int) -> bytes:
-        """At most `length` bytes."""
-        return bytes(self.view(min(max(length, 0), self.left)))
+    def read(self, length: int = -1) -> bytes:
+        """At most `length` bytes; all that are left where it is negative."""
+        return bytes(self.view(min(length, self.left) if length >= 0 else self.left))
 
     def readline(self) -> bytes:
         """Up to and with the next newline; without one, what is left."""

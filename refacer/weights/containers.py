@@ -59,7 +59,7 @@ def read_weights(path: Path) -> Any:
     with path.open("rb") as file:
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     if data[:2] == b"PK":
-        return _read_zip(path, size)
+        return _read_zip(data)
     if data[-len(JITTOR_TAG) :] == JITTOR_TAG:
         return _whole(Stream(_checked_by_sha1(data)))
     return _whole(Stream(data))
@@ -138,11 +138,11 @@ NESTING_NAMES: Names = {**NAMES, "torch.storage _load_from_bytes": _nested_stora
 """The allow-list of a file's outermost pickle; a nested storage has a smaller one, so there is no second level."""
 
 
-def _read_zip(path: Path, size: int) -> Any:
+def _read_zip(data: memoryview) -> Any:
     """PyTorch's format since 1.6: `NAME/data.pkl` and the storages under `NAME/data/`, none of them compressed."""
-    archive = zipfile.ZipFile(path)
+    archive = zipfile.ZipFile(Stream(data))  # type: ignore[arg-type]
     entries = {entry.filename: entry for entry in archive.infolist()}
-    if len(entries) > MAX_ZIP_ENTRIES or sum(entry.file_size for entry in entries.values()) > size:
+    if len(entries) > MAX_ZIP_ENTRIES or sum(entry.file_size for entry in entries.values()) > len(data):
         raise InputRefused("a zip archive that claims more than it holds")
     root = _root(set(entries))
     if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in entries.values()):

@@ -19,9 +19,9 @@ Maker = Callable[..., Any]
 Names = Mapping[str, Maker | None]
 """'module name' -> what to make of its arguments; None marks a name that is only mentioned."""
 
-MAX_OPCODES = 1_000_000  # a snapshot at 1024 pixels takes about 50,000
+MAX_OPCODES = 500_000  # a snapshot at 1024 pixels takes about 50,000
 MAX_INT_BITS = 128
-MAX_OTHER_KEYS = 10_000  # keys that are no text: numbers can be chosen so that their hashes collide
+MAX_OTHER_KEYS = 2000  # keys that are no text: numbers can be chosen so that their hashes collide
 
 TENSORFLOW = ("dnnlib.tflib", "tfutil")
 INSTEAD = "a TensorFlow StyleGAN pickle; get NVIDIA's PyTorch file instead: stylegan2-ada-pytorch/pretrained/ffhq.pkl"

@@ -105,3 +105,19 @@ def test_a_set_that_cannot_be_used_leaves_no_folder(base, tmp_path):
 def test_a_batch_that_cannot_be_split_is_refused(pictures, base, tmp_path):
     with pytest.raises(UsageError, match="--accumulate 3"):
         _finetune(pictures, tmp_path / "run", base, accumulate=3)
+
+
+def test_unusual_pictures_are_reported_everywhere_and_stop_nothing(pictures, base, tmp_path, capsys):
+    Image.new("CMYK", (16, 16)).save(pictures / "print.jpg")
+    Image.new("RGB", (40, 40)).save(pictures / "large.png")
+    Image.new("RGB", (16, 12)).save(pictures / "wide.png")
+    (pictures / "text.png").write_text("not a picture")
+    _finetune(pictures, tmp_path / "run", base, kimg=0.008).go("auto")
+    reported = json.loads((tmp_path / "run/refused.json").read_text())
+    assert [Path(entry["name"]).name for entry in reported["left_out"]] == ["text.png", "wide.png"]
+    assert "not square" in reported["left_out"][1]["reason"]
+    assert [Path(entry["name"]).name for entry in reported["converted"]] == ["large.png", "print.jpg"]
+    for told in (capsys.readouterr().err, (tmp_path / "run/log.txt").read_text()):
+        for words in ("wide.png", "text.png", "40 pixels, resized to 16: 1 of the pictures", "CMYK"):
+            assert words in told
+    assert (tmp_path / "run/pair.json").is_file()

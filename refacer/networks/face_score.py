@@ -10,7 +10,7 @@ from torch import Tensor
 from refacer.networks.perceptual import shrink
 from refacer.pixels import rgb_from_tensor
 
-SCORED_PX = 256  # larger pictures are shrunk to it: the face then fills the detector's window a few times over
+SCORED_PX = 256  # larger pictures are shrunk to it, smaller ones doubled until they have it
 LEAST_SCORE = -1.0  # where no face is found even at this score, this is the score
 CENTRE_FRAC = 0.2  # of the side: how far the face's box may lie from where an aligned face is
 
@@ -28,7 +28,8 @@ class FaceScore:
         """The score of the face in the middle of (1, 3, S, S) in [-1, 1]; LEAST_SCORE where there is none."""
         rgb = rgb_from_tensor(shrink(face, SCORED_PX))
         side = rgb.shape[0]
-        boxes, scores, _ = self._detector.run(rgb, 1 if side < SCORED_PX else 0, LEAST_SCORE)
+        doublings = max(0, math.ceil(math.log2(SCORED_PX / side)))
+        boxes, scores, _ = self._detector.run(rgb, doublings, LEAST_SCORE)
         found = zip(boxes, scores, strict=True)
         return max((float(score) for box, score in found if _is_central(box, side)), default=LEAST_SCORE)
 

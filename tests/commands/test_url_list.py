@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -15,7 +16,7 @@ QUICK = FetchOptions(attempts=3, wait_s=0, timeout_s=5, max_bytes=1024**2)
 
 
 class Handler(BaseHTTPRequestHandler):
-    asked: Counter[str] = Counter()
+    asked: ClassVar[Counter[str]] = Counter()
 
     def do_GET(self):
         self.asked[self.path] += 1
@@ -81,7 +82,7 @@ def test_a_redirect_is_followed(server, tmp_path):
         ("missing", "404", 1),
         ("claims", "more than 1 MiB", 1),
         ("endless", "more than 1 MiB", 1),
-        ("trap", "unknown|not allowed|file", 1),
+        ("trap", "not downloaded", 1),
     ],
 )
 def test_what_cannot_be_fetched_is_refused(server, tmp_path, name, says, asked):
@@ -98,7 +99,7 @@ def test_a_server_that_stays_busy_is_given_up(server, tmp_path):
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://localhost/a.png", "a.png", "http://[bad"])
 def test_other_addresses_are_refused(tmp_path, url):
-    with pytest.raises((InputRefused), match="mend the list|not downloaded"):
+    with pytest.raises(InputRefused, match=r"mend the list|not downloaded"):
         fetch(url, tmp_path, QUICK)
 
 

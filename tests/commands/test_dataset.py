@@ -181,7 +181,8 @@ def test_another_size_is_made_anew_and_what_is_not_given_goes(made, sources, cli
     ended = cli("dataset", sources / "other.png", "-o", folder, "--size", 48, "--min-size", 60)
     assert ended.code == 0, ended.err
     (face,) = (folder / "faces").iterdir()
-    assert Image.open(face).size == (48, 48)
+    with Image.open(face) as picture:
+        assert picture.size == (48, 48)
     assert len(list((folder / "quarantine/not-given").iterdir())) == len(FATES) - 1
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,6 +14,10 @@ import pytest
 
 from refacer.options import DownloadOptions
 from refacer.weights.registry import Licence, Weight
+
+ROOT = str(Path(__file__).parents[2])
+if ROOT not in sys.path:  # so that tests.weights.writers is found wherever pytest was started
+    sys.path.insert(0, ROOT)
 
 DATA = np.random.default_rng(0).integers(0, 256, 200_000, dtype=np.uint8).tobytes()
 SHA256 = hashlib.sha256(DATA).hexdigest()

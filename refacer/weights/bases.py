@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from refacer.errors import InputRefused
 from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.options import NetworkOptions
+from refacer.weights.growing import grow_discriminator, grow_generator
 from refacer.weights.loaders import encode_network, load_discriminator, load_generator, sha256_of
 from refacer.weights.pairs import Pair, describe, load_pair
 
@@ -79,24 +80,12 @@ def fresh_discriminator(generator: Generator) -> Discriminator:
 
 
 @torch.no_grad()
-def carry_over(old: Mapping[str, Tensor], target: nn.Module) -> list[str]:
-    """Copy what the target has under the same name and shape; returns the names that stay random."""
-    new = target.state_dict()
-    fits = {name for name, tensor in new.items() if name in old and old[name].shape == tensor.shape}
-    target.load_state_dict({name: old[name] if name in fits else tensor for name, tensor in new.items()})
-    return sorted(new.keys() - fits)
-
-
-@torch.no_grad()
 def grow(base: Base, options: NetworkOptions) -> tuple[Generator, Discriminator]:
-    """Larger networks over a base; the new ToRGB starts at 0, so that the picture starts as the old one."""
+    """Larger networks that start where a base ended."""
     generator, discriminator = fresh_networks(options)
-    fresh = carry_over(base.generator.state_dict(), generator)
+    grow_generator(base.generator.state_dict(), generator)
     if base.discriminator is not None:
-        carry_over(base.discriminator.state_dict(), discriminator)
-    for name, parameter in generator.named_parameters():
-        if name in fresh and name.endswith("torgb.weight"):
-            parameter.zero_()
+        grow_discriminator(base.discriminator.state_dict(), discriminator)
     return generator, discriminator
 
 

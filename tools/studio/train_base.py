@@ -38,7 +38,8 @@ from refacer.training.dataset import FaceDataset
 from refacer.training.jitter import jitter
 from refacer.training.optimizers import clean_gradients, lazy_adam, lerp_towards
 from refacer.training.statistics import Statistics
-from refacer.weights.bases import carry_over, encode_base, fresh_networks
+from refacer.weights.bases import encode_base, fresh_networks
+from refacer.weights.growing import carry_over, grow_discriminator, grow_generator
 from tools.studio.encoder import Code, Encoder, Likeness
 
 L1_WEIGHT, PERCEPTUAL_WEIGHT, ADVERSARIAL_WEIGHT = 4.0, 2.0, 1.0
@@ -199,14 +200,12 @@ class BaseTrainer:
             state[key] for key in ("images_seen", "iteration", "reconstruct")
         )
 
-    @torch.no_grad()
     def start_from(self, state: dict[str, Any]) -> None:
-        """Take over a smaller run; the new ToRGB starts at 0, so that the picture starts as the old one."""
-        for name, module in self.modules().items():
-            fresh = carry_over(state["ema" if name == "generator" else name], module)
-            for key, parameter in module.named_parameters():
-                if key in fresh and key.endswith("torgb.weight"):
-                    parameter.zero_()
+        """Take over a smaller run."""
+        for generator in (self.generator, self.ema):
+            grow_generator(state["ema"], generator)
+        grow_discriminator(state["discriminator"], self.discriminator)
+        carry_over(state["encoder"], self.encoder)
 
     @torch.no_grad()
     def samples(self) -> Tensor:

@@ -14,7 +14,7 @@ from refacer.weights import registry
 from refacer.weights.chain import UNSTATED
 from refacer.weights.convert import DISCRIMINATOR_FILE, GENERATOR_FILE
 from refacer.weights.loaders import load_generator
-from refacer.weights.pairs import PAIR_FILE, PAIR_FORMAT
+from refacer.weights.pairs import EFFICIENTNET, PAIR_FILE, PAIR_FORMAT
 
 
 def encode_base_pair(name: str, generator_path: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -22,12 +22,12 @@ def encode_base_pair(name: str, generator_path: Path, files: Mapping[str, bytes]
     generator = load_generator(generator_path)
     _, w_std = w_statistics(generator, WStatistics())
     config = generator.config
-    entry = next((one for one in registry.weights() if one.name == name), None)
+    entry = registry.find(name)
     roles = {"real": GENERATOR_FILE, "discriminator": DISCRIMINATOR_FILE}
     body: dict[str, Any] = {
         "format": PAIR_FORMAT, "name": name, "resolution": config.img_resolution, "num_ws": config.num_ws,
         "w_dim": config.w_dim, "w_std": w_std, "licence": entry.licence.title if entry else UNSTATED,
-        "commercial": entry.commercial if entry else "unclear", "perceptual": {},
+        "commercial": entry.commercial if entry else "unclear", "perceptual": {"network": EFFICIENTNET},
         "defaults": {"steps": ProjectOptions.steps, "lr": ProjectOptions.lr},
         "networks": {
             role: {"file": file, "sha256": hashlib.sha256(files[file]).hexdigest()}

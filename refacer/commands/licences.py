@@ -37,7 +37,7 @@ def require_acceptance(entries: Iterable[Weight], *, accept: bool) -> None:
 
 def show_licence(name: str | None, as_json: bool) -> None:
     """Print the chain of a pair, or the terms of a weight that is no installed pair."""
-    entry = next((entry for entry in registry.weights() if entry.name == name), None)
+    entry = registry.find(name)
     from refacer.weights.pairs import load_pair  # torch
 
     try:

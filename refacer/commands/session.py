@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from refacer.commands import console
 from refacer.commands.plan import Item
 from refacer.commands.shared import Common, ProjectFlags
 from refacer.device import choose_device
@@ -87,6 +88,8 @@ class Session:
     def parser(self) -> FaceParser:
         """The face parser."""
         name = chain.parser_weight(self.parsing, self.pair)
+        if name is None and not self.pair.has("parser") and not self.common.quiet:
+            console.warn(f"pair {self.pair.name} has no parser, the default pair's is used; bisenet would be better")
         network = published.load_parser(name, self.device) if name else self.pair.parser(self.device)
         self._note(chain.of_parser(self.parsing, self.pair))
         return network

@@ -59,14 +59,13 @@ def import_(
     as_: Annotated[
         str | None, typer.Option("--as", metavar="NAME", help="What it is.", show_default="recognised by its sha256")
     ] = None,
-    accept_licence: Accept = False,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """Install a file by hand, for machines without a network and for weights of your own."""
     from refacer.commands.weights_store import import_one
 
-    import_one(file, as_, accept=accept_licence, force=force, quiet=quiet)
+    import_one(file, as_, force=force, quiet=quiet)
 
 
 @weights.command(epilog="Example: refacer weights verify")

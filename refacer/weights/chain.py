@@ -100,7 +100,7 @@ def _of_network(role: str, sha256: str, pair: Pair) -> Use:
     """A network by its hash: one of the registry's that is installed, one that pair.json names, or the pair's own."""
     owner = cache.owner_of(sha256)
     name = owner.record.name if owner else pair.weight_name(role)
-    entry = next((entry for entry in registry.weights() if entry.name == name), None)
+    entry = registry.find(name)
     if entry:
         return Use(role, entry.name, sha256, entry.licence.title, entry.commercial)
     return Use(role, name or pair.name, sha256, pair.licence, pair.commercial)

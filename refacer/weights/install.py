@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -82,7 +81,7 @@ def is_here(weight: Weight) -> bool:
 def _named(name: str) -> Weight | None:
     """The registry's entry of that name; None for a name of one's own."""
     cache.check_name(name)
-    return next((entry for entry in registry.weights() if entry.name == name), None)
+    return registry.find(name)
 
 
 def _install(
@@ -92,7 +91,7 @@ def _install(
     from refacer.weights.convert import convert  # torch, which listing and downloading do without
 
     _refuse_change(name, weight, digest, force)
-    with _member(path, weight.member if weight else None) as inner:
+    with _member(name, path, weight.member if weight else None) as inner:
         converted = convert(inner, weight.kind if weight else None)
     files = {**converted.files, **companions(name, converted.files)}
     hashes = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
@@ -114,18 +113,19 @@ def _refuse_change(name: str, weight: Weight | None, digest: str, force: bool) -
 
 
 @contextmanager
-def _member(path: Path, member: str | None) -> Iterator[Path]:
+def _member(name: str, path: Path, member: str | None) -> Iterator[Path]:
     """The member of an archive as a file of its own; the file itself where it is no archive."""
     if member is None or not zipfile.is_zipfile(path):
         yield path
         return
-    with tempfile.TemporaryDirectory(dir=cache.part_of("x").parent) as folder:
-        inner = Path(folder) / Path(member).name
-        try:
-            _extract(path, member, inner)
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
-            raise InputRefused(f"{path}: a damaged archive ({error}); get it again") from error
+    inner = cache.part_of(name).with_suffix(".member")  # one name, so that what a killed process left is overwritten
+    try:
+        _extract(path, member, inner)
         yield inner
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
+        raise InputRefused(f"{path}: a damaged archive ({error}); get it again") from error
+    finally:
+        inner.unlink(missing_ok=True)
 
 
 def _extract(path: Path, member: str, inner: Path) -> None:

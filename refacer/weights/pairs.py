@@ -203,7 +203,8 @@ def load_pair(name: str | None = None) -> Pair:
             return Pair(folder, _read_facts(folder / PAIR_FILE))
     if Path(wanted).is_dir():
         raise UsageError(f"{wanted}: not a pair, it has no {PAIR_FILE}; give a finished run of `refacer finetune`")
-    if any(entry.name == wanted and entry.role == "generator" for entry in registry.weights()):
+    entry = registry.find(wanted)
+    if entry and entry.role == "generator":
         raise WeightsMissing(f"pair {wanted}: not installed; run `refacer weights pull {wanted}`")
     names = [p.name for p in (*_embedded_pairs(), *_pairs_of(cache.root()))]
     raise WeightsMissing(f"pair {wanted}: not installed; installed: {', '.join(names)}")

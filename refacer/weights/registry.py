@@ -59,14 +59,19 @@ def weights() -> tuple[Weight, ...]:
     return _read(REGISTRY)
 
 
+def find(name: str | None) -> Weight | None:
+    """The entry of that name, None where there is none."""
+    return next((entry for entry in weights() if entry.name == name), None)
+
+
 def weight(name: str) -> Weight:
     """The entry of that name; raises UsageError with the nearest names."""
-    known = {entry.name: entry for entry in weights()}
-    if name not in known:
-        near = get_close_matches(name, known, n=1, cutoff=0.5)
+    found = find(name)
+    if found is None:
+        near = get_close_matches(name, [entry.name for entry in weights()], n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "see `refacer weights list`"
         raise UsageError(f"{name}: not a known weight; {hint}")
-    return known[name]
+    return found
 
 
 def weight_with_hash(sha256: str) -> Weight | None:

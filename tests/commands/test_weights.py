@@ -203,7 +203,7 @@ def test_offline_says_what_to_carry_over(cli, empty):
         (["verify", "bisenet"], 8, "refacer weights pull bisenet"),
         (["licence", "nobody"], 8, "not installed"),
         (["import", str(Path(__file__))], 2, "--as NAME"),
-        (["import", str(Path(__file__)), "--as", "ffhq", "--accept-licence"], 5, "not the published ffhq.pkl"),
+        (["import", str(Path(__file__)), "--as", "ffhq"], 5, "not the published ffhq.pkl"),
         (["import", str(Path(__file__)), "--as", "mine"], 5, "test_weights.py"),
     ],
 )
@@ -258,8 +258,12 @@ def test_the_pairs_own_networks_on_request(cli, home, style, small, tmp_path):
     args = ("project", face, "-o", tmp_path / "c.npy", "--pair", style, "--perceptual", "pair")
     assert cli(*args).code == 0
     models = read_passport(tmp_path / "c.npy").faces[0].stages[-1].models
-    assert models["perceptual"] == _installed_hash("ffhq", "discriminator.safetensors")
+    assert models["perceptual"] == registry.weight("efficientnet-lite0").sha256
     assert "lpips" not in models
+    ended = cli("parse", face, "-o", tmp_path / "mask.png", "--pair", style, "--parser", "pair")
+    assert (ended.code, "has no parser" in ended.err) == (0, True)
+    assert cli("parse", face, "-o", tmp_path / "mask.png", "--pair", style).err == ""
+    assert cli("parse", face, "-o", tmp_path / "mask.png", "--pair", style, "--parser", "parsenet").code == 8
 
 
 def test_everything_missing_is_mended_by_one_command(cli, home, style, small, tmp_path, empty):

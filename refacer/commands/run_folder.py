@@ -10,7 +10,7 @@ from typing import Any
 from refacer.commands import console
 from refacer.errors import InputRefused, OutputNotWritable, UsageError
 from refacer.files import read_bytes, write_atomic
-from refacer.training.checkpoint import checkpoints, latest, remove_parts, save_checkpoint
+from refacer.training.checkpoint import checkpoints, latest, remove_old, remove_parts, save_checkpoint
 
 CONFIGURATION, LOG, MESSAGES, STATES = "config.json", "log.jsonl", "log.txt", "checkpoints"
 KEPT_OF_A_RUN = (LOG, MESSAGES, STATES, "samples", "report", "report.html", "refused.json", "tensorboard")
@@ -103,6 +103,7 @@ class RunFolder:
         for path in damaged:
             self.warn(f"{path}: damaged, the one before is used")
             path.rename(path.with_name(f"{path.name}.damaged"))
+        remove_old(self.path / STATES)  # a kill may have come between writing and removing
         return newest
 
     def _set_aside(self, paths: list[Path]) -> None:

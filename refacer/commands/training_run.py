@@ -12,16 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from refacer import __version__
 from refacer.commands import console
+from refacer.commands.board import MISSING, Board
 from refacer.commands.run_folder import CONFIGURATION, RunFolder, refuse_difference
-from refacer.commands.run_options import difference
+from refacer.commands.run_options import difference, spelled
 from refacer.commands.stopping import SHELL, Stopping, stopping
+from refacer.commands.training_report import report_page, spread
 from refacer.device import choose_device
 from refacer.errors import UsageError
 from refacer.files import encode_png, write_atomic
+from refacer.networks.perceptual import shrink
 from refacer.networks.stylegan2 import Generator
 from refacer.options import FinetuneOptions, NetworkOptions, ProjectOptions, WStatistics
 from refacer.pixels import rgb_from_tensor
@@ -31,9 +35,13 @@ from refacer.training.checkpoint import decode_checkpoint
 from refacer.training.dataset import FaceDataset
 from refacer.training.loop import Trainer, make_networks
 from refacer.training.processes import Processes, device_name, joined, parts_of
+from refacer.types import Rgb
 from refacer.weights.bases import Base, encode_base, fresh_discriminator, fresh_networks, grow, load_base
 from refacer.weights.pairs import EFFICIENTNET, encode_files
 from refacer.weights.published import perceptual_name, perceptual_network, sketch_extractor, sketch_name
+
+SMALL_CODES, SMALL_COLUMNS, SMALL_PX = 8, 4, 128
+"""Of the samples in report.html."""
 
 SHOWN_REFUSALS = 20
 """More pictures that are left out are counted, not named, on stderr; the file names them all."""
@@ -61,6 +69,7 @@ class TrainingRun:
         self.disk = RunFolder(folder, quiet=quiet)
         self.quiet = quiet
         self.processes = Processes()
+        self.board = Board(None, 0)
 
     def _network(self, resolution: int | None, sizes: Mapping[str, int]) -> NetworkOptions:
         """Sizes of the networks in training: the base's, or those asked for."""
@@ -103,6 +112,7 @@ class TrainingRun:
                 elif isinstance(event, Stopped):
                     self._leave(trainer, asked)
         self.processes.from_first(lambda: self._export(trainer))
+        self.board.close()
 
     def _agreed(self, asked: Stopping) -> bool:
         """Whether any process was asked to stop; all leave after the same iteration."""
@@ -115,9 +125,11 @@ class TrainingRun:
 
         def write() -> None:
             self._report_new_refusals(trainer.data)
-            self._log(tick)
-            self._samples(trainer)
+            line = self._log(tick)
+            small = self._samples(trainer)
             self.disk.save(state)
+            self.board.add(line, small)
+            self._report(trainer)
 
         self.processes.from_first(write)
         self._saved = trainer.images_seen
@@ -152,9 +164,15 @@ class TrainingRun:
         if found is not None:
             trainer.load_state_dict(decode_checkpoint(found[1], found[0]))
         self._saved = trainer.images_seen if found is not None else -1
-        if self.processes.first:
-            self.disk.trim_log(trainer.images_seen)
+        self.processes.from_first(lambda: self._follow(trainer.images_seen))
         return trainer
+
+    def _follow(self, images_seen: int) -> None:
+        """Let log and event files go on behind the state."""
+        self.disk.trim_log(images_seen)
+        self.board = Board(self.folder / "tensorboard", images_seen)
+        if not self.board.available:
+            self.disk.note(MISSING)
 
     def _prepared(self, data: FaceDataset, resume: str) -> tuple[Path, bytes] | None:
         """The folder ready to go on, and the state to go on from as bytes, which travel to all processes."""
@@ -220,15 +238,18 @@ class TrainingRun:
 
     def _write_configuration(self, data: FaceDataset) -> None:
         """What the run was asked for, and on what it runs."""
-        about = {
+        self.disk.write_json(CONFIGURATION, {**self._asked(data), **self._about()})
+
+    def _about(self) -> dict[str, Any]:
+        return {
             "refacer": __version__,
             "torch": torch.__version__,
             "machine": _machine(self.device),
             "processes": self.processes.world,
         }
-        self.disk.write_json(CONFIGURATION, {**self._asked(data), **about})
 
-    def _log(self, tick: Tick) -> None:
+    def _log(self, tick: Tick) -> dict[str, Any]:
+        """Append a tick to the log; returns its line."""
         o, m = self.options, tick.means
         weights = {"loss/sketch": o.sketch_weight, "loss/color": o.color_weight, "loss/r1": o.gamma / 2,
                    "loss/path_length": o.pl_weight}  # fmt: skip
@@ -238,9 +259,13 @@ class TrainingRun:
         line = {**asdict(tick), "weighted": weighted, "gradient_relative": relative}
         self.disk.log(line)
         self.disk.note(_tick_line(tick))
+        return line
 
-    def _samples(self, trainer: Trainer) -> None:
-        """A grid: each code through G_real (above, where there is one) and the generator in training."""
+    def _samples(self, trainer: Trainer) -> Rgb:
+        """A grid: each code through G_real (above, where there is one) and the generator in training.
+
+        Returns the small one that report.html holds: both pictures of a code side by side.
+        """
         drawn, real = sample_pairs(trainer, self.options.sample_count)
         rows = [drawn] if real is None else [real, drawn]
         columns = 8
@@ -248,6 +273,25 @@ class TrainingRun:
         grid = torch.cat([torch.cat(list(band), dim=2) for band in bands], dim=1)
         path = self.folder / "samples" / f"{trainer.images_seen:09d}.png"
         write_atomic(path, encode_png(rgb_from_tensor(grid), None))
+        small = _small_grid(rows)
+        write_atomic(self.folder / "report" / path.name, encode_png(small, None))
+        return small
+
+    def _report(self, trainer: Trainer) -> None:
+        """report.html as things stand."""
+        asked = self._asked(trainer.data)
+        licence = {"base": self.base.licence, "commercial use": self.base.commercial} if self.base else {}
+        tables = {
+            "Options": {spelled(name): value for name, value in asked.pop("options").items()},
+            "Networks": asked.pop("network") | {n: v for n, v in asked.items() if v is not None},
+            "Hardware and software": self._about(),
+            "Licences": licence | {"pictures": "not known to the program; the result is bound by theirs, too"},
+        }
+        found = spread(sorted((self.folder / "report").glob("*.png")))
+        pictures = [(int(path.stem) / 1000, path.read_bytes()) for path in found]
+        paired = trainer.nets.real is not None
+        page = report_page(f"refacer finetune: {self.folder.name}", self.disk.ticks(), tables, pictures, paired=paired)
+        write_atomic(self.folder / "report.html", page.encode())
 
     def _export(self, trainer: Trainer) -> None:
         """The averaged generator as a pair, or as a base."""
@@ -264,6 +308,17 @@ class TrainingRun:
             files = encode_pair(self.folder.name, self.base, generator, facts)
         for name, data in files.items():
             write_atomic(self.folder / name, data)
+
+
+def _small_grid(rows: list[Tensor]) -> Rgb:
+    """The first codes, (N, 3, R, R) of each generator, as one small picture: a code's pictures side by side."""
+    codes = [
+        torch.cat(pictures, dim=2)
+        for pictures in zip(*(shrink(row[:SMALL_CODES], SMALL_PX) for row in rows), strict=True)
+    ]
+    lines = [torch.cat(codes[i : i + SMALL_COLUMNS], dim=2) for i in range(0, len(codes), SMALL_COLUMNS)]
+    wide = max(line.shape[2] for line in lines)
+    return rgb_from_tensor(torch.cat([F.pad(line, (0, wide - line.shape[2]), value=1.0) for line in lines], dim=1))
 
 
 def _tick_line(tick: Tick) -> str:

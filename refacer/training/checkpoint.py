@@ -24,9 +24,14 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> Path:
     torch.save(state, buffer)
     path = folder / f"state-{state['images_seen']:09d}.pt"
     write_atomic(path, buffer.getvalue())
+    remove_old(folder)
+    return path
+
+
+def remove_old(folder: Path) -> None:
+    """Remove all states but the last two."""
     for old in checkpoints(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
-    return path
 
 
 def checkpoints(folder: Path) -> list[Path]:

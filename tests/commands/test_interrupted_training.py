@@ -31,6 +31,7 @@ KILLS = 100
 ARGUMENTS = ["--batch", BATCH, "--tick", TICK / 1000, "--aug-p", 0.3, "--jitter", 0.03, "--seed", SEED]
 OPTIONS = FinetuneOptions(
     batch=BATCH, tick_kimg=TICK / 1000, kimg=TICK * TICKS / 1000, aug_p=0.3, jitter=0.03, seed=SEED, deterministic=True,
+    sample_count=4,
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import start_processes
 
 from refacer.networks.perceptual import DiscriminatorFeatures
 from refacer.networks.sketch import LineExtractor
@@ -53,9 +53,9 @@ def trainer_of(pictures: Path, processes: Processes, changed: dict[str, Any]) ->
 def train(rank: int, world: int, pictures: Path, out: Path) -> None:
     """One process; every second world resumes in the middle of an interval of ADA from its own state."""
     torch.set_num_threads(1)
-    store = dist.FileStore(str(out / f"store{world}"), world)
     if world > 1:
-        dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
+        meeting = f"file://{out}/meeting{world}"
+        dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
     processes, results = Processes(rank, world), {}
     for name, changed in RUNS.items():
         trainer = trainer_of(pictures, processes, changed)
@@ -75,7 +75,7 @@ def train(rank: int, world: int, pictures: Path, out: Path) -> None:
 def main() -> None:
     pictures, out = map(Path, sys.argv[1:])
     for world in WORLDS:
-        mp.start_processes(train, (world, pictures, out), nprocs=world, start_method="fork")
+        start_processes(train, (world, pictures, out), nprocs=world, start_method="fork")
 
 
 if __name__ == "__main__":

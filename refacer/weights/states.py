@@ -16,6 +16,7 @@ LazyState = Mapping[str, LazyTensor]
 Shapes = Mapping[str, tuple[int, ...]]
 
 MAX_TENSORS = 20_000
+MAX_SHARING = 2  # how often the data may be read in all, on average
 COUNTER = "num_batches_tracked"  # of batch normalisation; older files have none
 
 M = TypeVar("M", bound=nn.Module)
@@ -56,8 +57,8 @@ def require(state: LazyState, expected: Shapes) -> None:
 
 def read_state(state: LazyState) -> dict[str, Tensor]:
     """Read a state: floating-point numbers as float32, all of them finite."""
-    whole, held = sum(lazy.storage.nbytes for lazy in state.values()), {id(s.storage): s for s in state.values()}
-    if whole > 2 * sum(lazy.storage.nbytes for lazy in held.values()):
+    held = {id(lazy.storage): lazy.storage.nbytes for lazy in state.values()}
+    if sum(lazy.storage.nbytes for lazy in state.values()) > MAX_SHARING * sum(held.values()):
         raise InputRefused("its tensors share their data in a way that no weights do")
     return {name: _finite(name, lazy.tensor()) for name, lazy in state.items()}
 

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from refacer import __version__
-from refacer.commands import console, dataset, finetune, signatures, weights
+from refacer.commands import console, dataset, eval, finetune, signatures, weights
 from refacer.errors import RefacerError
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -29,6 +29,7 @@ app = typer.Typer(
 signatures.register(app)
 finetune.register(app)
 dataset.register(app)
+eval.register(app)
 weights.register(app)
 
 

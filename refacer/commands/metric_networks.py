@@ -1,0 +1,106 @@
+"""Which networks `refacer eval` measures with: the published ones where they are installed, stand-ins that say so else.
+
+No stand-in's number bears a published metric's name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from refacer.commands.session import Session
+from refacer.networks.identity import DlibIdentity, IdentityNetwork
+from refacer.networks.perceptual import Perceptual
+from refacer.pixels import scale_to_unit
+from refacer.weights import cache, published, registry
+from refacer.weights.dlib_files import landmarks_path
+from refacer.weights.efficientnet_file import load_efficientnet_features
+from refacer.weights.loaders import read_network
+from refacer.weights.packages import verified_package_path
+
+STAND_IN_PX = 256
+
+
+class FeatureNetwork(Protocol):
+    """Features whose distribution is compared. suffix: of the measures' names, empty for Inception."""
+
+    suffix: str
+    about: str
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """(N, 3, H, W) uint8 -> (N, D) float32 on the CPU."""
+        ...
+
+
+class InceptionFeatures:
+    """The 2048 pooled features of FID's Inception, by torch-fidelity, from an installed state."""
+
+    suffix, about = "", "Inception (2015-12-05) by torch-fidelity"
+
+    def __init__(self, state: dict[str, Tensor], device: torch.device) -> None:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3  # type: ignore[import]
+
+        with tempfile.TemporaryDirectory() as folder:  # it reads nothing but a file of its own kind
+            path = os.path.join(folder, "inception.pth")
+            torch.save(state, path)
+            self._network: Any = FeatureExtractorInceptionV3("inception", ["2048"], path).to(device)
+        self._device = device
+
+    @torch.no_grad()
+    def features(self, pictures: Tensor) -> Tensor:
+        """As FeatureNetwork; any size, resized as TensorFlow 1 does."""
+        return self._network(pictures.to(self._device))[0].float().cpu()
+
+
+class EfficientNetPooled:
+    """A stand-in: the mean activations of EfficientNet-Lite0's four taps, 192 numbers, at 256 pixels."""
+
+    suffix, about = "_efficientnet_lite0", "EfficientNet-Lite0, pooled taps: a stand-in, not comparable with FID"
+
+    def __init__(self, device: torch.device) -> None:
+        self._network, self._device = load_efficientnet_features().to(device), device
+
+    @torch.no_grad()
+    def features(self, pictures: Tensor) -> Tensor:
+        """As FeatureNetwork; any size."""
+        images = resized(scale_to_unit(pictures.to(self._device)), STAND_IN_PX)
+        return torch.cat([tap.mean((2, 3)) for tap in self._network.taps(images)], 1).float().cpu()
+
+
+def resized(images: Tensor, side_px: int) -> Tensor:
+    """(N, 3, H, W) as (N, 3, side, side): the area's mean downwards, bilinear upwards."""
+    if images.shape[-2:] == (side_px, side_px):
+        return images
+    mode = "area" if min(images.shape[-2:]) >= side_px else "bilinear"
+    return F.interpolate(images, size=(side_px, side_px), mode=mode)
+
+
+def feature_network(device: torch.device) -> FeatureNetwork:
+    """Inception where torch-fidelity and `refacer weights pull inception` are there, or the stand-in."""
+    found = cache.installed("inception")
+    if found is None or importlib.util.find_spec("torch_fidelity") is None:
+        return EfficientNetPooled(device)
+    state, _ = read_network(found.path(published.NETWORK_FILE), "inception")
+    return InceptionFeatures(state, device)
+
+
+def identity_network() -> IdentityNetwork:
+    """What compares faces. The place for CurricularFace (`cache.installed("curricularface")`) once its IR-101 and its
+    five-point alignment are here; its name is then `identity_similarity_curricularface`, and higher is better."""
+    recognition = verified_package_path(registry.weight("dlib-recognition"))
+    return DlibIdentity(landmarks_path(), recognition)
+
+
+def perceptual_network(session: Session) -> tuple[str, Perceptual]:
+    """LPIPS-VGG where it is installed, or the pair's stand-in, with the measure's name."""
+    if cache.installed("vgg16"):
+        return "lpips_vgg", published.load_lpips(session.device)
+    settings = session.pair.facts.get("perceptual", {})
+    name = str(settings.get("network", "discriminator")).replace("-", "_")
+    return f"perceptual_{name}", session.pair.perceptual(session.device)

@@ -188,7 +188,7 @@ class Evaluation:
             return
         more = {"codes": len(values)}
         more |= {} if network.higher else {"same_person": fmean(value < SAME_PERSON for value in known)}
-        better, about = ("higher" if network.higher else "lower"), "dlib's 128 numbers, Euclidean; 0.6 is one person"
+        better, about = ("higher" if network.higher else "lower"), network.about
         of = f"real and rendering of {self.session.pair.name}"
         yield Measure(network.name, fmean(known), better, of, len(known), about, pstdev(known), more)
 

@@ -21,9 +21,11 @@ SAME_PERSON = 0.6
 
 
 class IdentityNetwork(Protocol):
-    """What compares the faces of two pictures. name: of the measure; higher: whether more is more alike."""
+    """What compares the faces of two pictures. name: of the measure; about: the network and its scale; higher: whether
+    more is more alike."""
 
     name: str
+    about: str
     higher: bool
 
     def compare(self, a: Tensor, b: Tensor) -> float | None:
@@ -38,6 +40,7 @@ class DlibIdentity:
     """
 
     name, higher = "identity_distance_dlib", False
+    about = f"dlib's 128 numbers, Euclidean; below {SAME_PERSON} is one person"
 
     def __init__(self, landmarks: Path, recognition: Path) -> None:
         import dlib  # here, so that a machine without dlib can import this module

@@ -28,7 +28,7 @@ class MeanColors:
 class Brightness:
     """An identity of one number; a dark picture shows no face."""
 
-    name, higher = "identity_similarity_brightness", True
+    name, about, higher = "identity_similarity_brightness", "the mean brightness", True
 
     def __init__(self) -> None:
         self.calls = 0

@@ -87,16 +87,12 @@ class RunFolder:
         save_checkpoint(self.path / STATES, state)
 
     def open(self, resume: str) -> tuple[Path, bytes] | None:
-        """The state to go on from as its bytes, None for a fresh start; clears away what does not belong to it."""
+        """The state to go on from as its bytes, None for a fresh start."""
         remove_parts(self.path)
         if resume == "never":
-            self._set_aside([self.path / name for name in KEPT_OF_A_RUN])
             return None
         if resume != "auto":
-            found = Path(resume)
-            data = read_bytes(found)
-            self._set_aside([path for path in checkpoints(self.path / STATES) if path.name > found.name])
-            return found, data
+            return Path(resume), read_bytes(Path(resume))
         newest, damaged = latest(self.path / STATES)
         if damaged and newest is None:
             raise InputRefused(f"{damaged[0]}: damaged, and none before it is whole; --resume never starts anew")
@@ -105,6 +101,13 @@ class RunFolder:
             path.rename(path.with_name(f"{path.name}.damaged"))
         remove_old(self.path / STATES)  # a kill may have come between writing and removing
         return newest
+
+    def clear(self, resume: str) -> None:
+        """Move away what an earlier run has left and `resume` does not go on from."""
+        if resume == "never":
+            self._set_aside([self.path / name for name in KEPT_OF_A_RUN])
+        elif resume != "auto":
+            self._set_aside([path for path in checkpoints(self.path / STATES) if path.name > Path(resume).name])
 
     def _set_aside(self, paths: list[Path]) -> None:
         """Move what another run has left to `before-N`: nothing is deleted, nothing mixes."""

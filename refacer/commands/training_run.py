@@ -180,6 +180,7 @@ class TrainingRun:
         if found is not None:
             old = json.loads(decode_checkpoint(found[1], found[0]).get("configuration", "{}"))
             refuse_difference(found[0], difference(old, self._asked(data)))
+        self.disk.clear(resume)
         self._report_pictures(data)
         self._write_configuration(data)
         return found

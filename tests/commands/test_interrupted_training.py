@@ -325,6 +325,10 @@ def test_never_starts_anew_and_deletes_nothing(place, unbroken, tmp_path):
 def test_an_older_state_can_be_named(place, unbroken, tmp_path):
     folder = tmp_path / "run"
     _run(place, folder).go("auto")
+    other = FinetuneOptions(**{**vars(OPTIONS), "lr": 0.1})
+    with pytest.raises(UsageError, match="--lr"):
+        _run(place, folder, other).go(str(checkpoints(folder / "checkpoints")[0]))
+    assert not (folder / "before-1").exists()
     _run(place, folder).go(str(checkpoints(folder / "checkpoints")[0]))
     assert_same_run(folder, unbroken)
     assert len(checkpoints(folder / "before-1/checkpoints")) == 1

@@ -168,7 +168,7 @@ class Evaluation:
         fid = frechet_distance(gaussian_of(a), gaussian_of(b))
         yield Measure(f"fid{suffix}", fid, "lower", of, count, about, more=more)
         mean, spread = kernel_distance(a, b, seed=self.common.seed)
-        yield Measure(f"kid{suffix}", mean, "lower", of, count, about, spread, more)
+        yield Measure(f"kid{suffix}", mean, "lower", of, count, about, spread or None, more)
 
     def _identity(self) -> Iterator[Measure]:
         """Both generators' faces of one code, each with its own constant noise; codes without a face are left out."""
@@ -244,10 +244,12 @@ class Evaluation:
 
 
 def _table(measures: Sequence[Measure]) -> Table:
-    table = Table(Column("measure", no_wrap=True), Column("value", no_wrap=True), "±", "better", "n", "of", "by")
+    notes = dict.fromkeys(f"{m.name}: {m.about}" for m in measures)
+    plain = [Column(title, no_wrap=True) for title in ("measure", "value", "±", "better", "n")]
+    table = Table(*plain, Column("of", overflow="fold"), caption="\n".join(notes), caption_justify="left")
     for m in measures:
         spread = "" if m.spread is None else f"{m.spread:.4g}"
-        table.add_row(m.name, f"{m.value:.4g}", spread, m.better, str(m.count), m.of, m.about)
+        table.add_row(m.name, f"{m.value:.4g}", spread, m.better, str(m.count), m.of)
     return table
 
 

@@ -1,17 +1,14 @@
 """Train the studio pair's realistic generator from photographs, on a CPU if need be.
 
-Plain adversarial training needs hundreds of thousands of images. Here an encoder E helps: half of every batch are
-reconstructions z = E(x) of real pictures, judged by L1 at three scales, by the discriminator's own features and
-adversarially; the other half are random z. The networks and what is saved are StyleGAN2's, without the encoder.
+Plain adversarial training needs hundreds of thousands of images. Here an encoder helps (encoder.py). First it and the
+generator learn to reconstruct; then half of every batch are reconstructions of real pictures and half are random z, and
+both meet the discriminator. The networks and what is saved are StyleGAN2's, without the encoder.
 
-  python tools/studio/train_base.py runs/base64  --data data --resolution 64  --kimg 20
-  python tools/studio/train_base.py runs/base128 --data data --resolution 128 --kimg 20 --init runs/base64
-  python tools/studio/train_base.py runs/base256 --data data --resolution 256 --kimg 20 --init runs/base128
+  torchrun --nproc-per-node 2 -m tools.studio.train_base runs/a --data data --resolution 128 --kimg 20 --reconstruct 20
+  torchrun --nproc-per-node 2 -m tools.studio.train_base runs/b --data data --resolution 128 --kimg 20 --init runs/a
 
-The same command again goes on from its checkpoint. Each ends in a base (base.json) for `refacer finetune --base`.
-Two processes of one thread each are much faster on two cores than one process of two threads:
-
-  torchrun --nproc-per-node 2 tools/studio/train_base.py runs/base64 --data data --resolution 64 --kimg 20
+The same command again goes on from its checkpoint. Each ends in a base (base.json) for `refacer finetune --base`. Two
+processes of one thread each are much faster on two cores than one process of two threads; `python -m` takes one.
 """
 
 from __future__ import annotations
@@ -269,7 +266,7 @@ def main() -> None:
     ap.add_argument("--kimg", type=float, default=20)
     ap.add_argument("--reconstruct", type=float, default=0, help="kimg of reconstruction alone at the start")
     ap.add_argument("--batch", type=int, default=8)
-    ap.add_argument("--init", type=Path, help="the run of half the resolution to grow")
+    ap.add_argument("--init", type=Path, help="the run to start from, of the same resolution or of half")
     ap.add_argument("--threads", type=int, default=1, help="of each process")
     a = ap.parse_args()
     torch.set_num_threads(a.threads)

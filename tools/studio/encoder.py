@@ -40,7 +40,7 @@ class Encoder(nn.Module):
             DiscriminatorConfig(img_resolution=ENCODER_PX, channel_base=2048, channel_max=256, mbstd_group_size=1)
         )
         self.trunk.b4.fc = Linear(self.trunk.b4.fc.weight.shape[1], FEATURES, activate=True)
-        self.trunk.b4.out = nn.Identity()
+        self.trunk.b4.add_module("out", nn.Identity())  # the verdict is not asked for
         self.mean, self.logvar = Linear(FEATURES, z_dim), Linear(FEATURES, z_dim, bias=START_LOGVAR)
         self.offsets = Linear(FEATURES, num_ws * w_dim)
         nn.init.zeros_(self.offsets.weight)

@@ -1,0 +1,104 @@
+"""What one face costs at 1024²: seconds a step of `project`, of one `decode`, and the memory they need.
+
+    python benchmarks/full_size.py [--device cuda] [--resolution 1024] [--steps 5] [--threads 2] [--json FILE]
+
+The networks have the published shapes and random weights: StyleGAN2 with channel_base 32768, 18 codes at 1024², and
+LPIPS over VGG16. Values do not matter for time; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from refacer.device import choose_device
+from refacer.files import write_atomic
+from refacer.networks.perceptual import VGG16_LAYOUT, LpipsVgg
+from refacer.networks.stylegan2 import Generator, GeneratorConfig
+from refacer.options import DecodeOptions, ProjectOptions
+from refacer.stages.decode import decode
+from refacer.stages.project import project
+
+
+def main() -> None:
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    report = measured(choose_device(args.device), args.resolution, args.steps)
+    text = json.dumps(report, indent=1)
+    print(text)
+    if args.json:
+        write_atomic(args.json, text.encode() + b"\n")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--resolution", type=int, default=1024)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+def measured(device: torch.device, resolution: int, steps: int) -> dict[str, Any]:
+    """Build the networks, project one face, decode its code."""
+    generator = Generator(GeneratorConfig(img_resolution=resolution)).to(device).eval().requires_grad_(False)
+    perceptual = LpipsVgg(random_vgg16()).to(device).eval()
+    face = torch.rand(1, 3, resolution, resolution, generator=torch.Generator().manual_seed(0)).to(device) * 2 - 1
+    loaded = peak_bytes(device)
+    project(face, generator, perceptual, 1.0, ProjectOptions(steps=1))  # allocators and kernels warm up
+    began = time.perf_counter()
+    found = project(face, generator, perceptual, 1.0, ProjectOptions(steps=steps))
+    settled(device)
+    projected = time.perf_counter() - began
+    began = time.perf_counter()
+    decode(found.codes, generator, DecodeOptions())
+    settled(device)
+    return {
+        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "resolution": resolution,
+        "num_ws": generator.num_ws,
+        "seconds_a_step": round(projected / steps, 2),
+        "decode_seconds": round(time.perf_counter() - began, 2),
+        "networks_gb": round(loaded / 2**30, 2),
+        "peak_gb": round(peak_bytes(device) / 2**30, 2),
+    }
+
+
+def random_vgg16() -> dict[str, torch.Tensor]:
+    """A state of VGG16's convolutions under torchvision's names, He-initialised."""
+    state, index, channels = {}, 0, 3
+    for width in VGG16_LAYOUT:
+        if width == "M":
+            index += 1
+            continue
+        state[f"features.{index}.weight"] = torch.randn(int(width), channels, 3, 3) * (2 / (9 * channels)) ** 0.5
+        state[f"features.{index}.bias"] = torch.zeros(int(width))
+        index, channels = index + 2, int(width)
+    return state
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Most memory held so far: the device's allocator, or the process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def settled(device: torch.device) -> None:
+    """Wait for the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+if __name__ == "__main__":
+    main()

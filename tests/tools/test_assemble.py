@@ -70,7 +70,7 @@ def test_the_runs_own_settings_stay_where_none_are_given(tmp_path, parser_file):
     run = _run(tmp_path / "run")
     facts = json.loads(assemble.assemble(run, parser_file)["pair.json"])
     assert facts["defaults"] == dict(run.facts["defaults"])
-    assert facts["perceptual"] == {}
+    assert facts["perceptual"] == {"network": "efficientnet-lite0"}
 
 
 def test_generators_that_share_no_codes_are_refused(tmp_path, parser_file):

@@ -23,12 +23,12 @@ import torch
 
 from refacer.device import choose_device
 from refacer.files import encode_png
-from refacer.networks.perceptual import DiscriminatorFeatures
 from refacer.networks.sketch import LineExtractor
 from refacer.options import FinetuneOptions, NetworkOptions
 from refacer.training.dataset import FaceDataset
 from refacer.training.loop import Trainer, make_networks
 from refacer.weights.bases import fresh_networks
+from refacer.weights.efficientnet_file import load_efficientnet_features
 
 
 def main() -> None:
@@ -64,7 +64,6 @@ def make_trainer(args: argparse.Namespace) -> Trainer:
     torch.manual_seed(0)
     sizes = NetworkOptions(args.resolution, args.channel_base, args.channel_max)
     generator, discriminator = fresh_networks(sizes)
-    frozen = copy.deepcopy(discriminator).to(device).eval().requires_grad_(False)
     with tempfile.TemporaryDirectory() as folder:
         rng = np.random.default_rng(0)
         for i in range(4):
@@ -73,8 +72,9 @@ def make_trainer(args: argparse.Namespace) -> Trainer:
         data = FaceDataset([Path(folder)], args.resolution)
     data.keep_on(device)
     real = copy.deepcopy(generator).to(device).eval().requires_grad_(False)
-    helpers = {"real": real, "sketch": LineExtractor().to(device), "perceptual": DiscriminatorFeatures(frozen)}
-    return Trainer(make_networks(generator, discriminator, device, **helpers), data, options, device)
+    perceptual = load_efficientnet_features().to(device)
+    frozen = {"real": real, "sketch": LineExtractor().to(device), "perceptual": perceptual}
+    return Trainer(make_networks(generator, discriminator, device, **frozen), data, options, device)
 
 
 def phases(trainer: Trainer) -> dict[str, Callable[[], None]]:

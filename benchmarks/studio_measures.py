@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from refacer.networks.landmarks import DlibLandmarks
+from refacer.networks.identity import DlibIdentity
 from refacer.networks.parser import CLASS_IDS
 from refacer.networks.perceptual import Perceptual, distance
 from refacer.options import PASTED_CLASSES, FinetuneOptions
 from refacer.pixels import rgb_from_tensor
 from refacer.training.losses import blur
 from refacer.types import Points
-from refacer.weights.dlib_files import RECOGNITION_FILE, dlib_file, landmarks_path
+from refacer.weights.dlib_files import landmarks_path, recognition_path
 from tools.studio.parser_data import portrait_landmarks
 
 
@@ -28,16 +27,12 @@ class Identity:
     """
 
     def __init__(self) -> None:
-        import dlib
-
-        self._dlib: Any = dlib
-        self._finder = DlibLandmarks(landmarks_path())
-        self._network: Any = self._dlib.face_recognition_model_v1(str(dlib_file(RECOGNITION_FILE)))
+        self._network = DlibIdentity(landmarks_path(), recognition_path())
         self.fallbacks = 0
 
     def landmarks(self, face: Tensor) -> Points | None:
         """68 points of the one face that an aligned picture (1, 3, S, S) is of, or None."""
-        return portrait_landmarks(rgb_from_tensor(face), self._finder)
+        return portrait_landmarks(rgb_from_tensor(face), self._network.finder)
 
     def describe(
         self, face: Tensor, own: Points | None, instead: Sequence[Points | None] = ()
@@ -47,11 +42,7 @@ class Identity:
         if points is None:
             return None
         self.fallbacks += own is None
-        rgb = rgb_from_tensor(face)
-        corners = [self._dlib.point(round(x), round(y)) for x, y in points]
-        box = self._dlib.rectangle(0, 0, rgb.shape[1] - 1, rgb.shape[0] - 1)
-        shape = self._dlib.full_object_detection(box, corners)
-        return np.array(self._network.compute_face_descriptor(rgb, shape))
+        return self._network.describe(face, points)
 
 
 def identity_distance(a: NDArray[np.float64] | None, b: NDArray[np.float64] | None) -> float:

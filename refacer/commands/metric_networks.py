@@ -18,11 +18,10 @@ from refacer.commands.session import Session
 from refacer.networks.identity import DlibIdentity, IdentityNetwork
 from refacer.networks.perceptual import Perceptual
 from refacer.pixels import scale_to_unit
-from refacer.weights import cache, published, registry
-from refacer.weights.dlib_files import landmarks_path
+from refacer.weights import cache, published
+from refacer.weights.dlib_files import landmarks_path, recognition_path
 from refacer.weights.efficientnet_file import load_efficientnet_features
 from refacer.weights.loaders import read_network
-from refacer.weights.packages import verified_package_path
 
 STAND_IN_PX = 256
 
@@ -93,8 +92,7 @@ def feature_network(device: torch.device) -> FeatureNetwork:
 def identity_network() -> IdentityNetwork:
     """What compares faces. The place for CurricularFace (`cache.installed("curricularface")`) once its IR-101 and its
     five-point alignment are here; its name is then `identity_similarity_curricularface`, and higher is better."""
-    recognition = verified_package_path(registry.weight("dlib-recognition"))
-    return DlibIdentity(landmarks_path(), recognition)
+    return DlibIdentity(landmarks_path(), recognition_path())
 
 
 def perceptual_network(session: Session) -> tuple[str, Perceptual]:

@@ -24,9 +24,7 @@ from urllib.request import (
 from refacer import __version__
 from refacer.errors import InputRefused
 from refacer.files import read_bytes, write_atomic
-
-TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
-"""Answers after which it may help to ask again."""
+from refacer.weights.download import TRANSIENT
 
 HANDLERS = (
     ProxyHandler, UnknownHandler, HTTPHandler, HTTPSHandler, HTTPRedirectHandler, HTTPDefaultErrorHandler,

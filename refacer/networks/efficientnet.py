@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refacer.errors import InputRefused
-from refacer.networks.perceptual import shrink, weighted_features
+from refacer.networks.perceptual import fitted, weighted_features
 
 STEM = 32
 STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112))
@@ -47,10 +47,7 @@ class EfficientNetFeatures(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) in [-1, 1] -> (N, F) float32; the squared distance of two rows is the perceptual distance."""
-        x = shrink(images, self.input_px)
-        if x.shape[-1] < LEAST_PX:
-            x = F.interpolate(x, size=(LEAST_PX, LEAST_PX), mode="bilinear")
-        taps = self.taps(x)
+        taps = self.taps(fitted(images, LEAST_PX, self.input_px))
         weight = images.new_tensor(1 / len(taps))
         return torch.cat([weighted_features(tap, weight) for tap in taps], 1)
 

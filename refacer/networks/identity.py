@@ -46,20 +46,23 @@ class DlibIdentity:
         import dlib  # here, so that a machine without dlib can import this module
 
         self._dlib: Any = dlib
-        self._finder = DlibLandmarks(landmarks)
+        self.finder = DlibLandmarks(landmarks)
         self._network: Any = self._dlib.face_recognition_model_v1(str(recognition))
 
     def compare(self, a: Tensor, b: Tensor) -> float | None:
         """0 for one picture, below SAME_PERSON for one person; None where a picture shows no face."""
-        found = [self._describe(image) for image in (a, b)]
+        found = [self._central(image) for image in (a, b)]
         return None if found[0] is None or found[1] is None else float(np.linalg.norm(found[0] - found[1]))
 
-    def _describe(self, image: Tensor) -> NDArray[np.float64] | None:
+    def _central(self, image: Tensor) -> NDArray[np.float64] | None:
         """128 numbers of the face in the middle."""
-        faces = self._finder(image, AlignOptions())
+        faces = self.finder(image, AlignOptions())
         if not faces:
             return None
-        points = min(faces, key=lambda face: _off_centre(face, image.shape[-1]))
+        return self.describe(image, min(faces, key=lambda face: _off_centre(face, image.shape[-1])))
+
+    def describe(self, image: Tensor, points: Points) -> NDArray[np.float64]:
+        """The descriptor (128,) of the face of (1, 3, S, S) that has these 68 landmarks."""
         rgb = rgb_from_tensor(image)
         corners = [self._dlib.point(round(x), round(y)) for x, y in points]
         box = self._dlib.rectangle(0, 0, rgb.shape[1] - 1, rgb.shape[0] - 1)

@@ -59,6 +59,12 @@ def shrink(images: Tensor, side_px: int) -> Tensor:
     return F.interpolate(images, size=(side_px, side_px), mode="area")
 
 
+def fitted(images: Tensor, least_px: int, most_px: int) -> Tensor:
+    """`shrink` to `most_px`; smaller pictures than `least_px` are enlarged to it, bilinear."""
+    x = shrink(images, most_px)
+    return x if x.shape[-1] >= least_px else F.interpolate(x, size=(least_px, least_px), mode="bilinear")
+
+
 class LpipsVgg(nn.Module):
     """LPIPS v0.1 over VGG16 (Zhang et al. 2018): unit-normalised taps times the square root of the linear weight.
 
@@ -121,10 +127,7 @@ class DiscriminatorFeatures(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) in [-1, 1] -> (N, F) float32."""
         side_px = self.discriminator.img_resolution
-        x = shrink(images, side_px)
-        if x.shape[-1] < side_px:
-            x = F.interpolate(x, size=(side_px, side_px), mode="bilinear")
-        outputs = self.discriminator.features(x)
+        outputs = self.discriminator.features(fitted(images, side_px, side_px))
         chosen = outputs if self.blocks is None else [outputs[block] for block in self.blocks]
         weights = self.weights or (1 / len(chosen),) * len(chosen)
         parts = [weighted_features(x.float(), x.new_tensor(weight)) for x, weight in zip(chosen, weights, strict=True)]

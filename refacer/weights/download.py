@@ -30,6 +30,8 @@ Transfer = Callable[[int, int | None], None]
 """Called with (bytes here, bytes in all or None)."""
 
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+"""Answers after which it may help to ask again."""
+
 RANGE_REFUSED = 416
 PARTIAL = 206
 

@@ -24,7 +24,7 @@ from refacer.networks.perceptual import DiscriminatorFeatures, Perceptual
 from refacer.networks.stylegan2 import Discriminator, Generator
 from refacer.options import DEFAULT_PAIR
 from refacer.weights import cache, registry
-from refacer.weights.efficientnet_file import efficientnet_sha256, load_efficientnet_features
+from refacer.weights.efficientnet_file import EFFICIENTNET, efficientnet_sha256, load_efficientnet_features
 from refacer.weights.loaders import (
     encode_network,
     load_discriminator,
@@ -36,8 +36,8 @@ from refacer.weights.loaders import (
 PAIR_FILE = "pair.json"
 PAIR_FORMAT = 1
 EMBEDDED = Path(__file__).parent
-DISCRIMINATOR, EFFICIENTNET = "discriminator", "efficientnet-lite0"
-"""What a pair can name as its perceptual network: its own discriminator, or the network of efficientnet_file.py."""
+DISCRIMINATOR = "discriminator"
+"""What a pair names as its perceptual network: this, its own, or EFFICIENTNET."""
 
 NETWORK_ROLES = ("real", "rendering", "discriminator", "parser")
 

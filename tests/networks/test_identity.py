@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from refacer.files import read_source
 from refacer.networks.identity import SAME_PERSON, DlibIdentity
 from refacer.pixels import tensor_from_rgb
-from refacer.weights.dlib_files import RECOGNITION_FILE, dlib_file, landmarks_path
+from refacer.weights.dlib_files import landmarks_path, recognition_path
 
 FACES = Path(__file__).parents[1] / "data/align"
 
 
 @pytest.fixture(scope="module")
 def identity() -> DlibIdentity:
-    return DlibIdentity(landmarks_path(), dlib_file(RECOGNITION_FILE))
+    return DlibIdentity(landmarks_path(), recognition_path())
 
 
 def test_one_person_is_near_and_another_is_far(identity):

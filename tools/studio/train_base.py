@@ -16,13 +16,11 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from refacer.files import encode_png, write_atomic
@@ -34,6 +32,7 @@ from refacer.training.checkpoint import load_latest, save_checkpoint
 from refacer.training.dataset import FaceDataset
 from refacer.training.jitter import jitter
 from refacer.training.optimizers import clean_gradients, lazy_adam, lerp_towards
+from refacer.training.processes import Processes, joined
 from refacer.training.statistics import Statistics
 from refacer.weights.bases import encode_base, fresh_networks
 from refacer.weights.growing import carry_over, grow_discriminator, grow_generator
@@ -55,7 +54,12 @@ class BaseTrainer:
     """Encoder, generator and discriminator, and one iteration over them."""
 
     def __init__(
-        self, data: FaceDataset, sizes: NetworkOptions, options: FinetuneOptions, reconstruct_kimg: float
+        self,
+        data: FaceDataset,
+        sizes: NetworkOptions,
+        options: FinetuneOptions,
+        reconstruct_kimg: float,
+        processes: Processes | None = None,
     ) -> None:
         torch.manual_seed(options.seed)
         self.data, self.options = data, options
@@ -69,7 +73,8 @@ class BaseTrainer:
         self.d_optimizer = lazy_adam(self.d_parameters, self.options, self.options.r1_interval)
         self.reconstruct_optimizer = torch.optim.Adam(self.g_parameters, fused=True, **RECONSTRUCT_ADAM)
         self.images_seen, self.iteration, self.reconstruct = 0, 0, reconstruct_kimg * 1000
-        self.share, self.rank = options.batch // _processes(), dist.get_rank() if _processes() > 1 else 0
+        self.processes = processes or Processes()
+        self.share, self.rank = options.batch // self.processes.world, self.processes.rank
         self.draw = torch.Generator().manual_seed(options.seed + self.rank)
         self.statistics = Statistics(torch.device("cpu"))
 
@@ -161,7 +166,10 @@ class BaseTrainer:
 
     def _step(self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
         _require_grad(parameters, False)
-        _average_gradients(parameters)
+        self.processes.sum_gradients(parameters)
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad /= self.processes.world
         clean_gradients(parameters)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -221,21 +229,6 @@ def _require_grad(parameters: list[nn.Parameter], value: bool) -> None:
         parameter.requires_grad_(value)
 
 
-def _processes() -> int:
-    return dist.get_world_size() if dist.is_initialized() else 1
-
-
-def _average_gradients(parameters: list[nn.Parameter]) -> None:
-    """The mean over all processes, in one message."""
-    if _processes() == 1:
-        return
-    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-    flat = torch.cat([g.flatten() for g in gradients])
-    dist.all_reduce(flat)
-    for parameter, mean in zip(parameters, (flat / _processes()).split([g.numel() for g in gradients]), strict=True):
-        parameter.grad = mean.view_as(parameter)
-
-
 def train(trainer: BaseTrainer, folder: Path) -> None:
     """Run to the end, logging and saving every tick."""
     began = time.perf_counter()
@@ -268,13 +261,17 @@ def main() -> None:
     ap.add_argument("--batch", type=int, default=8)
     ap.add_argument("--init", type=Path, help="the run to start from, of the same resolution or of half")
     ap.add_argument("--threads", type=int, default=1, help="of each process")
-    a = ap.parse_args()
-    torch.set_num_threads(a.threads)
-    if "RANK" in os.environ:
-        dist.init_process_group("gloo")
+    args = ap.parse_args()
+    torch.set_num_threads(args.threads)
+    with joined(torch.device("cpu")) as processes:
+        run(args, processes)
+
+
+def run(a: argparse.Namespace, processes: Processes) -> None:
+    """Start or go on, train, and export the base."""
     sizes = NetworkOptions(a.resolution, channel_base=4096, channel_max=256, z_dim=256, w_dim=256, mapping_layers=4)
     options = FinetuneOptions(batch=a.batch, kimg=a.kimg, gamma=0.0002 * a.resolution**2 / a.batch * 2, freeze=False)
-    trainer = BaseTrainer(FaceDataset(a.data, a.resolution), sizes, options, a.reconstruct)
+    trainer = BaseTrainer(FaceDataset(a.data, a.resolution), sizes, options, a.reconstruct, processes)
     state, _ = load_latest(a.out)
     if state is not None:
         trainer.load_state_dict(state)

@@ -11,7 +11,7 @@ from pathlib import Path
 from refacer.commands.url_list import FetchOptions, fetch, read_url_list
 from refacer.errors import InputRefused, RefacerError, UsageError
 from refacer.files import SUFFIXES, read_bytes
-from refacer.files.archives import read_member, zip_pictures
+from refacer.files.archives import Archives, read_member, zip_pictures
 
 LISTS = (".txt", ".urls")
 """Suffixes of lists of URLs."""
@@ -25,11 +25,11 @@ class Item:
     path: Path | None = None
     member: str | None = None
 
-    def read(self, downloads: Path, options: FetchOptions) -> bytes:
-        """Its bytes; raises InputRefused or UsageError."""
+    def read(self, downloads: Path, options: FetchOptions, archives: Archives) -> bytes:
+        """Its bytes; raises InputRefused or UsageError. archives: the zips that this process has opened so far."""
         if self.path is None:
             return fetch(self.name, downloads, options)
-        return read_member(self.path, self.member) if self.member else read_bytes(self.path)
+        return read_member(self.path, self.member, archives) if self.member else read_bytes(self.path)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from refacer.errors import InputRefused, UsageError
 from refacer.files import SUFFIXES, read_source
-from refacer.files.archives import read_member, zip_pictures
+from refacer.files.archives import Archives, read_member, zip_pictures
 
 
 class PictureSet:
@@ -49,4 +49,5 @@ def _pictures(source: Path) -> list[tuple[str, Callable[[], Path | bytes]]]:
         return [(str(path.relative_to(source)), partial(Path, path)) for path in paths]
     if not zipfile.is_zipfile(source):
         raise InputRefused(f"{source}: neither a folder nor a zip of pictures")
-    return [(member, partial(read_member, source, member)) for member in zip_pictures(source)]
+    archives = Archives()
+    return [(member, partial(read_member, source, member, archives)) for member in zip_pictures(source)]

@@ -25,6 +25,7 @@ from refacer.commands.shared import Common
 from refacer.commands.url_list import FetchOptions
 from refacer.errors import NoFace, OutOfMemory, RefacerError
 from refacer.files import Source, encode_png, read_source, write_atomic
+from refacer.files.archives import Archives
 from refacer.files.sheets import encode_thumbnail
 from refacer.networks.face_score import FaceScore
 from refacer.options import AlignOptions
@@ -77,7 +78,7 @@ class Maker:
     """Makes the faces of one picture after the other; networks are read with the first."""
 
     def __init__(self, making: Making) -> None:
-        self.making = making
+        self.making, self.archives = making, Archives()
 
     @cached_property
     def session(self) -> Session:
@@ -93,7 +94,7 @@ class Maker:
         """The faces of a picture; an error of its own does not stop the others."""
         digest = None
         try:
-            data = item.read(self.making.downloads, self.making.fetching)
+            data = item.read(self.making.downloads, self.making.fetching, self.archives)
             digest = hashlib.sha256(data).hexdigest()
             if digest in self.making.known:
                 return Made(digest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -28,11 +29,26 @@ def zip_pictures(path: Path) -> list[str]:
         raise InputRefused(f"{path}: not a readable zip; pack it again") from error
 
 
-def read_member(path: Path, member: str) -> bytes:
+class Archives:
+    """Zips that stay open, so that a directory is read once and not for every file; one object serves all threads."""
+
+    def __init__(self) -> None:
+        self._opened: dict[Path, zipfile.ZipFile] = {}
+        self._opening = threading.Lock()
+
+    def opened(self, path: Path) -> zipfile.ZipFile:
+        """The zip; zipfile's own errors."""
+        with self._opening:
+            if path not in self._opened:
+                self._opened[path] = zipfile.ZipFile(path)
+            return self._opened[path]
+
+
+def read_member(path: Path, member: str, archives: Archives) -> bytes:
     """One file of a zip, its checksum tested; raises InputRefused."""
     name = f"{path}::{member}"
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
+        with archives.opened(path).open(member) as stream:
             return read_stream(stream, name)  # type: ignore[arg-type]
     except (*_DAMAGE, KeyError, OSError) as error:
         raise InputRefused(f"{name}: cannot be read from the zip; pack it again") from error

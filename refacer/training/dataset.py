@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from refacer.errors import InputRefused, RefacerError, UsageError
 from refacer.files import SUFFIXES, read_bytes
+from refacer.files.archives import Archives
 from refacer.files.decoding import Decoded, open_picture
 from refacer.files.pictures import MID_GREY
 from refacer.files.samples import Native, flattened, native_of
@@ -61,8 +61,7 @@ class FaceDataset:
         self._names = [name for source in sources for name in _list_pictures(source)]
         if not self._names:
             raise UsageError(f"no pictures in {', '.join(map(str, sources))}; give a folder or zip of aligned faces")
-        self._archives: dict[str, zipfile.ZipFile] = {}
-        self._opening = threading.Lock()
+        self._archives = Archives()
         self._cache: Tensor | None = None
         self._pool = ThreadPoolExecutor(THREADS)
         self._ahead: dict[int, Future[Picture]] = {}
@@ -158,20 +157,13 @@ class FaceDataset:
         pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
         return Picture(pixels, changes, hashlib.sha256(data).digest())
 
-    def _archive(self, path: str) -> zipfile.ZipFile:
-        """An archive, whose directory is read once and not for every picture; one object serves all threads."""
-        with self._opening:
-            if path not in self._archives:
-                self._archives[path] = zipfile.ZipFile(path)
-            return self._archives[path]
-
     def _bytes(self, name: str) -> bytes:
         """A file's bytes, or a zip's member's; zipfile answers damage with errors of every kind."""
         archive, _, member = name.partition("::")
         if not member:
             return read_bytes(Path(archive))
         try:
-            return self._archive(archive).read(member)
+            return self._archives.opened(Path(archive)).read(member)
         except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError) as error:
             raise InputRefused(f"{name}: cannot be unpacked ({error}); zip it again") from error
 

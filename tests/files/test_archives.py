@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from refacer.errors import InputRefused, OutputNotWritable
-from refacer.files.archives import read_member, write_zip, zip_pictures
+from refacer.files.archives import Archives, read_member, write_zip, zip_pictures
 from refacer.files.sheets import COLUMNS, ROWS, THUMB_PX, encode_thumbnail, sheets_of
 
 
@@ -18,7 +18,7 @@ def test_what_is_packed_is_listed_and_read_and_packs_to_the_same_bytes(tmp_path)
         write_zip(tmp_path / name, order)
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
     assert zip_pictures(tmp_path / "one.zip") == ["a.PNG", "b.png"]
-    assert read_member(tmp_path / "one.zip", "b.png") == b"b.png" * 100
+    assert read_member(tmp_path / "one.zip", "b.png", Archives()) == b"b.png" * 100
 
 
 def test_damage_is_refused(tmp_path):
@@ -30,7 +30,7 @@ def test_damage_is_refused(tmp_path):
     path.write_bytes(data)
     for member in ("a.png", "b.png"):
         with pytest.raises(InputRefused, match=f"a.zip::{member}"):
-            read_member(path, member)
+            read_member(path, member, Archives())
     path.write_bytes(b"PK\x05\x06")
     with pytest.raises(InputRefused, match="not a readable zip"):
         zip_pictures(path)
@@ -52,3 +52,13 @@ def test_sheets_show_every_thumbnail():
     bright = lambda sheet: int((abs(sheet.astype(int) - 200).max(2) < 8).sum())  # noqa: E731
     assert bright(first) == pytest.approx(COLUMNS * ROWS * 64 * 64, rel=0.02)
     assert sheets_of([]) == []
+
+
+def test_a_zip_is_opened_once_for_all_its_files(tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"x")
+    write_zip(tmp_path / "one.zip", [tmp_path / "a.png", tmp_path / "b.png"])
+    archives = Archives()
+    first = archives.opened(tmp_path / "one.zip")
+    assert [read_member(tmp_path / "one.zip", name, archives) for name in ("a.png", "b.png")] == [b"x", b"x"]
+    assert archives.opened(tmp_path / "one.zip") is first

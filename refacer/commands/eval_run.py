@@ -24,7 +24,7 @@ from refacer.commands.metric_networks import (
     FeatureNetwork,
     feature_network,
     identity_network,
-    perceptual_network,
+    perceptual_measure,
     resized,
 )
 from refacer.commands.picture_sets import PictureSet
@@ -100,7 +100,7 @@ class Evaluation:
     @cached_property
     def network(self) -> FeatureNetwork:
         """What FID and KID look through."""
-        return feature_network(self.session.device)
+        return feature_network(self.session)
 
     def _measures(self, opened: Sequence[PictureSet], report: Report) -> Iterator[Measure]:
         between, against = opened[: len(self.sets)], opened[len(self.sets) :]
@@ -172,13 +172,11 @@ class Evaluation:
 
     def _identity(self) -> Iterator[Measure]:
         """Both generators' faces of one code, each with its own constant noise; codes without a face are left out."""
-        network, values = identity_network(), []
+        network, values = identity_network(self.session), []
         with console.bars(self.flags.codes, quiet=self.common.quiet) as bars:
             for number, z in enumerate(self._z(self.flags.codes)):
                 bars.show_item("comparing faces", number * self.flags.batch)
-                drawn = [
-                    self._draw(g, z, noise_mode="const").cpu() for g in (self.session.real, self.session.rendering)
-                ]
+                drawn = [self._draw(g, z, noise_mode="const") for g in (self.session.real, self.session.rendering)]
                 values += [network.compare(*pair) for pair in zip(*(d.split(1) for d in drawn), strict=True)]
         known = [value for value in values if value is not None]
         if not known:
@@ -200,8 +198,8 @@ class Evaluation:
             console.warn(f"{alone} pictures have no partner of the same name; LPIPS and L2 leave them out")
         if not common:
             return
-        name, network = perceptual_network(self.session)
-        found = [self._tried(key, lambda key=key: self._compared(a, b, key, network), report) for key in common]
+        name = perceptual_measure(self.session)
+        found = [self._tried(key, lambda key=key: self._compared(a, b, key), report) for key in common]
         rows = [row for row in found if row is not None]
         if rows:
             of, about = f"{a.source}, {b.source}", f"at {self.flags.compare_px} px"
@@ -209,14 +207,14 @@ class Evaluation:
                 yield Measure(title, fmean(values), "lower", of, len(values), about, pstdev(values))
 
     @torch.no_grad()
-    def _compared(self, a: PictureSet, b: PictureSet, key: str, network: Any) -> tuple[float, float]:
+    def _compared(self, a: PictureSet, b: PictureSet, key: str) -> tuple[float, float]:
         """Perceptual distance and mean squared difference of values in [-1, 1]."""
         first, second = (pictures.picture(key) for pictures in (a, b))
         if first.shape != second.shape:
             sizes = " and ".join(f"{x.shape[2]}x{x.shape[1]}" for x in (first, second))
             raise ShapeMismatch(f"{key}: the two pictures are {sizes}; give pictures of one size")
         pair = [resized(scale_to_unit(x[None].to(self.session.device)), self.flags.compare_px) for x in (first, second)]
-        perceptual = float(distance(*(network.features(x) for x in pair))[0])
+        perceptual = float(distance(*(self.session.perceptual.features(x) for x in pair))[0])
         return perceptual, float((pair[0] - pair[1]).double().square().mean())
 
     def _tried(self, name: str, work: Callable[[], Any], report: Report) -> Any:

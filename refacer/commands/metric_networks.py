@@ -15,12 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from refacer.commands.session import Session
-from refacer.networks.identity import DlibIdentity, IdentityNetwork
-from refacer.networks.perceptual import Perceptual
+from refacer.networks.identity import CurricularFaceIdentity, DlibIdentity, IdentityNetwork
+from refacer.options import AlignOptions
 from refacer.pixels import scale_to_unit
-from refacer.weights import cache, published
+from refacer.weights import cache, chain, published
+from refacer.weights.curricular_face_file import CURRICULAR_FACE, load_curricular_face
 from refacer.weights.dlib_files import landmarks_path, recognition_path
-from refacer.weights.efficientnet_file import load_efficientnet_features
+from refacer.weights.efficientnet_file import EFFICIENTNET, load_efficientnet_features
 from refacer.weights.loaders import read_network
 
 STAND_IN_PX = 256
@@ -80,25 +81,30 @@ def resized(images: Tensor, side_px: int) -> Tensor:
     return F.interpolate(images, size=(side_px, side_px), mode=mode)
 
 
-def feature_network(device: torch.device) -> FeatureNetwork:
+def feature_network(session: Session) -> FeatureNetwork:
     """Inception where torch-fidelity and `refacer weights pull inception` are there, or the stand-in."""
     found = cache.installed("inception")
     if found is None or importlib.util.find_spec("torch_fidelity") is None:
-        return EfficientNetPooled(device)
+        session.note(chain.of_weight("features", EFFICIENTNET))
+        return EfficientNetPooled(session.device)
+    session.note(chain.of_weight("features", "inception"))
     state, _ = read_network(found.path(published.NETWORK_FILE), "inception")
-    return InceptionFeatures(state, device)
+    return InceptionFeatures(state, session.device)
 
 
-def identity_network() -> IdentityNetwork:
-    """What compares faces. The place for CurricularFace (`cache.installed("curricularface")`) once its IR-101 and its
-    five-point alignment are here; its name is then `identity_similarity_curricularface`, and higher is better."""
+def identity_network(session: Session) -> IdentityNetwork:
+    """CurricularFace where `refacer weights` has it, or dlib's network; both read dlib's landmarks."""
+    finder = session.detector(AlignOptions())
+    if found := cache.installed(CURRICULAR_FACE):
+        session.note(chain.of_weight("identity", CURRICULAR_FACE))
+        return CurricularFaceIdentity(finder, load_curricular_face(found, session.device))
+    session.note(chain.of_weight("identity", "dlib-recognition"))
     return DlibIdentity(landmarks_path(), recognition_path())
 
 
-def perceptual_network(session: Session) -> tuple[str, Perceptual]:
-    """LPIPS-VGG where it is installed, or the pair's stand-in, with the measure's name."""
-    if cache.installed("vgg16"):
-        return "lpips_vgg", published.load_lpips(session.device)
+def perceptual_measure(session: Session) -> str:
+    """What the session's perceptual distance is called: LPIPS only where it is LPIPS."""
+    if chain.perceptual_weight(session.perception):
+        return "lpips_vgg"
     settings = session.pair.facts.get("perceptual", {})
-    name = str(settings.get("network", "discriminator")).replace("-", "_")
-    return f"perceptual_{name}", session.pair.perceptual(session.device)
+    return "perceptual_" + str(settings.get("network", "discriminator")).replace("-", "_")

@@ -65,13 +65,13 @@ class Session:
     @cached_property
     def rendering(self) -> Generator:
         """The generator that `project` inverts."""
-        self._note(chain.of_pair("rendering", self.pair))
+        self.note(chain.of_pair("rendering", self.pair))
         return self.pair.generator("rendering", self.device)
 
     @cached_property
     def real(self) -> Generator:
         """The generator that `decode` draws with."""
-        self._note(chain.of_pair("real", self.pair))
+        self.note(chain.of_pair("real", self.pair))
         return self.pair.generator("real", self.device)
 
     @cached_property
@@ -81,7 +81,7 @@ class Session:
             network: Perceptual = published.load_lpips(self.device)
         else:
             network = self.pair.perceptual(self.device)
-        self._note(*chain.of_perceptual(self.perception, self.pair))
+        self.note(*chain.of_perceptual(self.perception, self.pair))
         return network
 
     @cached_property
@@ -91,13 +91,13 @@ class Session:
         if name is None and not self.pair.has("parser") and not self.common.quiet:
             console.warn(f"pair {self.pair.name} has no parser, the default pair's is used; bisenet would be better")
         network = published.load_parser(name, self.device) if name else self.pair.parser(self.device)
-        self._note(chain.of_parser(self.parsing, self.pair))
+        self.note(chain.of_parser(self.parsing, self.pair))
         return network
 
     def detector(self, options: AlignOptions) -> Detector:
         """The detector that the options name."""
         detector = _dlib_detector() if options.detector == "dlib" else self._retinaface
-        self._note(chain.of_detector(options.detector))
+        self.note(chain.of_detector(options.detector))
         return detector
 
     @cached_property
@@ -135,7 +135,7 @@ class Session:
         """The generator that `decode` draws with: the pair's, or that of a file."""
         if file is None:
             return self.generator(role)
-        self._note(chain.of_file(role, file, self.drawing_sha256(role, file)))
+        self.note(chain.of_file(role, file, self.drawing_sha256(role, file)))
         if file not in self._files:
             self._files[file] = load_generator_file(file).to(self.device)
         return self._files[file]
@@ -172,7 +172,7 @@ class Session:
             known |= {"commercial_use": chain.commercial_use(uses), "weights": [asdict(use) for use in uses]}
         return known
 
-    def _note(self, *uses: chain.Use) -> None:
+    def note(self, *uses: chain.Use) -> None:
         """Remember for the report what was used."""
         self._uses |= {use.role: use for use in uses}
 

@@ -1,20 +1,25 @@
-"""Whether two aligned pictures show one person: dlib's network of 128 numbers a face."""
+"""Whether two aligned pictures show one person: CurricularFace's cosine, or dlib's network of 128 numbers a face."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from refacer.networks.curricular_face import CurricularFace, face_crop
 from refacer.networks.landmarks import DlibLandmarks
 from refacer.options import AlignOptions
 from refacer.pixels import rgb_from_tensor
 from refacer.types import Points
+
+FaceFinder = Callable[[Tensor, AlignOptions], list[Points]]
+"""Landmarks of every face of (1, 3, H, W) in [-1, 1]."""
 
 SAME_PERSON = 0.6
 """dlib's usual threshold: faces nearer than this are of one person (99.38 % of LFW's pairs)."""
@@ -31,6 +36,28 @@ class IdentityNetwork(Protocol):
     def compare(self, a: Tensor, b: Tensor) -> float | None:
         """How alike the faces of (1, 3, S, S) in [-1, 1] are; None where one of them shows no face."""
         ...
+
+
+class CurricularFaceIdentity:
+    """Cosine of CurricularFace's embeddings, as the paper's Table 1 measures.
+
+    finder: dlib's 68 landmarks; network: in eval mode, on the device of the pictures.
+    """
+
+    name, higher = "identity_similarity_curricularface", True
+    about = "CurricularFace, cosine; aligned by five of dlib's landmarks in place of MTCNN's"
+
+    def __init__(self, finder: FaceFinder, network: CurricularFace) -> None:
+        self._finder, self._network = finder, network
+
+    @torch.no_grad()
+    def compare(self, a: Tensor, b: Tensor) -> float | None:
+        """-1 to 1, 1 for one picture; None where a picture shows no face."""
+        faces = [central_face(self._finder, image) for image in (a, b)]
+        if faces[0] is None or faces[1] is None:
+            return None
+        embeddings = self._network(torch.cat([face_crop(a, faces[0]), face_crop(b, faces[1])]))
+        return float(embeddings[0] @ embeddings[1])
 
 
 class DlibIdentity:
@@ -51,15 +78,10 @@ class DlibIdentity:
 
     def compare(self, a: Tensor, b: Tensor) -> float | None:
         """0 for one picture, below SAME_PERSON for one person; None where a picture shows no face."""
-        found = [self._central(image) for image in (a, b)]
-        return None if found[0] is None or found[1] is None else float(np.linalg.norm(found[0] - found[1]))
-
-    def _central(self, image: Tensor) -> NDArray[np.float64] | None:
-        """128 numbers of the face in the middle."""
-        faces = self.finder(image, AlignOptions())
-        if not faces:
+        faces = [central_face(self.finder, image) for image in (a, b)]
+        if faces[0] is None or faces[1] is None:
             return None
-        return self.describe(image, min(faces, key=lambda face: _off_centre(face, image.shape[-1])))
+        return float(np.linalg.norm(self.describe(a, faces[0]) - self.describe(b, faces[1])))
 
     def describe(self, image: Tensor, points: Points) -> NDArray[np.float64]:
         """The descriptor (128,) of the face of (1, 3, S, S) that has these 68 landmarks."""
@@ -70,10 +92,11 @@ class DlibIdentity:
         return np.array(self._network.compute_face_descriptor(rgb, shape))
 
 
-def _off_centre(points: Points, side: int) -> float:
-    """How far the middle of the landmarks is from that of the picture."""
-    return math.dist(_middle(points), (side / 2, side / 2))
+def central_face(finder: FaceFinder, image: Tensor) -> Points | None:
+    """The landmarks of the face that is nearest to the middle of (1, 3, S, S)."""
+    middle = (image.shape[-1] / 2, image.shape[-1] / 2)
+    return min(finder(image, AlignOptions()), key=lambda face: math.dist(_centre(face), middle), default=None)
 
 
-def _middle(points: Sequence[Sequence[float]]) -> tuple[float, float]:
+def _centre(points: Points) -> tuple[float, float]:
     return sum(p[0] for p in points) / len(points), sum(p[1] for p in points) / len(points)

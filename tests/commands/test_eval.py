@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 
 from refacer.commands import eval_run, metric_networks
+from refacer.commands.session import Session
+from refacer.commands.shared import Common
 from refacer.errors import UsageError
 from refacer.networks.identity import DlibIdentity
 
@@ -41,8 +43,8 @@ class Brightness:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, tmp_path):
     monkeypatch.setenv("REFACER_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(eval_run, "feature_network", lambda device: MeanColors())
-    monkeypatch.setattr(eval_run, "identity_network", Brightness)
+    monkeypatch.setattr(eval_run, "feature_network", lambda session: MeanColors())
+    monkeypatch.setattr(eval_run, "identity_network", lambda session: Brightness())
 
 
 @pytest.fixture
@@ -92,6 +94,7 @@ def test_a_pair(cli, folders, tmp_path, pair):
     identity = found["identity_similarity_brightness"]
     assert (identity["count"], identity["more"], identity["better"]) == (9, {"codes": 10}, "higher")
     assert body["pair"] == "tiny"
+    assert {use["role"] for use in body["weights"]} == {"real", "rendering"}
     assert len((tmp_path / "report").read_text().splitlines()) == 4
     again = cli("eval", *options, "--json", "--pair", pair, "-q")
     assert json.loads(again.out)["measures"] == body["measures"]
@@ -154,7 +157,9 @@ def test_two_pictures_of_one_name_are_refused(tmp_path):
 
 
 def test_the_stand_in_for_inception_bears_another_name():
-    network = metric_networks.feature_network(torch.device("cpu"))
+    session = Session(Common(device="cpu"))
+    network = metric_networks.feature_network(session)
+    assert [use["name"] for use in session.facts()["weights"]] == ["efficientnet-lite0"]
     assert network.suffix == "_efficientnet_lite0"
     pictures = torch.randint(0, 256, (3, 3, 64, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     features = network.features(pictures)
@@ -185,6 +190,9 @@ def test_installed_inception_goes_through_torch_fidelity(monkeypatch, tmp_path):
 
 
 def test_dlibs_network_is_the_default_identity():
-    network = metric_networks.identity_network()
+    session = Session(Common(device="cpu"))
+    network = metric_networks.identity_network(session)
     assert isinstance(network, DlibIdentity)
     assert (network.name, network.higher) == ("identity_distance_dlib", False)
+    used = {use["role"]: (use["name"], use["commercial"]) for use in session.facts()["weights"]}
+    assert used == {"landmarks": ("dlib-landmarks", "no"), "identity": ("dlib-recognition", "yes")}

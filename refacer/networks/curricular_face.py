@@ -1,0 +1,110 @@
+"""CurricularFace's IR-101 and the crop it was trained on: the identity measure of the paper's Table 1.
+
+Sources: Huang et al., "CurricularFace", CVPR 2020; the improved ResNet is ArcFace's (Deng et al. 2019, Sec. 3.1).
+Attribute names are the published state's: `input_layer`, `body.{0..48}`, `output_layer.{0,3,4}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from refacer.types import Points
+
+CROP_PX = 112
+TEMPLATE = (
+    (38.29459953, 51.69630051), (73.53179932, 51.50139999), (56.02519989, 71.73660278),
+    (41.54930115, 92.3655014), (70.72990036, 92.20410156),
+)  # fmt: skip
+"""Where eyes, nose and mouth corners lie in the crop, in pixels (ArcFace's)."""
+
+UNITS, WIDTHS = (3, 13, 30, 3), (64, 128, 256, 512)
+"""Residual units and channels of each stage of IR-101; every stage halves the sides."""
+
+DROPOUT = 0.4
+EMBEDDING = 512
+EYES_68, TIPS_68 = (slice(36, 42), slice(42, 48)), (30, 48, 54)
+"""Which of the 68 landmarks (iBUG's) are those five points."""
+
+
+class Unit(nn.Module):
+    """ArcFace's residual unit: BN, conv, PReLU, conv, BN; its shortcut picks pixels, or projects to more channels."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.shortcut_layer = nn.MaxPool2d(1, stride) if inputs == outputs else _projection(inputs, outputs, stride)
+        self.res_layer = nn.Sequential(
+            nn.BatchNorm2d(inputs),
+            nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),
+            nn.PReLU(outputs),
+            nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
+        return self.res_layer(x) + self.shortcut_layer(x)
+
+
+class CurricularFace(nn.Module):
+    """IR-101; units and widths of its four stages may be smaller for a test."""
+
+    def __init__(self, units: Sequence[int] = UNITS, widths: Sequence[int] = WIDTHS) -> None:
+        super().__init__()
+        first, last = widths[0], widths[-1]
+        start = nn.Conv2d(3, first, 3, 1, 1, bias=False)
+        self.input_layer = nn.Sequential(start, nn.BatchNorm2d(first), nn.PReLU(first))
+        inputs, body = first, []
+        for count, width in zip(units, widths, strict=True):
+            body += [Unit(inputs, width, 2), *(Unit(width, width, 1) for _ in range(count - 1))]
+            inputs = width
+        self.body = nn.Sequential(*body)
+        side = CROP_PX // 2 ** len(units)
+        self.output_layer = nn.Sequential(
+            nn.BatchNorm2d(last),
+            nn.Dropout(DROPOUT),
+            nn.Flatten(),
+            nn.Linear(last * side**2, EMBEDDING),
+            nn.BatchNorm1d(EMBEDDING, affine=False),
+        )
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Crops (N, 3, 112, 112), RGB in [-1, 1] -> embeddings (N, 512) of length 1, whose products are cosines."""
+        return F.normalize(self.output_layer(self.body(self.input_layer(crops))))
+
+
+def five_points(landmarks: Points) -> Points:
+    """Eyes (the mean of six each), tip of the nose, corners of the mouth of 68 landmarks; the picture's left first."""
+    points = np.array(landmarks)
+    eyes = [points[eye].mean(0) for eye in EYES_68]
+    return tuple((float(x), float(y)) for x, y in (*eyes, *points[list(TIPS_68)]))
+
+
+def face_crop(image: Tensor, landmarks: Points) -> Tensor:
+    """The face of (1, 3, H, W) in [-1, 1] with 68 landmarks as (1, 3, 112, 112): its five points laid on TEMPLATE.
+
+    Bilinear without a filter and black outside the picture, as the published measurement does it.
+    """
+    turn, shift = source_from_crop(five_points(landmarks))
+    steps = torch.arange(CROP_PX, dtype=torch.float64)
+    crop = torch.complex(*torch.meshgrid(steps, steps, indexing="xy"))
+    source = torch.view_as_real(turn * crop + shift)  # [112, 112, (x, y)], pixel indices
+    sides = torch.tensor([image.shape[3], image.shape[2]], dtype=torch.float64)
+    grid = (source * 2 / (sides - 1) - 1)[None].float().to(image.device)
+    return F.grid_sample(image + 1, grid, padding_mode="zeros", align_corners=True) - 1
+
+
+def source_from_crop(points: Points) -> tuple[complex, complex]:
+    """The similarity source = turn * crop + shift, points as x + iy, that fits five points best (least squares)."""
+    source, crop = (np.array([complex(x, y) for x, y in corners]) for corners in (points, TEMPLATE))
+    centred = crop - crop.mean()
+    turn = complex(np.vdot(centred, source) / np.vdot(centred, centred))
+    return turn, complex(source.mean() - turn * crop.mean())
+
+
+def _projection(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))

@@ -34,6 +34,7 @@ class DownloadOptions:
     """How patient a download is; sizes in bytes."""
 
     timeout_s: float = 30.0  # without a byte, then the connection counts as dead
+    min_bytes_s: int = 1000  # as does one that is slower than this for so long
     attempts: int = 5  # a mirror, without progress
     backoff_s: float = 1.0  # before the second attempt; doubles with each
     backoff_max_s: float = 30.0
@@ -41,6 +42,16 @@ class DownloadOptions:
     progress_bytes: int = 8 * 1024**2  # an attempt that got this far does not count as failed
     spare_bytes: int = 256 * 1024**2  # stay free on the disk
     max_bytes: int = 8 * 1024**3  # nothing larger is taken
+
+
+@dataclass(frozen=True)
+class FetchOptions:
+    """How patiently pictures are fetched. A picture of 200 million pixels as JPEG takes some 100 MB."""
+
+    attempts: int = 4
+    wait_s: float = 1.0  # before the second attempt; twice as long before each further one
+    timeout_s: float = 30.0  # of silence
+    max_bytes: int = 256 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -174,3 +185,31 @@ class FinetuneOptions:
 
 SCRATCH = {"ada_kimg": 500.0, "freeze": False, "from_scratch": True, "sketch_weight": 0.0, "color_weight": 0.0}
 """What differs when a base generator is trained from scratch."""
+
+LEAST_FOUND_PX = 16
+"""Faces whose quad is smaller are no part of a data set; those between this and its limit are put aside, to be seen."""
+
+LEAST_SIDE_FRAC = 0.5
+"""A data set's limit on the side of a face's quad, as a fraction of the crop's: at most doubled when it is cut out."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a face of a data set must have; the numbers were chosen on renders (docs/datasets.md)."""
+
+    min_side_px: float  # of its quad in the source
+    max_blur: float = 0.62  # 0 is sharp (Crété et al. 2007)
+    min_score: float = 0.2  # of dlib's detector on the crop
+    max_bits: int = 24  # of 256 in which two faces' hashes differ; more make them two faces
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """The protocol of Tables 1 and 2."""
+
+    images: int = 50_000  # drawn for FID and KID
+    codes: int = 2_000  # for identity
+    compare_px: int = 256  # for LPIPS and L2; the paper does not say
+    batch: int = 16
+    kernel_subsets: int = 100  # KID (Binkowski et al. 2018)
+    kernel_subset_size: int = 1000

@@ -10,7 +10,7 @@ import typer
 
 from refacer.commands.groups import with_groups
 from refacer.commands.shared import Common, existing
-from refacer.options import AlignOptions
+from refacer.options import AlignOptions, Limits
 
 EXAMPLE = "Example: refacer dataset renders/ urls.txt -o drfhq"
 
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 @dataclass(frozen=True)
 class DatasetFlags:
-    """What a face must have to be kept; the numbers were chosen on renders and photographs (docs/datasets.md)."""
+    """What a face must have to be kept."""
 
     size: Annotated[
         int | None, typer.Option(min=16, max=4096, help="Of the crops, in pixels.", show_default="the pair's")
@@ -36,11 +36,13 @@ class DatasetFlags:
             min=1, help="Least side of a face's quad in its picture, in pixels.", show_default="half of --size"
         ),
     ] = None
-    max_blur: Annotated[float, typer.Option(min=0, max=1, help="Most blur; 0 is sharp.")] = 0.62
-    min_score: Annotated[float, typer.Option(min=-1, help="Least score of dlib's detector on the crop.")] = 0.2
+    max_blur: Annotated[float, typer.Option(min=0, max=1, help="Most blur; 0 is sharp.")] = Limits.max_blur
+    min_score: Annotated[float, typer.Option(min=-1, help="Least score of dlib's detector on the crop.")] = (
+        Limits.min_score
+    )
     max_bits: Annotated[
         int, typer.Option(min=0, max=256, help="Faces whose hashes of 256 bits differ in no more are duplicates.")
-    ] = 24
+    ] = Limits.max_bits
 
 
 def dataset(

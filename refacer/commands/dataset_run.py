@@ -25,11 +25,8 @@ from refacer.commands.session import Session
 from refacer.commands.shared import Common
 from refacer.errors import NoFace, OutputNotWritable, UsageError, WeightsMissing
 from refacer.files import read_bytes
-from refacer.options import AlignOptions
-from refacer.training.curation import Limits, Measured, Verdict, judge, with_lists
-
-LEAST_FOUND_PX = 16
-"""Smaller faces are not even looked at; those between this and --min-size are put aside, to be seen."""
+from refacer.options import LEAST_FOUND_PX, LEAST_SIDE_FRAC, AlignOptions, Limits
+from refacer.training.curation import Measured, Verdict, judge, with_lists
 
 FATAL = (WeightsMissing, OutputNotWritable)
 """Every picture would meet these."""
@@ -140,7 +137,7 @@ class DatasetRun:
         """The verdict on every face of the pictures that were given; raises UsageError for lists of other faces."""
         faces = [Measured(**face) for digest in self.seen for face in records[digest]["faces"]]
         flags = self.flags
-        limits = Limits(flags.min_size or size / 2, flags.max_blur, flags.min_score, flags.max_bits)
+        limits = Limits(flags.min_size or size * LEAST_SIDE_FRAC, flags.max_blur, flags.min_score, flags.max_bits)
         verdicts = judge(faces, limits)
         for option, names in zip(("--keep", "--drop"), lists, strict=True):
             if unknown := sorted((names or frozenset()) - verdicts.keys()):

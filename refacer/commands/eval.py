@@ -10,6 +10,7 @@ import typer
 
 from refacer.commands.groups import with_groups
 from refacer.commands.shared import Common, existing
+from refacer.options import EvalOptions
 
 EXAMPLE = "Example: refacer eval --pair runs/a --against drfhq/dataset.zip -o runs/a/eval.json"
 
@@ -25,14 +26,14 @@ class EvalFlags:
 
     images: Annotated[
         int, typer.Option(min=2, help="Pictures drawn by the rendering generator for FID and KID; the paper's: 50000.")
-    ] = 50_000
+    ] = EvalOptions.images
     codes: Annotated[
         int, typer.Option(min=0, help="Random codes on which both generators' faces are compared; the paper's: 2000.")
-    ] = 2_000
+    ] = EvalOptions.codes
     compare_px: Annotated[
         int, typer.Option(min=16, max=4096, help="Side at which LPIPS and L2 compare pictures of one name.")
-    ] = 256
-    batch: Annotated[int, typer.Option(min=1, help="Pictures at once.")] = 16
+    ] = EvalOptions.compare_px
+    batch: Annotated[int, typer.Option(min=1, help="Pictures at once.")] = EvalOptions.batch
 
 
 def evaluate(

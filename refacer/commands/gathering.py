@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from refacer.commands.url_list import FetchOptions, fetch, read_url_list
+from refacer.commands.url_list import fetch, read_url_list
 from refacer.errors import InputRefused, RefacerError, UsageError
 from refacer.files import SUFFIXES, read_bytes
 from refacer.files.archives import Archives, read_member, zip_pictures
+from refacer.options import FetchOptions
 
 LISTS = (".txt", ".urls")
 """Suffixes of lists of URLs."""

@@ -22,13 +22,12 @@ from refacer.commands.gathering import Item
 from refacer.commands.records import Records
 from refacer.commands.session import Session
 from refacer.commands.shared import Common
-from refacer.commands.url_list import FetchOptions
 from refacer.errors import NoFace, OutOfMemory, RefacerError
 from refacer.files import Source, encode_png, read_source, write_atomic
 from refacer.files.archives import Archives
 from refacer.files.sheets import encode_thumbnail
 from refacer.networks.face_score import FaceScore
-from refacer.options import AlignOptions
+from refacer.options import AlignOptions, FetchOptions
 from refacer.pixels import rgb_from_tensor, tensor_from_rgb
 from refacer.stages.run import Found, aligned, find_faces
 from refacer.training.curation import Measured

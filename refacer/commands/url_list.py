@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -24,6 +23,7 @@ from urllib.request import (
 from refacer import __version__
 from refacer.errors import InputRefused
 from refacer.files import read_bytes, write_atomic
+from refacer.options import FetchOptions
 from refacer.weights.download import TRANSIENT
 
 HANDLERS = (
@@ -31,16 +31,6 @@ HANDLERS = (
     HTTPErrorProcessor,
 )  # fmt: skip
 """No file:, ftp: or data:, neither in a list nor behind a redirect."""
-
-
-@dataclass(frozen=True)
-class FetchOptions:
-    """How patiently pictures are fetched. A picture of 200 million pixels as JPEG takes some 100 MB."""
-
-    attempts: int = 4
-    wait_s: float = 1.0  # before the second attempt; twice as long before each further one
-    timeout_s: float = 30.0  # of silence
-    max_bytes: int = 256 * 1024**2
 
 
 def read_url_list(path: Path) -> list[str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from refacer.options import Limits
+
 SMALL, BLURRED, LOW_SCORE = "small", "blurred", "low-score"
 DUPLICATE, NEAR_DUPLICATE = "duplicate", "near-duplicate"
 DROPPED, NOT_LISTED = "dropped", "not-listed"
@@ -30,17 +32,6 @@ class Measured:
     score: float
     hash: str
     mirrored_hash: str
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a face must have: side_px at least, blur at most, score at least, and more than max_bits different bits of
-    hash to every other one."""
-
-    min_side_px: float
-    max_blur: float
-    min_score: float
-    max_bits: int
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from refacer.errors import UsageError
-
-KERNEL_SUBSETS, KERNEL_SUBSET_SIZE = 100, 1000
-"""Binkowski et al. 2018: the kernel distance is the mean over subsets of both sets."""
+from refacer.options import EvalOptions
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,12 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
 
 
 def kernel_distance(
-    a: Tensor, b: Tensor, *, subsets: int = KERNEL_SUBSETS, size: int = KERNEL_SUBSET_SIZE, seed: int = 0
+    a: Tensor,
+    b: Tensor,
+    *,
+    subsets: int = EvalOptions.kernel_subsets,
+    size: int = EvalOptions.kernel_subset_size,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """Mean and standard deviation over subsets of the squared MMD of features (N, D) and (M, D).
 

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import pytest
 
-from refacer.commands.url_list import FetchOptions, fetch, read_url_list
+from refacer.commands.url_list import fetch, read_url_list
 from refacer.errors import InputRefused
+from refacer.options import FetchOptions
 
 PICTURE = bytes(range(256)) * 40
 QUICK = FetchOptions(attempts=3, wait_s=0, timeout_s=5, max_bytes=1024**2)

@@ -5,7 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from refacer.training.curation import Limits, Measured, Verdict, judge, with_lists
+from refacer.options import Limits
+from refacer.training.curation import Measured, Verdict, judge, with_lists
 
 LIMITS = Limits(min_side_px=100, max_blur=0.6, min_score=0.2, max_bits=24)
 

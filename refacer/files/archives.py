@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import threading
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from refacer.errors import InputRefused, OutputNotWritable
 from refacer.files.encoding import SUFFIXES
-from refacer.files.streams import read_stream
+from refacer.files.streams import read_stream, replacing
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip can hold: files in ours have no other."""
@@ -59,17 +58,14 @@ def write_zip(path: Path, files: Sequence[Path]) -> None:
 
     Raises OutputNotWritable; leaves nothing half-written.
     """
-    part = path.with_name(f".refacer-{secrets.token_hex(8)}.part")
     try:
-        _pack(part, files)
-        os.replace(part, path)
+        with replacing(path) as stream:
+            _pack(stream, files)
     except OSError as error:
         raise OutputNotWritable(f"{path}: cannot be written ({error.strerror}); choose another output") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
-def _pack(part: Path, files: Sequence[Path]) -> None:
-    with zipfile.ZipFile(part, "x", zipfile.ZIP_STORED) as archive:
+def _pack(stream: BinaryIO, files: Sequence[Path]) -> None:
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for file in sorted(files, key=lambda file: file.name):
             archive.writestr(zipfile.ZipInfo(file.name, EARLIEST), file.read_bytes())

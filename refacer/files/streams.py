@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 from refacer.errors import InputRefused, OutputNotWritable, UsageError
 
@@ -52,7 +54,7 @@ def read_bytes(data: Path | bytes) -> bytes:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing: a temporary file in the same folder, then `os.replace`.
+    """Write a whole file or nothing; what was written survives a power cut (see `replacing`).
 
     Makes missing folders; follows a link to its target; permissions are the umask's. A device or a pipe
     is written to directly. Raises OutputNotWritable; leaves nothing half-written, whatever interrupts it.
@@ -62,20 +64,46 @@ def write_atomic(path: Path, data: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not stat.S_ISREG(target.stat().st_mode):
             target.write_bytes(data)
-        else:
-            _replace(target, data)
+            return
+        with replacing(target) as stream:
+            stream.write(data)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise OutputNotWritable(f"{shown(path)}: cannot be written ({reason}); choose another output") from error
 
 
-def _replace(target: Path, data: bytes) -> None:
-    """Put `data` in the place of `target` in one step."""
+@contextmanager
+def replacing(target: Path) -> Iterator[BinaryIO]:
+    """A stream whose bytes take the place of `target` in one step where the block ends without an error.
+
+    They go to a temporary file in the same folder, to the disk, then by `os.replace` to their name, which goes to the
+    disk as well. Raises OSError.
+    """
     part = target.with_name(f".refacer-{secrets.token_hex(8)}.part")
     try:
         with part.open("xb") as stream:
-            stream.write(data)
+            yield stream
+            sync(stream)
         os.replace(part, target)
     except BaseException:  # a keyboard interrupt must not leave the part behind either
         part.unlink(missing_ok=True)
         raise
+    _sync_folder(target.parent)
+
+
+def sync(stream: IO[Any]) -> None:
+    """Wait until all that was written is on the disk."""
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """The same for the names in a folder, as far as platform and file system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

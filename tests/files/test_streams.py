@@ -43,6 +43,44 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch, error
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_is_on_the_disk_before_its_name_and_then_the_name_is(tmp_path, monkeypatch):
+    happened = []
+    replace, sync = os.replace, os.fsync
+
+    def replacing(part, target):
+        happened.append("name")
+        replace(part, target)
+
+    def syncing(descriptor):
+        happened.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "replace", replacing)
+    monkeypatch.setattr(os, "fsync", syncing)
+    write_atomic(tmp_path / "look.png", b"x")
+    assert happened == ["file", "name", "folder"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_disk_that_cannot_keep_it_is_worded_and_a_folder_need_not_be_synced(tmp_path, monkeypatch, kind):
+    path = tmp_path / "look.png"
+    path.write_bytes(b"before")
+
+    def fail(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) == (kind == "folder"):
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    if kind == "folder":  # some file systems refuse it
+        write_atomic(path, b"after")
+        assert path.read_bytes() == b"after"
+    else:
+        with pytest.raises(OutputNotWritable, match="Input/output error"):
+            write_atomic(path, b"after")
+        assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_what_cannot_be_written_is_worded(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     for path in (tmp_path, tmp_path / "file" / "below", tmp_path / ("x" * 300), tmp_path / "a\0b"):

@@ -14,8 +14,11 @@ from refacer.weights.efficientnet_file import load_efficientnet_features
 
 ENCODER_PX = 128  # the encoder sees the face at this size, whatever the generator's resolution
 FEATURES_PX = 128  # so does the perceptual network, and as large a piece at full resolution
-FEATURES = 512
+FEATURES, PART_FEATURES = 512, 256
 CENTRE = 0.8  # pieces are cut from this share of the picture's side: faces, not backdrops
+PARTS = ((0.40, 0.47), (0.60, 0.47), (0.50, 0.73))  # centres of eyes and mouth, where FFHQ's alignment puts them
+PART_FRAC, PART_PX = 0.25, 64  # side of the square about each, and what the encoder sees of it
+PARTS_L1 = 0.5  # what their L1 weighs beside that of the whole picture
 START_LOGVAR = -3.0
 
 
@@ -32,28 +35,44 @@ class Code(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """A discriminator's trunk with a code instead of a verdict: (N, 3, R, R) -> Code."""
+    """A discriminator's trunk with a code instead of a verdict: (N, 3, R, R) -> Code.
+
+    A second one sees eyes and mouth at full resolution: without it their gaze and shape never reach the code, and the
+    generator learns the eyes of nobody.
+    """
 
     def __init__(self, z_dim: int, num_ws: int, w_dim: int) -> None:
         super().__init__()
-        self.trunk = Discriminator(
-            DiscriminatorConfig(img_resolution=ENCODER_PX, channel_base=2048, channel_max=256, mbstd_group_size=1)
-        )
-        self.trunk.b4.fc = Linear(self.trunk.b4.fc.weight.shape[1], FEATURES, activate=True)
-        self.trunk.b4.add_module("out", nn.Identity())  # the verdict is not asked for
+        self.trunk = _trunk(ENCODER_PX, FEATURES)
         self.mean, self.logvar = Linear(FEATURES, z_dim), Linear(FEATURES, z_dim, bias=START_LOGVAR)
+        self.part_trunk = _trunk(PART_PX, PART_FEATURES)
         self.offsets = Linear(FEATURES, num_ws * w_dim)
-        nn.init.zeros_(self.offsets.weight)
+        self.part_offsets = Linear(len(PARTS) * PART_FEATURES, num_ws * w_dim)
+        for head in (self.offsets, self.part_offsets):
+            nn.init.zeros_(head.weight)
         self.shape = (num_ws, w_dim)
 
     def forward(self, images: Tensor) -> Code:
         features = self.trunk(F.interpolate(images, size=(ENCODER_PX, ENCODER_PX), mode="area"))
-        offsets = self.offsets(features).unflatten(1, self.shape)
-        return Code(self.mean(features), self.logvar(features).clamp(-12, 4), offsets)
+        seen = self.part_trunk(resized(parts(images), PART_PX)).unflatten(0, (len(PARTS), -1))
+        offsets = self.offsets(features) + self.part_offsets(seen.transpose(0, 1).flatten(1))
+        return Code(self.mean(features), self.logvar(features).clamp(-12, 4), offsets.unflatten(1, self.shape))
+
+
+def _trunk(side_px: int, features: int) -> Discriminator:
+    """A discriminator (N, 3, S, S) that ends in features (N, features)."""
+    config = DiscriminatorConfig(img_resolution=side_px, channel_base=2048, channel_max=256, mbstd_group_size=1)
+    trunk = Discriminator(config)
+    trunk.b4.fc = Linear(trunk.b4.fc.weight.shape[1], features, activate=True)
+    trunk.b4.add_module("out", nn.Identity())  # the verdict is not asked for
+    return trunk
 
 
 class Likeness(nn.Module):
-    """How far two sets of pictures are apart, to the eye: L1 at three scales and EfficientNet-Lite0's features."""
+    """How far two sets of pictures are apart, to the eye: L1 at three scales and EfficientNet-Lite0's features.
+
+    A face is read from its eyes and mouth, which are a few per cent of its pixels: both terms look at them once more.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,21 +80,36 @@ class Likeness(nn.Module):
 
     @staticmethod
     def l1(images: Tensor, drawn: Tensor) -> Tensor:
-        """The mean of L1 at full, half and quarter size."""
-        return torch.stack([F.avg_pool2d(images - drawn, k).abs().mean() for k in (1, 2, 4)]).mean()
+        """The mean of L1 at full, half and quarter size, and L1 of eyes and mouth."""
+        whole = torch.stack([F.avg_pool2d(images - drawn, k).abs().mean() for k in (1, 2, 4)]).mean()
+        return whole + PARTS_L1 * parts(images - drawn).abs().mean()
 
     def perceptual(self, images: Tensor, drawn: Tensor, draw: torch.Generator) -> Tensor:
-        """The mean distance of whole pictures, and of one piece of each where they are larger than the network's."""
+        """The mean distance of whole pictures, of eyes and mouth, and of one piece of each where they are large."""
         distance = self._distance(images, drawn)
         size = images.shape[-1]
         if size <= FEATURES_PX:
             return distance
+        distance = 0.5 * (distance + self._distance(*(resized(parts(x), FEATURES_PX) for x in (images, drawn))))
         margin = max(0, int(size * (CENTRE - 1) / 2))
         top, left = (int(torch.randint(margin, size - FEATURES_PX - margin + 1, [], generator=draw)) for _ in range(2))
         piece = (..., slice(top, top + FEATURES_PX), slice(left, left + FEATURES_PX))
-        return 0.5 * (distance + self._distance(images[piece], drawn[piece]))
+        return distance + 0.5 * self._distance(images[piece], drawn[piece])
 
     def _distance(self, images: Tensor, drawn: Tensor) -> Tensor:
         with torch.no_grad():
             target = self.network.features(images)
         return (self.network.features(drawn) - target).square().sum(1).mean()
+
+
+def parts(images: Tensor) -> Tensor:
+    """Squares about eyes and mouth of aligned faces: (N, C, R, R) -> (3 N, C, R / 4, R / 4)."""
+    size = images.shape[-1]
+    side = int(PART_FRAC * size)
+    corners = [(round(y * size) - side // 2, round(x * size) - side // 2) for x, y in PARTS]
+    return torch.cat([images[..., top : top + side, left : left + side] for top, left in corners])
+
+
+def resized(images: Tensor, side_px: int) -> Tensor:
+    """(N, C, R, R) -> (N, C, side, side), bilinear."""
+    return F.interpolate(images, size=(side_px, side_px), mode="bilinear", align_corners=False)

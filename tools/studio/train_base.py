@@ -40,8 +40,8 @@ from tools.studio.encoder import Code, Encoder, Likeness
 
 L1_WEIGHT, PERCEPTUAL_WEIGHT, ADVERSARIAL_WEIGHT = 4.0, 2.0, 1.0
 DIVERGENCE_WEIGHT = 1e-3  # per nat: how dear it is to tell pictures apart by z
-OFFSET_WEIGHT = 0.1
-OFFSET_SHARE = 0.5  # of the reconstructions are drawn from W+, the others from z alone
+OFFSET_WEIGHT = 0.02
+OFFSET_SHARE = 0.8  # of the reconstructions are drawn from W+, the others from z alone
 RAMP_KIMG = 1.0  # over which the adversarial loss comes in
 RECONSTRUCT_ADAM = {"lr": 3e-3, "betas": (0.9, 0.99)}  # momentum helps a reconstruction as much as it harms a game
 EMA_KIMG = 1.0

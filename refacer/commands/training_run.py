@@ -100,8 +100,11 @@ class TrainingRun:
         """Train from where the folder stands to the end; leaves by SystemExit where a signal asked for it."""
         _be_deterministic(self.options.deterministic)
         with joined(self.device) as self.processes:
-            self.processes.from_first(lambda: self._refuse_difference(resume))
-            self._train(self._trainer(resume))
+            try:
+                self.processes.from_first(lambda: self._refuse_early(resume))
+                self._train(self._trainer(resume))
+            finally:
+                self.disk.release()
 
     def _train(self, trainer: Trainer) -> None:
         """Train to the end; outside the loop there is nothing to save, and signals act as in any command."""
@@ -176,6 +179,7 @@ class TrainingRun:
 
     def _prepared(self, data: FaceDataset, resume: str) -> tuple[Path, bytes] | None:
         """The folder ready to go on, and the state to go on from as bytes, which travel to all processes."""
+        self.disk.claim()
         found = self.disk.open(resume)
         if found is not None:
             old = json.loads(decode_checkpoint(found[1], found[0]).get("configuration", "{}"))
@@ -231,8 +235,10 @@ class TrainingRun:
 
     # ------------------------------------------------------------ the folder
 
-    def _refuse_difference(self, resume: str) -> None:
-        """Refuse another configuration before the pictures are read; the difference is shown."""
+    def _refuse_early(self, resume: str) -> None:
+        """Refuse a folder in use, or of another configuration, before the pictures are read."""
+        if self.folder.is_dir():
+            self.disk.claim()
         old = None if resume == "never" else self.disk.configuration()
         if old is not None:
             refuse_difference(self.folder, difference(old, self.configuration()))

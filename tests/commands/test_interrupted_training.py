@@ -163,12 +163,16 @@ def assert_same(mine: object, theirs: object, where: str) -> None:
 
 
 def test_processes_that_are_killed_and_stopped(place, tmp_path):
-    """SIGKILL twice, then SIGTERM, each after the run has come two ticks further; then on to the end."""
+    """SIGKILL twice, then SIGTERM, each after the run has come two ticks further; then on to the end.
+
+    While a process lives no other may use its folder; what it held ends with it.
+    """
     folder = tmp_path / "run"
     for number in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
         before = len(_ticks(folder))
         process = _started(place, folder, kimg=1.0)
         assert _soon(lambda before=before: len(_ticks(folder)) > before + 1, process)
+        assert_locked(place, folder)
         process.send_signal(number)
         errors = process.communicate()[1]
         assert process.returncode == (143 if number == signal.SIGTERM else -9), errors
@@ -181,6 +185,16 @@ def test_processes_that_are_killed_and_stopped(place, tmp_path):
     assert log_of(folder) == log_of(tmp_path / "whole")
     name = "rendering.safetensors"
     assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def assert_locked(place: Path, folder: Path) -> None:
+    """A second run is refused before it has touched anything; what it would have written as a part stays, too."""
+    part = folder / "checkpoints/.refacer-0.part"
+    part.touch()
+    with pytest.raises(OutputNotWritable, match="another `refacer finetune` is at work") as stop:
+        _run(place, folder).go("auto")
+    assert stop.value.exit_code == 7
+    assert part.exists()
 
 
 def _started(place: Path, folder: Path, kimg: float) -> "subprocess.Popen[str]":

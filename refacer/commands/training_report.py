@@ -6,19 +6,26 @@ import base64
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
-WIDTH, HEIGHT, MARGIN = 320, 130, 6
+from refacer.commands.charts import Point, chart, number, spread
+from refacer.commands.training_terms import NO_UNIT, about, unit_of
+
+STYLE = Path(__file__).with_name("training_report.css")
+
 SHOWN_PICTURES = 8
 """Points in time from which the page holds samples."""
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 1080px; padding: 0 1em; color: #222 }
-h2 { margin-top: 1.6em } figure { display: inline-block; margin: 0 12px 14px 0; vertical-align: top }
-figcaption { font-size: 13px } svg { background: #f6f6f4; display: block } img { max-width: 100%; display: block }
-table { border-collapse: collapse; font-size: 13px } td, th { padding: 1px 14px 1px 0; text-align: left }
-th { font-weight: normal; color: #666; vertical-align: top }
-"""
+SHOWN_ROWS = 60
+"""Points in time of the table; log.jsonl has all."""
+
+FORBIDDEN = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""What a browser is told to refuse: everything that is not in the page."""
+
+NOTHING_COMPARED = "Not measured: see log.txt for why."
+
+Numbers = Mapping[str, float]
 
 
 def report_page(
@@ -29,24 +36,20 @@ def report_page(
     *,
     paired: bool,
 ) -> str:
-    """The page. pictures: (kimg, PNG); paired: each code shows the realistic picture and then the rendering."""
-    groups = [
-        ("Losses", "means", "as they are, before their weights"),
-        ("Weighted losses", "weighted", "as they enter the sum"),
-        ("Gradients at the picture", "gradient_relative", "relative to the adversarial loss's"),
-    ]
-    parts = [f"<h1>{escape(title)}</h1>", _summary(ticks)]
-    parts += [
-        f"<h2>{escape(name)}</h2><p>{escape(about)}</p>{_charts(ticks, key)}"
-        for name, key, about in groups
-        if any(tick.get(key) for tick in ticks)
-    ]
-    parts.append("<h2>Augmentation and speed</h2>")
-    parts += [chart(name, _points(ticks, name)) for name in ("augment_p", "seconds_per_kimg")]
-    parts.append(_gallery(pictures, paired))
+    """The page. ticks: lines of the log; pictures: (kimg, PNG); paired: each code shows both generators' pictures."""
+    parts = [f"<h1>{escape(title)}</h1>", _summary(ticks), *_curves(ticks)]
+    if paired:
+        note = "" if any(tick.get("identity") for tick in ticks) else NOTHING_COMPARED
+        parts.append(_section("Identity between the generators", note or "same codes as below", ticks, "identity"))
+    parts += [_gallery(pictures, paired, {tick["images_seen"] / 1000: _compared(tick) for tick in ticks})]
     parts += [f"<h2>{escape(name)}</h2>{table(values)}" for name, values in tables.items()]
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(parts) + "\n</body></html>\n"
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<meta http-equiv="Content-Security-Policy" content="{FORBIDDEN}">'
+        f"<title>{escape(title)}</title><style>{STYLE.read_text(encoding='utf-8')}</style>"
+    )
+    body = "\n".join(part for part in parts if part)
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body><main>\n{body}\n</main></body></html>\n'
 
 
 def _summary(ticks: Sequence[Mapping[str, Any]]) -> str:
@@ -55,57 +58,115 @@ def _summary(ticks: Sequence[Mapping[str, Any]]) -> str:
     return f"<p>{len(ticks)} ticks, {ticks[-1]['images_seen'] / 1000:g} thousand images.</p>"
 
 
-def _charts(ticks: Sequence[Mapping[str, Any]], key: str) -> str:
-    """A chart for every name under `key`."""
-    names = dict.fromkeys(name for tick in ticks for name in tick.get(key, {}))
-    return "".join(chart(name, _points([t.get(key, {}) | _when(t) for t in ticks], name)) for name in names)
+def _curves(ticks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every number of the ticks over time, and a table of them."""
+    return [
+        _section("Losses", "as they are, before their weights", ticks, "means"),
+        _section("Weighted losses", "as they enter the sum", ticks, "weighted"),
+        _section("Gradients at the picture", "relative to the adversarial loss's", ticks, "gradient_relative"),
+        _section("Augmentation and speed", "", ticks, ""),
+        _numbers(ticks),
+    ]
 
 
-def _when(tick: Mapping[str, Any]) -> dict[str, Any]:
-    return {"images_seen": tick["images_seen"]}
+def _section(name: str, note: str, ticks: Sequence[Mapping[str, Any]], key: str) -> str:
+    """A heading, a line and the curves under `key`; empty without any, unless the note says why."""
+    values = [_values(tick, key) for tick in ticks]
+    weighed = key == "weighted"
+    charts = [
+        chart(
+            term,
+            _points(ticks, values, term),
+            NO_UNIT if weighed else unit_of(term),
+            f"weight {number(weight)}" if weighed and (weight := _weight(ticks, term)) else about(term),
+        )
+        for term in dict.fromkeys(term for numbers in values for term in numbers)
+    ]
+    shown = f'<div class="charts">{"".join(charts)}</div>' if any(charts) else ""
+    said = f"<p>{escape(note)}</p>" if note else ""
+    return f"<h2>{escape(name)}</h2>{said}{shown}" if shown or note == NOTHING_COMPARED else ""
 
 
-def _points(ticks: Iterable[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
+def _values(tick: Mapping[str, Any], key: str) -> dict[str, float]:
+    """The numbers under `key`, or without one those of ADA and speed; the adversarial gradient is 1 by definition."""
+    if not key:
+        return {name: tick[name] for name in ("augment_p", "seconds_per_kimg") if name in tick}
+    return {name: value for name, value in tick.get(key, {}).items() if name != "adversarial"}
+
+
+def _weight(ticks: Iterable[Mapping[str, Any]], term: str) -> float | None:
+    """What a term is multiplied with, read from the last tick that has it."""
+    found = [(tick.get("weighted", {}).get(term), tick.get("means", {}).get(term)) for tick in ticks]
+    return next((weighted / mean for weighted, mean in reversed(found) if weighted is not None and mean), None)
+
+
+def _points(ticks: Iterable[Mapping[str, Any]], values: Iterable[Numbers], name: str) -> list[Point]:
     """(kimg, value) wherever there is a finite value."""
-    found = ((tick["images_seen"] / 1000, tick.get(name)) for tick in ticks)
+    found = ((tick["images_seen"] / 1000, numbers.get(name)) for tick, numbers in zip(ticks, values, strict=True))
     return [(x, float(y)) for x, y in found if y is not None and math.isfinite(y)]
 
 
-def chart(name: str, points: Sequence[tuple[float, float]]) -> str:
-    """One curve with its range and last value; its horizontal axis is kimg."""
-    if not points:
+def _numbers(ticks: Sequence[Mapping[str, Any]]) -> str:
+    """The same numbers as a table, for those whom a curve does not serve."""
+    if not ticks:
         return ""
-    low, high = min(y for _, y in points), max(y for _, y in points)
-    start, end = points[0][0], points[-1][0]
-    across, up = (WIDTH - 2 * MARGIN) / ((end - start) or 1), (HEIGHT - 2 * MARGIN) / ((high - low) or 1)
-    places = [(MARGIN + (x - start) * across, HEIGHT - MARGIN - (y - low) * up) for x, y in points]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    drawn = f'<polyline points="{line}" fill="none" stroke="#1f5fa8" stroke-width="1.5"/>'
-    dot = f'<circle cx="{places[-1][0]:.1f}" cy="{places[-1][1]:.1f}" r="2.5" fill="#1f5fa8"/>'
-    picture = f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{drawn}{dot}</svg>'
-    label = f"<b>{escape(name)}</b> {points[-1][1]:.4g} ({low:.4g} to {high:.4g}, {start:g} to {end:g} kimg)"
-    return f"<figure>{picture}<figcaption>{label}</figcaption></figure>"
+    rows = [_values(tick, "means") | _values(tick, "") | _values(tick, "identity") for tick in ticks]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("kimg", *names))
+    lines = [
+        _row(tick["images_seen"] / 1000, [row.get(name) for name in names])
+        for tick, row in spread(list(zip(ticks, rows, strict=True)), SHOWN_ROWS)
+    ]
+    whole = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    return f"<details><summary>These numbers as a table</summary>{_wide('numbers', 'numbers by tick', whole)}</details>"
 
 
-def _gallery(pictures: Sequence[tuple[float, bytes]], paired: bool) -> str:
-    """The same codes at a few points in time."""
+def _row(kimg: float, values: Iterable[float | None]) -> str:
+    cells = "".join(f"<td>{'' if value is None else number(value)}</td>" for value in values)
+    return f'<tr><th scope="row">{number(kimg)}</th>{cells}</tr>'
+
+
+def _wide(kind: str, label: str, content: str) -> str:
+    """What scrolls sideways on a narrow screen, by keys too."""
+    return f'<div class="wide {kind}" tabindex="0" role="region" aria-label="{escape(label)}">{content}</div>'
+
+
+def _compared(tick: Mapping[str, Any]) -> str:
+    """The identity measured at a tick, in words."""
+    found = [f"{name.replace('_', ' ')} {number(value)}" for name, value in tick.get("identity", {}).items()]
+    return ", ".join(found)
+
+
+def _gallery(pictures: Sequence[tuple[float, bytes]], paired: bool, notes: Mapping[float, str]) -> str:
+    """The same codes at a few points in time. notes: by kimg."""
     order = "each code through the realistic generator and, right of it, the rendering one" if paired else ""
-    shown = "".join(
-        f'<p>{kimg:g} kimg</p><img alt="samples at {kimg:g} kimg" src="data:image/png;base64,'
-        f'{base64.b64encode(png).decode()}">'
-        for kimg, png in pictures
-    )
-    return f"<h2>Samples of fixed codes</h2><p>{order}</p>{shown}" if pictures else ""
+    shown = "".join(_sample(kimg, png, order, notes.get(kimg, "")) for kimg, png in pictures)
+    said = f"<p>{order}</p>" if order else ""
+    return f"<h2>Samples of fixed codes</h2>{said}{shown}" if pictures else ""
+
+
+def _sample(kimg: float, png: bytes, order: str, note: str) -> str:
+    """The picture of one point in time."""
+    alt = f"samples at {kimg:g} kimg{f': {order}' if order else ''}"
+    image = f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+    caption = f"<figcaption><b>{kimg:g} kimg</b> <span>{escape(note)}</span></figcaption>"
+    scrolled = _wide("grid", f"pictures at {kimg:g} kimg", image)
+    return f'<figure class="samples">{caption}{scrolled}</figure>'
 
 
 def table(values: Mapping[str, Any]) -> str:
     """Names and values."""
-    rows = (f"<tr><th>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>" for name, value in values.items())
-    return f"<table>{''.join(rows)}</table>"
+    rows = (
+        f'<tr><th scope="row">{escape(str(name))}</th><td>{escape(_spelled(value))}</td></tr>'
+        for name, value in values.items()
+    )
+    return f"<table><tbody>{''.join(rows)}</tbody></table>"
 
 
-def spread(items: Sequence[Any], count: int = SHOWN_PICTURES) -> list[Any]:
-    """At most `count` items, evenly, with the first and the last."""
-    if len(items) <= count:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
+def _spelled(value: Any) -> str:
+    """A value as it would be typed or said."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_spelled, value))
+    return "not set" if value is None else str(value)

@@ -18,10 +18,12 @@ from torch.nn import functional as F
 from refacer import __version__
 from refacer.commands import console
 from refacer.commands.board import MISSING, Board
+from refacer.commands.charts import spread
 from refacer.commands.run_folder import CONFIGURATION, RunFolder, refuse_difference
+from refacer.commands.run_identity import RunIdentity
 from refacer.commands.run_options import difference, spelled
 from refacer.commands.stopping import SHELL, Stopping, stopping
-from refacer.commands.training_report import report_page, spread
+from refacer.commands.training_report import SHOWN_PICTURES, report_page
 from refacer.device import choose_device
 from refacer.errors import UsageError
 from refacer.files import encode_png, write_atomic
@@ -65,6 +67,7 @@ class TrainingRun:
         parts_of(options, 1)
         self.base = None if options.from_scratch and base is None else load_base(base)
         self.network = self._network(resolution, sizes)
+        self.identity = RunIdentity(self.network.resolution, self.device, paired=not options.from_scratch)
         self.data_paths = data
         self.disk = RunFolder(folder, quiet=quiet)
         self.quiet = quiet
@@ -128,8 +131,9 @@ class TrainingRun:
 
         def write() -> None:
             self._report_new_refusals(trainer.data)
-            line = self._log(tick)
-            small = self._samples(trainer)
+            drawn, real = sample_pairs(trainer, self.options.sample_count)
+            line = self._log(tick, self.identity.measured(drawn, real))
+            small = self._samples(trainer.images_seen, drawn, real)
             self.disk.save(state)
             self.board.add(line, small)
             self._report(trainer)
@@ -176,6 +180,8 @@ class TrainingRun:
         self.board = Board(self.folder / "tensorboard", images_seen)
         if not self.board.available:
             self.disk.note(MISSING)
+        if self.identity.reason and not self.options.from_scratch:
+            self.disk.note(f"identity between the generators is not measured: {self.identity.reason}")
 
     def _prepared(self, data: FaceDataset, resume: str) -> tuple[Path, bytes] | None:
         """The folder ready to go on, and the state to go on from as bytes, which travel to all processes."""
@@ -255,30 +261,29 @@ class TrainingRun:
             "processes": self.processes.world,
         }
 
-    def _log(self, tick: Tick) -> dict[str, Any]:
+    def _log(self, tick: Tick, identity: Mapping[str, float]) -> dict[str, Any]:
         """Append a tick to the log; returns its line."""
         o, m = self.options, tick.means
-        weights = {"loss/sketch": o.sketch_weight, "loss/color": o.color_weight, "loss/r1": o.gamma / 2,
-                   "loss/path_length": o.pl_weight}  # fmt: skip
+        weights = {"loss/generator": 1.0, "loss/discriminator": 1.0, "loss/sketch": o.sketch_weight,
+                   "loss/color": o.color_weight, "loss/r1": o.gamma / 2, "loss/path_length": o.pl_weight}  # fmt: skip
         weighted = {name: m[name] * weight for name, weight in weights.items() if name in m}
         adversarial = tick.gradient_norms["adversarial"]
         relative = {k: v / adversarial for k, v in tick.gradient_norms.items() if adversarial}
-        line = {**asdict(tick), "weighted": weighted, "gradient_relative": relative}
+        line = {**asdict(tick), "weighted": weighted, "gradient_relative": relative, "identity": dict(identity)}
         self.disk.log(line)
         self.disk.note(_tick_line(tick))
         return line
 
-    def _samples(self, trainer: Trainer) -> Rgb:
+    def _samples(self, images_seen: int, drawn: Tensor, real: Tensor | None) -> Rgb:
         """A grid: each code through G_real (above, where there is one) and the generator in training.
 
         Returns the small one that report.html holds: both pictures of a code side by side.
         """
-        drawn, real = sample_pairs(trainer, self.options.sample_count)
         rows = [drawn] if real is None else [real, drawn]
         columns = 8
         bands = [row[i : i + columns] for i in range(0, len(drawn), columns) for row in rows]
         grid = torch.cat([torch.cat(list(band), dim=2) for band in bands], dim=1)
-        path = self.folder / "samples" / f"{trainer.images_seen:09d}.png"
+        path = self.folder / "samples" / f"{images_seen:09d}.png"
         write_atomic(path, encode_png(rgb_from_tensor(grid), None))
         small = _small_grid(rows)
         write_atomic(self.folder / "report" / path.name, encode_png(small, None))
@@ -292,9 +297,11 @@ class TrainingRun:
             "Options": {spelled(name): value for name, value in asked.pop("options").items()},
             "Networks": asked.pop("network") | {n: v for n, v in asked.items() if v is not None},
             "Hardware and software": self._about(),
-            "Licences": licence | {"pictures": "not known to the program; the result is bound by theirs, too"},
+            "Licences": licence
+            | {"pictures": "not known to the program; the result is bound by theirs, too"}
+            | self.identity.terms(),
         }
-        found = spread(sorted((self.folder / "report").glob("*.png")))
+        found = spread(sorted((self.folder / "report").glob("*.png")), SHOWN_PICTURES)
         pictures = [(int(path.stem) / 1000, path.read_bytes()) for path in found]
         paired = trainer.nets.real is not None
         page = report_page(f"refacer finetune: {self.folder.name}", self.disk.ticks(), tables, pictures, paired=paired)

@@ -1,25 +1,29 @@
 """report.html needs nothing but itself; TensorBoard's files are written where it is installed."""
 
 import base64
+import io
 import re
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from refacer.commands import board
+from refacer.commands import board, charts
 from refacer.commands.board import Board
-from refacer.commands.training_report import chart, report_page, spread
+from refacer.commands.charts import chart, spread
+from refacer.commands.run_identity import RunIdentity
+from refacer.commands.training_report import report_page
 from refacer.commands.training_run import TrainingRun
 from refacer.files import read_source, write_atomic
 from refacer.options import FinetuneOptions, NetworkOptions
+from refacer.pixels import scale_to_unit
 from refacer.weights.bases import encode_base, fresh_networks
 
+ALIGNED = Path(__file__).parents[1] / "data/align"
 OPTIONS = FinetuneOptions(batch=2, kimg=0.004, tick_kimg=0.002, sample_count=3)
 
 
@@ -57,7 +61,7 @@ def test_the_report_is_one_page_without_scripts(run):
     found = Checker(page)
     assert not {"script", "link", "iframe", "object"} & set(found.tags)
     assert all(link.startswith("data:image/png;base64,") for link in found.links)
-    assert "http" not in page
+    assert "http" not in page.replace("http-equiv", "")
     assert found.tags.count("svg") >= 10
 
 
@@ -83,49 +87,100 @@ def test_a_missing_tensorboard_is_said_in_the_log(run):
     assert not (run / "tensorboard").exists()
 
 
-def test_tensorboard_gets_every_number_of_a_tick(tmp_path, monkeypatch):
-    class Writer:
-        made: list[Any] = []  # noqa: RUF012
-
-        def __init__(self, folder: str, purge_step: int) -> None:
-            self.folder, self.purge_step, self.scalars, self.images = folder, purge_step, {}, []
-            self.made.append(self)
-
-        def add_scalar(self, name: str, value: float, step: int) -> None:
-            self.scalars[name, step] = value
-
-        def add_image(self, name: str, image: np.ndarray, step: int, dataformats: str) -> None:
-            self.images.append((name, image.shape, step, dataformats))
-
-        def flush(self) -> None: ...
-
-        def close(self) -> None: ...
-
-    module: Any = ModuleType("torch.utils.tensorboard")
-    module.SummaryWriter = Writer
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    monkeypatch.setattr(board, "find_spec", lambda _name: True)
+def test_tensorboard_reads_every_number_of_a_tick(tmp_path):
+    line = {"means": {"loss/r1": 0.5}, "augment_p": 0.25, "identity": {}}
+    samples = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
     made = Board(tmp_path, 500)
-    made.add({"images_seen": 1000, "means": {"loss/r1": 0.5}, "augment_p": 0.25}, np.zeros((4, 6, 3), np.uint8))
+    for images_seen in (1000, 2000):
+        made.add({"images_seen": images_seen, **line}, samples)
     made.close()
-    (writer,) = Writer.made
-    assert writer.purge_step == 501
-    assert writer.scalars == {("means/loss/r1", 1000): 0.5, ("augment_p", 1000): 0.25}
-    assert writer.images == [("samples", (4, 6, 3), 1000, "HWC")]
+    made = Board(tmp_path, 1000)  # a run that goes on behind its first tick
+    made.add({"images_seen": 1500, **line, "augment_p": 0.75}, samples)
+    made.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert events.Tags()["scalars"] == ["means/loss/r1", "augment_p"]
+    assert [(event.step, event.value) for event in events.Scalars("augment_p")] == [(1000, 0.25), (1500, 0.75)]
+    assert [event.value for event in events.Scalars("means/loss/r1")] == [0.5, 0.5]
+    assert [event.step for event in events.Images("samples")] == [1000, 1500]
+    picture = Image.open(io.BytesIO(events.Images("samples")[0].encoded_image_string))
+    assert np.array_equal(np.asarray(picture), samples)
 
 
 def test_a_curve_stays_within_its_frame_and_skips_what_is_not_finite():
-    ticks = [{"images_seen": 1000 * i, "means": {"x": float("nan") if i == 1 else i**2}} for i in range(4)]
+    ticks = [
+        {"images_seen": 1000 * i, "augment_p": 0.0, "means": {"x": float("nan") if i == 1 else i**2}} for i in range(4)
+    ]
     page = report_page("a", ticks, {}, [], paired=False)
-    (points,) = re.findall(r'points="([^"]*)"', page)
+    points = re.findall(r'points="([^"]*)"', page)[0]
     places = [tuple(map(float, point.split(","))) for point in points.split()]
     assert len(places) == 3
-    assert all(0 <= x <= 320 and 0 <= y <= 130 for x, y in places)
+    assert all(charts.LEFT <= x <= charts.WIDTH - charts.RIGHT for x, _ in places)
+    assert all(charts.TOP <= y <= charts.HEIGHT - charts.BOTTOM for _, y in places)
     assert places[0][1] > places[-1][1]
-    assert chart("flat", [(0.0, 1.0)]).count("<circle") == 1
-    assert chart("empty", []) == ""
+    assert "x: 0 at 0 kimg, 9 at 3 kimg, from 0 to 9; no unit" in page
+    assert chart("flat", [(0.0, 1.0)], "m").count("<circle") == 1
+    assert chart("empty", [], "m") == ""
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "steps"),
+    [
+        (0.104, 1.4, [0, 0.5, 1, 1.5]),
+        (65_100, 82_000, [65_000, 70_000, 75_000, 80_000, 85_000]),
+        (-0.9, -0.5, [-0.9, -0.8, -0.7, -0.6, -0.5]),
+        (0, 0, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (3, 3, [0, 2, 4, 6]),
+        (-3, -3, [-6, -4, -2, 0]),
+        (2e-7, 3e-7, [2e-7, 2.2e-7, 2.4e-7, 2.6e-7, 2.8e-7, 3e-7]),
+    ],
+)
+def test_axes_have_round_steps_that_enclose_the_values(low: float, high: float, steps: list[float]):
+    assert charts.round_steps(low, high) == pytest.approx(steps, rel=1e-9)
+
+
+def test_numbers_are_short_and_readable():
+    values = (0.0, 0.25, 1e-5, 76_209.3, 1234.56, -0.5, 2.5e9)
+    assert [charts.number(value) for value in values] == ["0", "0.25", "1e-05", "76,209", "1235", "-0.5", "2.5e+09"]
 
 
 def test_points_in_time_are_spread_with_both_ends():
     assert spread(list(range(100)), 4) == [0, 33, 66, 99]
-    assert spread([1, 2]) == [1, 2]
+    assert spread([1, 2], 4) == [1, 2]
+
+
+def test_the_page_says_what_a_term_is_multiplied_with_and_where_identity_is_missing():
+    ticks = [{"images_seen": 8, "means": {"loss/r1": 0.5}, "weighted": {"loss/r1": 2.0}, "augment_p": 0.0}]
+    page = report_page("a", ticks, {}, [], paired=True)
+    assert "weight 4<" in page
+    assert "Not measured: see log.txt" in page
+    assert "Identity" not in report_page("a", ticks, {}, [], paired=False)
+
+
+def test_identity_is_that_of_the_first_codes_that_show_faces_and_too_small_pictures_have_none(monkeypatch):
+    asked: list[tuple[int, ...]] = []
+
+    class Network:
+        name = "identity_distance_dlib"
+
+        def compare(self, a: torch.Tensor, b: torch.Tensor) -> float | None:
+            asked.append((*a.shape, *b.shape))
+            return None if len(asked) == 2 else float((a - b).abs().mean())
+
+    monkeypatch.setattr(RunIdentity, "_network", Network())
+    pictures = torch.zeros(10, 3, 512, 512)
+    measured = RunIdentity(512, torch.device("cpu"), paired=True).measured(pictures + 0.5, pictures)
+    assert measured == {"identity_distance_dlib": 0.5, "codes_with_faces": 7}
+    assert asked == [(1, 3, 256, 256, 1, 3, 256, 256)] * 8
+    small = RunIdentity(32, torch.device("cpu"), paired=True)
+    assert (small.measured(pictures, pictures), "32 pixels" in small.reason) == ({}, True)
+    base = RunIdentity(512, torch.device("cpu"), paired=False)
+    assert (base.measured(pictures, None), base.terms()) == ({}, {})
+
+
+def test_identity_of_real_faces_tells_people_apart():
+    faces = [read_source(ALIGNED / f"aligned_{i}_256.png", max_pixels=10**6).rgb for i in (0, 1)]
+    first, second = (scale_to_unit(torch.from_numpy(face.copy()).permute(2, 0, 1)[None]) for face in faces)
+    measured = RunIdentity(256, torch.device("cpu"), paired=True).measured
+    assert measured(first, first) == {"identity_distance_dlib": 0.0, "codes_with_faces": 1}
+    assert measured(first, second)["identity_distance_dlib"] > 0.3
+    assert measured(first, torch.zeros_like(first)) == {"codes_with_faces": 0}

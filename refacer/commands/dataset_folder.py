@@ -22,7 +22,7 @@ from refacer.files import write_atomic
 from refacer.files.archives import write_zip
 from refacer.files.sheets import sheets_of
 
-KEPT, ASIDE, INCOMING, NOT_GIVEN = "faces", "quarantine", "incoming", "not-given"
+KEPT, ASIDE, NOT_GIVEN = "faces", "quarantine", "not-given"
 SHEETS = {"kept": False, "quarantine": True}
 CAPTION_LETTERS = 26
 
@@ -43,14 +43,33 @@ class DatasetFolder:
         """What `refacer finetune` reads."""
         return self.path / "dataset.zip"
 
+    @property
+    def incoming(self) -> Path:
+        """Where faces are put before they are judged."""
+        return self.path / "incoming"
+
+    @property
+    def downloads(self) -> Path:
+        """Where pictures are kept that were given as URLs."""
+        return self.path / "downloads"
+
+    @property
+    def thumbnails(self) -> Path:
+        """Where the small pictures of all faces are."""
+        return self.path / "thumbs"
+
+    def thumbnail(self, name: str) -> Path:
+        """The small picture of a face."""
+        return self.thumbnails / f"{name}.jpg"
+
     def names(self) -> set[str]:
         """Every face that is there, with its thumbnail."""
-        small = {path.name.removesuffix(".jpg") for path in (self.path / "thumbs").glob("*.png.jpg")}
+        small = {path.name.removesuffix(".jpg") for path in self.thumbnails.glob("*.png.jpg")}
         return {path.name for path in self._files()} & small
 
     def clear_incoming(self) -> None:
         """Remove faces that were made in another way and never judged."""
-        for path in (self.path / INCOMING).glob("*.png"):
+        for path in self.incoming.glob("*.png"):
             path.unlink()
 
     def finish(
@@ -63,7 +82,7 @@ class DatasetFolder:
         self._place({row["name"]: _place_of(row) for row in rows})
         lines = [about, *({**row, "file": f"{_place_of(row)}/{row['name']}"} for row in rows), *failures]
         write_atomic(self.path / "manifest.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
-        thumbnails = {row["name"]: (self.path / "thumbs" / f"{row['name']}.jpg").read_bytes() for row in rows}
+        thumbnails = {row["name"]: self.thumbnail(row["name"]).read_bytes() for row in rows}
         shown = sorted(rows, key=_doubtful_first)
         write_atomic(self.page, review_page(shown, thumbnails))
         self._write_sheets(shown, thumbnails)
@@ -75,7 +94,7 @@ class DatasetFolder:
 
     def _files(self) -> Iterator[Path]:
         """All faces, wherever they are; those not yet judged first."""
-        for folder in (self.path / INCOMING, self.path / KEPT, *sorted((self.path / ASIDE).glob("*/"))):
+        for folder in (self.incoming, self.path / KEPT, *sorted((self.path / ASIDE).glob("*/"))):
             yield from sorted(folder.glob("*.png"))
 
     def _place(self, places: Mapping[str, str]) -> None:
@@ -91,7 +110,7 @@ class DatasetFolder:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(path, target)
                 placed.add(path.name)
-            for folder in (self.path / INCOMING, *(self.path / ASIDE).glob("*/")):
+            for folder in (self.incoming, *(self.path / ASIDE).glob("*/")):
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
         except OSError as error:

@@ -45,11 +45,10 @@ class DatasetRun:
 
     def go(self) -> None:
         """Make the set; raises what one picture raises if it is the only one, or leaves with 1 where some failed."""
-        folder = _folder(self.common)
+        self.folder, self.seen = _folder(self.common), defaultdict[str, list[str]](list)
         lists = tuple(read_names(paths) if paths else None for paths in (self.keep, self.drop))
-        gathered = gather(self.sources, skip=folder, offline=self.common.offline)
-        making = self._making(folder)
-        self.folder, self.seen = DatasetFolder(folder), defaultdict[str, list[str]](list)
+        gathered = gather(self.sources, skip=self.folder.path, offline=self.common.offline)
+        making = self._making()
         self.failures: list[tuple[str, Exception]] = []
         self.alone = gathered.count == 1  # its error is the call's own
         report, code = Report(self.common.report), 1
@@ -68,18 +67,18 @@ class DatasetRun:
         if code:
             raise typer.Exit(code)
 
-    def _making(self, folder: Path) -> Making:
+    def _making(self) -> Making:
         """How faces are made: on the CPU unless a device is named, for each process would take a share of it."""
         device = "cpu" if self.common.device == "auto" else self.common.device
         session = Session(replace(self.common, device=device))
         size = self.flags.size or session.pair.resolution
         options = AlignOptions(size=size, detector=self.flags.detector, min_size_px=LEAST_FOUND_PX)
-        return Making(folder, session.common, options, size)
+        return Making(self.folder, session.common, options, size)
 
     def _collected(self, gathered: Gathered, making: Making, report: Report) -> Journal:
         """Make what is not made yet; afterwards the journal knows every picture."""
         settings = {"align": asdict(making.options), "models": Session(making.common).detector_models(making.options)}
-        journal = Journal(making.folder, settings, fresh=self.common.force)
+        journal = Journal(self.folder.path, settings, fresh=self.common.force)
         if not journal.continued:
             self.folder.clear_incoming()
         there = self.folder.names()
@@ -201,7 +200,7 @@ def _name(failure: tuple[str, Exception]) -> str:
     return failure[0]
 
 
-def _folder(common: Common) -> Path:
+def _folder(common: Common) -> DatasetFolder:
     """The folder of the set; raises UsageError for none, OutputNotWritable for one that holds something else."""
     if common.output in (None, "-"):
         raise UsageError("a data set is a folder; name one with -o")
@@ -211,7 +210,7 @@ def _folder(common: Common) -> Path:
     foreign = folder.is_dir() and any(folder.iterdir()) and not (folder / journal.NAME).is_file()
     if foreign and not common.force:
         raise OutputNotWritable(f"{folder}: exists and is not a data set of refacer's; choose another folder")
-    return folder
+    return DatasetFolder(folder)
 
 
 def _cores() -> int:

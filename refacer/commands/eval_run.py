@@ -25,7 +25,6 @@ from refacer.commands.metric_networks import (
     feature_network,
     identity_network,
     perceptual_measure,
-    resized,
 )
 from refacer.commands.picture_sets import PictureSet
 from refacer.commands.report import Report
@@ -36,6 +35,7 @@ from refacer.errors import RefacerError, ShapeMismatch, UsageError
 from refacer.files import write_atomic
 from refacer.networks.identity import SAME_PERSON
 from refacer.networks.perceptual import distance
+from refacer.networks.resampling import resized
 from refacer.networks.stylegan2 import Generator
 from refacer.pixels import rgb_from_tensor, scale_to_unit, snap
 from refacer.training.metrics import frechet_distance, gaussian_of, kernel_distance

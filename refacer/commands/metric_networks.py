@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from refacer.commands.session import Session
 from refacer.networks.identity import CurricularFaceIdentity, DlibIdentity, IdentityNetwork
+from refacer.networks.resampling import resized
 from refacer.options import AlignOptions
 from refacer.pixels import scale_to_unit
 from refacer.weights import cache, chain, published
@@ -71,14 +71,6 @@ class EfficientNetPooled:
         """As FeatureNetwork; any size."""
         images = resized(scale_to_unit(pictures.to(self._device)), STAND_IN_PX)
         return torch.cat([tap.mean((2, 3)) for tap in self._network.taps(images)], 1).float().cpu()
-
-
-def resized(images: Tensor, side_px: int) -> Tensor:
-    """(N, 3, H, W) as (N, 3, side, side): the area's mean downwards, bilinear upwards."""
-    if images.shape[-2:] == (side_px, side_px):
-        return images
-    mode = "area" if min(images.shape[-2:]) >= side_px else "bilinear"
-    return F.interpolate(images, size=(side_px, side_px), mode=mode)
 
 
 def feature_network(session: Session) -> FeatureNetwork:

@@ -10,7 +10,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from refacer.commands.align import face_record
 from refacer.commands.console import worded
+from refacer.commands.dataset_folder import DatasetFolder
 from refacer.commands.gathering import Item
 from refacer.commands.records import Records
 from refacer.commands.session import Session
@@ -41,27 +41,12 @@ NAME_DIGITS = 16  # of the source's sha256: a face is named by what it was cut f
 class Making:
     """How faces are made, the same for every picture. known: sha256 of the pictures that are done already."""
 
-    folder: Path
+    folder: DatasetFolder
     common: Common
     options: AlignOptions
     size: int
     fetching: FetchOptions = field(default_factory=FetchOptions)
     known: frozenset[str] = frozenset()
-
-    @property
-    def faces(self) -> Path:
-        """Where faces are put before they are judged."""
-        return self.folder / "incoming"
-
-    @property
-    def thumbnails(self) -> Path:
-        """Where the small pictures of all faces are."""
-        return self.folder / "thumbs"
-
-    @property
-    def downloads(self) -> Path:
-        """Where pictures are kept that were given as URLs."""
-        return self.folder / "downloads"
 
 
 @dataclass(frozen=True)
@@ -93,7 +78,7 @@ class Maker:
         """The faces of a picture; an error of its own does not stop the others."""
         digest = None
         try:
-            data = item.read(self.making.downloads, self.making.fetching, self.archives)
+            data = item.read(self.making.folder.downloads, self.making.fetching, self.archives)
             digest = hashlib.sha256(data).hexdigest()
             if digest in self.making.known:
                 return Made(digest)
@@ -114,9 +99,9 @@ class Maker:
         for face in found:
             rgb = rgb_from_tensor(aligned(image, face, size, options))
             name = f"{digest[:NAME_DIGITS]}.{face.index}.png"
-            write_atomic(self.making.thumbnails / f"{name}.jpg", encode_thumbnail(rgb))
+            write_atomic(self.making.folder.thumbnail(name), encode_thumbnail(rgb))
             passport = Passport(source.info, (face_record(face, size, record),))
-            write_atomic(self.making.faces / name, encode_png(rgb, passport))
+            write_atomic(self.making.folder.incoming / name, encode_png(rgb, passport))
             faces.append(self._measured(name, face, tensor_from_rgb(rgb)))
         return tuple(faces)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from refacer.networks.resampling import Sampling, sample_affine
 from refacer.types import Points
 
 CROP_PX = 112
@@ -90,12 +90,8 @@ def face_crop(image: Tensor, landmarks: Points) -> Tensor:
     Bilinear without a filter and black outside the picture, as the published measurement does it.
     """
     turn, shift = source_from_crop(five_points(landmarks))
-    steps = torch.arange(CROP_PX, dtype=torch.float64)
-    crop = torch.complex(*torch.meshgrid(steps, steps, indexing="xy"))
-    source = torch.view_as_real(turn * crop + shift)  # [112, 112, (x, y)], pixel indices
-    sides = torch.tensor([image.shape[3], image.shape[2]], dtype=torch.float64)
-    grid = (source * 2 / (sides - 1) - 1)[None].float().to(image.device)
-    return F.grid_sample(image + 1, grid, padding_mode="zeros", align_corners=True) - 1
+    matrix = (turn.real, -turn.imag, shift.real), (turn.imag, turn.real, shift.imag)
+    return sample_affine(image + 1, matrix, (CROP_PX, CROP_PX), Sampling()) - 1
 
 
 def source_from_crop(points: Points) -> tuple[complex, complex]:

@@ -42,6 +42,14 @@ def sample_affine(image: Tensor, image_from_target: Matrix, shape: tuple[int, in
     return lanczos_reduce(narrow, how.supersample, 2)
 
 
+def resized(images: Tensor, side_px: int) -> Tensor:
+    """(N, C, H, W) as (N, C, side, side): the area's mean downwards, bilinear upwards."""
+    if images.shape[-2:] == (side_px, side_px):
+        return images
+    mode = "area" if min(images.shape[-2:]) >= side_px else "bilinear"
+    return F.interpolate(images, size=(side_px, side_px), mode=mode)
+
+
 def lanczos_reduce(image: Tensor, factor: int, dim: int) -> Tensor:
     """Shrink `dim` by a whole factor with a Lanczos-3 window, normalised at the borders: size n -> ceil(n / factor)."""
     if factor == 1:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from refacer.errors import InputRefused, RefacerError, UsageError
@@ -25,6 +24,7 @@ from refacer.files.archives import Archives
 from refacer.files.decoding import Decoded, open_picture
 from refacer.files.pictures import MID_GREY
 from refacer.files.samples import Native, flattened, native_of
+from refacer.networks.resampling import resized
 from refacer.options import MAX_PIXELS
 from refacer.pixels import rgb_from_tensor, tensor_from_rgb
 
@@ -153,7 +153,7 @@ class FaceDataset:
             raise InputRefused(f"{name}: {rgb.shape[1]}x{rgb.shape[0]} is not square; run `refacer align` first")
         changes = _changes(picture, native, self.resolution)
         if rgb.shape[0] != self.resolution:
-            rgb = _resize(rgb, self.resolution)
+            rgb = rgb_from_tensor(resized(tensor_from_rgb(rgb), self.resolution))
         pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
         return Picture(pixels, changes, hashlib.sha256(data).digest())
 
@@ -179,14 +179,6 @@ def _changes(picture: Decoded, native: Native, resolution: int) -> tuple[str, ..
         f"{side} pixels, resized to {resolution}": side != resolution,
     }
     return tuple(change for change, done in found.items() if done)
-
-
-def _resize(rgb: np.ndarray, size: int) -> np.ndarray:
-    """Area-average down, bilinear up."""
-    image = tensor_from_rgb(rgb)
-    mode = "area" if rgb.shape[0] > size else "bilinear"
-    resized = F.interpolate(image, size=(size, size), mode=mode)
-    return rgb_from_tensor(resized)
 
 
 def _list_pictures(source: Path) -> list[str]:

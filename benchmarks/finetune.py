@@ -26,7 +26,8 @@ from refacer.files import encode_png
 from refacer.networks.sketch import LineExtractor
 from refacer.options import FinetuneOptions, NetworkOptions
 from refacer.training.dataset import FaceDataset
-from refacer.training.loop import Trainer, make_networks
+from refacer.training.loop import Trainer
+from refacer.training.trained import make_networks
 from refacer.weights.bases import fresh_networks
 from refacer.weights.efficientnet_file import load_efficientnet_features
 
@@ -47,7 +48,7 @@ def main() -> None:
     found["whole iteration"] = mixed(found, trainer.options)
     facts = {
         "machine": machine(trainer.device), "torch": torch.__version__, "resolution": args.resolution,
-        "batch_gpu": args.batch_gpu, "precision": str(trainer.dtype).removeprefix("torch."),
+        "batch_gpu": args.batch_gpu, "precision": str(trainer.drawing.dtype).removeprefix("torch."),
     }  # fmt: skip
     if args.json:
         json.dump({**facts, "images_per_s": found}, sys.stdout, indent=1)
@@ -85,7 +86,7 @@ def phases(trainer: Trainer) -> dict[str, Callable[[], None]]:
         trainer.draws.begin("look", 0, 0)
         for parameter in trainer.trainable:
             parameter.requires_grad_(True)
-        loss = trainer._identity_losses(trainer._styles(count))
+        loss = trainer._identity_losses(trainer.drawing.styles(count))
         assert isinstance(loss, torch.Tensor)
         loss.mean().backward()
         for parameter in trainer.trainable:
@@ -94,7 +95,7 @@ def phases(trainer: Trainer) -> dict[str, Callable[[], None]]:
 
     def augmentation() -> None:
         images = trainer._reals(0, count).requires_grad_(True)
-        trainer._augmented(images).sum().backward()
+        trainer.drawing.augmented(images).sum().backward()
 
     return {
         "G main": lambda: trainer._update("generator", trainer._generator_main),

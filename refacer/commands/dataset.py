@@ -49,8 +49,8 @@ def dataset(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SOURCE...",
-            help="Folders, zips, pictures, lists of URLs (.txt).",
+            metavar="SOURCE",
+            help="Folders, zips, pictures, lists of URLs (.txt, .urls).",
             callback=existing,
             show_default=False,
         ),
@@ -58,14 +58,16 @@ def dataset(
     flags: DatasetFlags,
     common: Common,
     keep: Annotated[
-        list[Path] | None, typer.Option(help="Keep the faces of this list and no others.", callback=existing)
+        list[Path] | None,
+        typer.Option(help="Keep the faces that this text file names, a line each, and no others.", callback=existing),
     ] = None,
-    drop: Annotated[list[Path] | None, typer.Option(help="Drop the faces of this list.", callback=existing)] = None,
+    drop: Annotated[list[Path] | None, typer.Option(help="Drop the faces that it names.", callback=existing)] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at work.", show_default="the cores")] = None,
 ) -> None:
-    """Make a training set: align every face, put bad and doubled ones aside, pack the rest for `refacer finetune`.
+    """Make a training set in the folder -o: align every face, put bad and doubled ones aside, pack the rest.
 
-    The same command again goes on, and applies other limits and lists at once. Look at review.html in the folder.
+    The same command again goes on, and applies other limits and lists at once. Look at review.html in the folder;
+    dataset.zip beside it is for `refacer finetune`.
     """
     from refacer.commands.dataset_run import DatasetRun
 

@@ -28,7 +28,10 @@ class EvalFlags:
         int, typer.Option(min=2, help="Pictures drawn by the rendering generator for FID and KID; the paper's: 50000.")
     ] = EvalOptions.images
     codes: Annotated[
-        int, typer.Option(min=0, help="Random codes on which both generators' faces are compared; the paper's: 2000.")
+        int,
+        typer.Option(
+            min=0, help="Random codes on which both generators' faces are compared; 0: none; the paper's: 2000."
+        ),
     ] = EvalOptions.codes
     compare_px: Annotated[
         int, typer.Option(min=16, max=4096, help="Side at which LPIPS and L2 compare pictures of one name.")
@@ -42,20 +45,23 @@ def evaluate(
     sets: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[RESULTS INPUTS]",
-            help="Two folders or zips that are compared.",
+            metavar="RESULTS INPUTS",
+            help="Two folders or zips of pictures that are compared.",
             callback=existing,
             show_default=False,
         ),
     ] = None,
     against: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder or zip that the pair's rendering generator is compared with.", callback=existing),
+        typer.Option(
+            help="Folder or zip of faces that the pair's rendering generator is compared with; may be repeated.",
+            callback=existing,
+        ),
     ] = None,
 ) -> None:
     """Measure a pair (FID, KID, identity) or two folders (FID, KID, LPIPS, L2 of pictures of one name).
 
-    Without folders, or with --pair, the pair is measured. A number by a stand-in for a published network says so.
+    Without folders, or with --pair, the pair is measured. A measure is named after the network it was taken by.
     """
     from refacer.commands.eval_run import Evaluation
 

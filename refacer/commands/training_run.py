@@ -12,41 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from refacer import __version__
 from refacer.commands import console
-from refacer.commands.board import MISSING, Board
-from refacer.commands.charts import spread
+from refacer.commands.refusals import Refusals
 from refacer.commands.run_folder import CONFIGURATION, RunFolder, refuse_difference
 from refacer.commands.run_identity import RunIdentity
 from refacer.commands.run_options import difference, spelled
 from refacer.commands.stopping import SHELL, Stopping, stopping
-from refacer.commands.training_report import SHOWN_PICTURES, report_page
+from refacer.commands.trained_result import encode_result
+from refacer.commands.training_record import TrainingRecord
 from refacer.device import choose_device
 from refacer.errors import UsageError
-from refacer.files import encode_png, write_atomic
-from refacer.networks.perceptual import shrink
-from refacer.networks.stylegan2 import Generator
-from refacer.options import FinetuneOptions, NetworkOptions, ProjectOptions, WStatistics
-from refacer.pixels import rgb_from_tensor
-from refacer.stages.finetune import Stopped, Tick, finetune, sample_pairs
-from refacer.stages.project import w_statistics
+from refacer.files import write_atomic
+from refacer.options import FinetuneOptions, NetworkOptions
+from refacer.stages.finetune import Stopped, Tick, finetune
 from refacer.training.checkpoint import decode_checkpoint
 from refacer.training.dataset import FaceDataset
-from refacer.training.loop import Trainer, make_networks
+from refacer.training.loop import Trainer
 from refacer.training.processes import Processes, device_name, joined, parts_of
-from refacer.types import Rgb
-from refacer.weights.bases import Base, encode_base, fresh_discriminator, fresh_networks, grow, load_base
-from refacer.weights.pairs import EFFICIENTNET, encode_files
+from refacer.training.trained import make_networks
+from refacer.weights.bases import fresh_discriminator, fresh_networks, grow, load_base
 from refacer.weights.published import perceptual_name, perceptual_network, sketch_extractor, sketch_name
-
-SMALL_CODES, SMALL_COLUMNS, SMALL_PX = 8, 4, 128
-"""Of the samples in report.html."""
-
-SHOWN_REFUSALS = 20
-"""More pictures that are left out are counted, not named, on stderr; the file names them all."""
 
 
 class TrainingRun:
@@ -67,12 +54,12 @@ class TrainingRun:
         parts_of(options, 1)
         self.base = None if options.from_scratch and base is None else load_base(base)
         self.network = self._network(resolution, sizes)
-        self.identity = RunIdentity(self.network.resolution, self.device, paired=not options.from_scratch)
         self.data_paths = data
         self.disk = RunFolder(folder, quiet=quiet)
         self.quiet = quiet
         self.processes = Processes()
-        self.board = Board(None, 0)
+        identity = RunIdentity(self.network.resolution, self.device, paired=not options.from_scratch)
+        self.record, self.refusals = TrainingRecord(self.disk, options, identity), Refusals(self.disk)
 
     def _network(self, resolution: int | None, sizes: Mapping[str, int]) -> NetworkOptions:
         """Sizes of the networks in training: the base's, or those asked for."""
@@ -114,29 +101,26 @@ class TrainingRun:
         with stopping(quiet=self.quiet or not self.processes.first) as asked:
             for event in finetune(trainer, lambda: self._agreed(asked)):
                 if isinstance(event, Tick):
-                    self._record(trainer, event)
+                    self._keep(trainer, event)
                 elif isinstance(event, Stopped):
                     self._leave(trainer, asked)
         self.processes.from_first(lambda: self._export(trainer))
-        self.board.close()
+        self.record.close()
 
     def _agreed(self, asked: Stopping) -> bool:
         """Whether any process was asked to stop; all leave after the same iteration."""
         asked.number = self.processes.largest(asked.number)
         return asked.number != 0
 
-    def _record(self, trainer: Trainer, tick: Tick) -> None:
+    def _keep(self, trainer: Trainer, tick: Tick) -> None:
         """Keep what a tick has shown, and the state. The log comes first: without its state it is trimmed."""
         state = self._state(trainer)
 
         def write() -> None:
-            self._report_new_refusals(trainer.data)
-            drawn, real = sample_pairs(trainer, self.options.sample_count)
-            line = self._log(tick, self.identity.measured(drawn, real))
-            small = self._samples(trainer.images_seen, drawn, real)
+            self.refusals.tell_new(trainer.data)
+            line, small = self.record.add(trainer, tick)
             self.disk.save(state)
-            self.board.add(line, small)
-            self._report(trainer)
+            self.record.show(line, small, self._tables(trainer.data))
 
         self.processes.from_first(write)
         self._saved = trainer.images_seen
@@ -171,17 +155,8 @@ class TrainingRun:
         if found is not None:
             trainer.load_state_dict(decode_checkpoint(found[1], found[0]))
         self._saved = trainer.images_seen if found is not None else -1
-        self.processes.from_first(lambda: self._follow(trainer.images_seen))
+        self.processes.from_first(lambda: self.record.follow(trainer.images_seen))
         return trainer
-
-    def _follow(self, images_seen: int) -> None:
-        """Let log and event files go on behind the state."""
-        self.disk.trim_log(images_seen)
-        self.board = Board(self.folder / "tensorboard", images_seen)
-        if not self.board.available:
-            self.disk.note(MISSING)
-        if self.identity.reason and not self.options.from_scratch:
-            self.disk.note(f"identity between the generators is not measured: {self.identity.reason}")
 
     def _prepared(self, data: FaceDataset, resume: str) -> tuple[Path, bytes] | None:
         """The folder ready to go on, and the state to go on from as bytes, which travel to all processes."""
@@ -191,37 +166,9 @@ class TrainingRun:
             old = json.loads(decode_checkpoint(found[1], found[0]).get("configuration", "{}"))
             refuse_difference(found[0], difference(old, self._asked(data)))
         self.disk.clear(resume)
-        self._report_pictures(data)
+        self.refusals.tell(data)
         self._write_configuration(data)
         return found
-
-    def _report_pictures(self, data: FaceDataset) -> None:
-        """What was left out and what was changed, in messages and by name in refused.json."""
-        for _, reason in data.refused[:SHOWN_REFUSALS]:
-            self.disk.warn(f"left out {reason}")
-        if len(data.refused) > SHOWN_REFUSALS:
-            self.disk.warn(f"left out {len(data.refused) - SHOWN_REFUSALS} more; refused.json names them")
-        kinds: dict[str, list[str]] = {}
-        for name, change in data.converted:
-            kinds.setdefault(change, []).append(name)
-        for change, names in kinds.items():
-            self.disk.warn(f"{change}: {len(names)} of the pictures, the first {names[0]}")
-        self._reported = len(data.refused)
-        if data.refused or data.converted:
-            self._write_refusals(data)
-
-    def _report_new_refusals(self, data: FaceDataset) -> None:
-        """Files that have gone bad since the run began."""
-        for _, reason in data.refused[self._reported :]:
-            self.disk.warn(f"the next picture is used in place of {reason}")
-        if len(data.refused) > self._reported:
-            self._reported = len(data.refused)
-            self._write_refusals(data)
-
-    def _write_refusals(self, data: FaceDataset) -> None:
-        left_out = [{"name": name, "reason": reason} for name, reason in data.refused]
-        changed = [{"name": name, "change": change} for name, change in data.converted]
-        self.disk.write_json("refused.json", {"left_out": left_out, "converted": changed})
 
     def _networks(self) -> Any:
         """Fresh, grown or copied networks; for a pair also the frozen ones."""
@@ -261,113 +208,22 @@ class TrainingRun:
             "processes": self.processes.world,
         }
 
-    def _log(self, tick: Tick, identity: Mapping[str, float]) -> dict[str, Any]:
-        """Append a tick to the log; returns its line."""
-        o, m = self.options, tick.means
-        weights = {"loss/generator": 1.0, "loss/discriminator": 1.0, "loss/sketch": o.sketch_weight,
-                   "loss/color": o.color_weight, "loss/r1": o.gamma / 2, "loss/path_length": o.pl_weight}  # fmt: skip
-        weighted = {name: m[name] * weight for name, weight in weights.items() if name in m}
-        adversarial = tick.gradient_norms["adversarial"]
-        relative = {k: v / adversarial for k, v in tick.gradient_norms.items() if adversarial}
-        line = {**asdict(tick), "weighted": weighted, "gradient_relative": relative, "identity": dict(identity)}
-        self.disk.log(line)
-        self.disk.note(_tick_line(tick))
-        return line
-
-    def _samples(self, images_seen: int, drawn: Tensor, real: Tensor | None) -> Rgb:
-        """A grid: each code through G_real (above, where there is one) and the generator in training.
-
-        Returns the small one that report.html holds: both pictures of a code side by side.
-        """
-        rows = [drawn] if real is None else [real, drawn]
-        columns = 8
-        bands = [row[i : i + columns] for i in range(0, len(drawn), columns) for row in rows]
-        grid = torch.cat([torch.cat(list(band), dim=2) for band in bands], dim=1)
-        path = self.folder / "samples" / f"{images_seen:09d}.png"
-        write_atomic(path, encode_png(rgb_from_tensor(grid), None))
-        small = _small_grid(rows)
-        write_atomic(self.folder / "report" / path.name, encode_png(small, None))
-        return small
-
-    def _report(self, trainer: Trainer) -> None:
-        """report.html as things stand."""
-        asked = self._asked(trainer.data)
+    def _tables(self, data: FaceDataset) -> dict[str, dict[str, Any]]:
+        """What report.html says about the run beside its curves."""
+        asked = self._asked(data)
         licence = {"base": self.base.licence, "commercial use": self.base.commercial} if self.base else {}
-        tables = {
+        pictures = {"pictures": "not known to the program; the result is bound by theirs, too"}
+        return {
             "Options": {spelled(name): value for name, value in asked.pop("options").items()},
             "Networks": asked.pop("network") | {n: v for n, v in asked.items() if v is not None},
             "Hardware and software": self._about(),
-            "Licences": licence
-            | {"pictures": "not known to the program; the result is bound by theirs, too"}
-            | self.identity.terms(),
+            "Licences": licence | pictures | self.record.identity.terms(),
         }
-        found = spread(sorted((self.folder / "report").glob("*.png")), SHOWN_PICTURES)
-        pictures = [(int(path.stem) / 1000, path.read_bytes()) for path in found]
-        paired = trainer.nets.real is not None
-        page = report_page(f"refacer finetune: {self.folder.name}", self.disk.ticks(), tables, pictures, paired=paired)
-        write_atomic(self.folder / "report.html", page.encode())
 
     def _export(self, trainer: Trainer) -> None:
-        """The averaged generator as a pair, or as a base."""
-        nets = trainer.nets
-        generator, discriminator = copy.deepcopy(nets.generator_ema).cpu(), copy.deepcopy(nets.discriminator).cpu()
-        licence = self.base.licence if self.base else "unstated"
-        commercial = self.base.commercial if self.base else "unclear"
-        facts: dict[str, Any] = {"licence": licence, "commercial": commercial, "kimg": trainer.images_seen / 1000}
-        if self.options.from_scratch:
-            files = encode_base(generator, discriminator, facts)
-        else:
-            assert self.base is not None
-            self.base.generator.cpu()
-            files = encode_pair(self.folder.name, self.base, generator, facts)
-        for name, data in files.items():
+        """Write what the run ends in."""
+        for name, data in encode_result(self.folder.name, self.base, trainer).items():
             write_atomic(self.folder / name, data)
-
-
-def _small_grid(rows: list[Tensor]) -> Rgb:
-    """The first codes, (N, 3, R, R) of each generator, as one small picture: a code's pictures side by side."""
-    codes = [
-        torch.cat(pictures, dim=2)
-        for pictures in zip(*(shrink(row[:SMALL_CODES], SMALL_PX) for row in rows), strict=True)
-    ]
-    lines = [torch.cat(codes[i : i + SMALL_COLUMNS], dim=2) for i in range(0, len(codes), SMALL_COLUMNS)]
-    wide = max(line.shape[2] for line in lines)
-    return rgb_from_tensor(torch.cat([F.pad(line, (0, wide - line.shape[2]), value=1.0) for line in lines], dim=1))
-
-
-def _tick_line(tick: Tick) -> str:
-    """A tick in one line, for people."""
-    means = "  ".join(f"{name.removeprefix('loss/')} {value:.4g}" for name, value in tick.means.items())
-    speed = f"{tick.seconds_per_kimg:.1f} s/kimg  p {tick.augment_p:.3f}"
-    return f"{tick.images_seen / 1000:.1f} kimg  {speed}  {means}"
-
-
-def encode_pair(name: str, base: Base, rendering: Generator, facts: Mapping[str, Any]) -> dict[str, bytes]:
-    """The files of a fine-tuned pair: what an installed pair holds is named by sha256, all else is inside.
-
-    The base's discriminator travels along: further styles start from it.
-    """
-    c, pair = rendering.config, base.pair
-    about: dict[str, Any] = {
-        "name": name,
-        "resolution": c.img_resolution,
-        "num_ws": c.num_ws,
-        "w_dim": c.w_dim,
-        **facts,
-    }
-    networks: dict[str, nn.Module] = {"rendering": rendering}
-    if pair is None:
-        _, w_std = w_statistics(base.generator, WStatistics())
-        networks |= {"real": base.generator, "discriminator": base.discriminator or fresh_discriminator(rendering)}
-        defaults = {"steps": ProjectOptions.steps, "lr": ProjectOptions.lr}
-        return encode_files(
-            networks, {**about, "w_std": w_std, "defaults": defaults, "perceptual": {"network": EFFICIENTNET}}, {}
-        )
-    about |= {key: pair.facts[key] for key in ("w_std", "defaults", "perceptual")}
-    shared = [role for role in ("real", "discriminator", "parser") if pair.has(role)]
-    if pair.installed:
-        return encode_files(networks, about, {role: pair.sha256(role) for role in shared})
-    return encode_files(networks | {role: pair.network(role) for role in shared}, about, {})
 
 
 def _be_deterministic(wanted: bool) -> None:

@@ -9,43 +9,26 @@ reach what is trained or remembered, so that the same parts give the same run, u
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from refacer.networks.mapping import W_AVG_BETA
-from refacer.networks.perceptual import Perceptual
-from refacer.networks.sketch import SketchExtractor
-from refacer.networks.stylegan2 import Discriminator, Generator
 from refacer.options import FinetuneOptions
 from refacer.pixels import scale_to_unit
 from refacer.training import losses
 from refacer.training.augment import AdaController, Augment
 from refacer.training.dataset import FaceDataset
+from refacer.training.drawing import Drawing, precision_of
 from refacer.training.draws import Draws
 from refacer.training.jitter import jitter
+from refacer.training.looks import gradient_norms
 from refacer.training.optimizers import clean_gradients, lazy_adam, lerp_towards
 from refacer.training.processes import Processes, parts_of
 from refacer.training.statistics import Statistics
-
-FROZEN = ("mapping.", ".torgb.")
-"""Sec. 4.1: the mapping network and the ToRGB layers keep the weights of G_real."""
-
-
-@dataclass
-class TrainedNetworks:
-    """The networks of a run; `real`, `sketch` and `perceptual` are frozen, None where a base is trained."""
-
-    generator: Generator
-    discriminator: Discriminator
-    generator_ema: Generator
-    real: Generator | None = None
-    sketch: SketchExtractor | None = None
-    perceptual: Perceptual | None = None
+from refacer.training.trained import TrainedNetworks, trainable_parameters
 
 
 class Trainer:
@@ -63,7 +46,6 @@ class Trainer:
         self.processes = processes or Processes()
         self.parts = parts_of(options, self.processes.world)
         self.processes.agree(nets.generator, nets.discriminator, nets.generator_ema)
-        self.dtype = _precision(options, device)
         self.d_parameters = list(nets.discriminator.parameters())
         self.trainable = trainable_parameters(nets.generator, freeze=options.freeze)
         self.g_optimizer = lazy_adam(self.trainable, options, options.pl_interval if options.pl_weight else None)
@@ -76,6 +58,7 @@ class Trainer:
         self.batch_sum = torch.zeros([], device=device)  # over parts, of what a phase remembers
         self.images_seen, self.iteration = 0, 0
         self.draws = Draws(options.seed, device)
+        self.drawing = Drawing(nets, self.augment, self.draws, options, device, precision_of(options, device))
         self.statistics = Statistics(device)
 
     def step(self) -> None:
@@ -139,8 +122,8 @@ class Trainer:
 
     def _generator_main(self, _start: int, count: int) -> Tensor:
         """L_G of Eq. 3."""
-        ws = self._styles(count)
-        logits = self._judge(self._synthesize(ws))
+        ws = self.drawing.styles(count)
+        logits = self.drawing.judged(self.drawing.pictures(ws))
         adversarial = losses.generator_loss(logits)
         self.statistics.add("loss/generator", adversarial)
         self.statistics.add("signs/fake", logits.sign())
@@ -152,31 +135,24 @@ class Trainer:
         if nets.real is None or not (o.sketch_weight or o.color_weight):
             return 0.0
         total: Tensor | float = 0.0
-        real, rendering = self._portraits(ws)
+        real, rendering = self.drawing.portraits(ws)
         if o.sketch_weight and nets.sketch is not None:
-            sketch = losses.sketch_loss(real, rendering, nets.sketch, o, self.dtype)
+            sketch = losses.sketch_loss(real, rendering, nets.sketch, o, self.drawing.dtype)
             self.statistics.add("loss/sketch", sketch)
             total = total + sketch * o.sketch_weight
         if o.color_weight and nets.perceptual is not None:
-            color = losses.color_loss(real, rendering, nets.perceptual, o, self.dtype)
+            color = losses.color_loss(real, rendering, nets.perceptual, o, self.drawing.dtype)
             self.statistics.add("loss/color", color)
             total = total + color * o.color_weight
         return total
 
-    def _portraits(self, ws: Tensor) -> tuple[Tensor, Tensor]:
-        """G_real(w+) without gradient and G_rendering(w+)."""
-        assert self.nets.real is not None  # callers checked
-        with torch.no_grad():
-            real = self.nets.real.synthesis(ws, noise_mode="const", dtype=self.dtype)
-        return real, self.nets.generator.synthesis(ws, noise_mode="const", dtype=self.dtype)
-
     def _path_length(self, _start: int, count: int) -> Tensor:
         """Path-length regularisation on a part of the batch, in float32 (Karras et al. 2020, Eq. 4)."""
         o = self.options
-        ws = self._styles(max(1, count // o.pl_batch_shrink))
+        ws = self.drawing.styles(max(1, count // o.pl_batch_shrink))
         ws = ws if ws.requires_grad else ws.detach().requires_grad_(True)
         images = self.nets.generator.synthesis(ws, noise_mode="random", generator=self.draws.device)
-        lengths = losses.path_lengths(images, ws, self._normal(images.shape))
+        lengths = losses.path_lengths(images, ws, self.drawing.normal(images.shape))
         mean = lengths.detach().mean()
         self.batch_sum = self.batch_sum + mean
         penalty = (lengths - self.pl_mean.lerp(mean, o.pl_decay)).square()
@@ -186,8 +162,11 @@ class Trainer:
     def _discriminator_main(self, start: int, count: int) -> Tensor:
         """Logistic loss on fakes and reals, both augmented."""
         with torch.no_grad():
-            fake = self._synthesize(self._styles(count, remember=not self.options.freeze))
-        fake_logits, real_logits = self._judge(fake), self._judge(self._reals(start, count))
+            ws = self.drawing.styles(count)
+            fake = self.drawing.pictures(ws)
+        if not self.options.freeze:  # w_avg will follow the mean
+            self.batch_sum = self.batch_sum + ws[:, 0].mean(0)
+        fake_logits, real_logits = self.drawing.judged(fake), self.drawing.judged(self._reals(start, count))
         if self.options.aug == "ada":
             self.ada.accumulate(real_logits.detach())
         loss = losses.discriminator_loss(real_logits, fake_logits)
@@ -199,74 +178,22 @@ class Trainer:
         """R1 on the real pictures before augmentation, in float32."""
         o = self.options
         images = self._reals(start, count).requires_grad_(True)
-        logits = self.nets.discriminator(self._augmented(images))
+        logits = self.nets.discriminator(self.drawing.augmented(images))
         penalty = losses.r1_penalty(logits, images)
         self.statistics.add("loss/r1", penalty)
         return penalty * (o.gamma / 2 * o.r1_interval)
-
-    # ------------------------------------------------------------ draws
-
-    def _styles(self, count: int, *, remember: bool = False) -> Tensor:
-        """Codes of random z (count, num_ws, w_dim), mixed with a second z with probability `style_mixing`.
-
-        With `remember` the mean of w, which w_avg is to follow, goes to `batch_sum`.
-        """
-        g = self.nets.generator
-        ws = g.mapping(self._normal((count, g.z_dim)))
-        if remember:
-            self.batch_sum = self.batch_sum + ws[:, 0].detach().mean(0)
-        if self.draws.host.random() < self.options.style_mixing:
-            cutoff = int(self.draws.host.integers(1, g.num_ws))
-            other = g.mapping(self._normal((count, g.z_dim)))
-            ws = torch.cat([ws[:, :cutoff], other[:, cutoff:]], dim=1)
-        return ws
-
-    def _synthesize(self, ws: Tensor) -> Tensor:
-        g = self.nets.generator
-        return g.synthesis(ws, noise_mode="random", generator=self.draws.device, dtype=self.dtype)
-
-    def _judge(self, images: Tensor) -> Tensor:
-        return self.nets.discriminator(self._augmented(images), dtype=self.dtype)
-
-    def _augmented(self, images: Tensor) -> Tensor:
-        if self.options.aug == "none":
-            return images
-        return self.augment(images, generator=self.draws.device)
 
     def _reals(self, start: int, count: int) -> Tensor:
         """Real pictures of this iteration, (count, 3, R, R) in [-1, 1]."""
         images = scale_to_unit(self.data.batch(self.images_seen + start, count).to(self.device))
         return jitter(images, self.options.jitter, self.draws.cpu) if self.options.jitter else images
 
-    def _normal(self, shape: tuple[int, ...] | torch.Size) -> Tensor:
-        return torch.randn(shape, generator=self.draws.device, device=self.device)
-
     # ------------------------------------------------------------ what a log and a checkpoint need
 
     def gradient_norms(self, count: int = 8) -> dict[str, float]:
-        """Norm of each loss's gradient at the picture: adversarial, and lambda times sketch and colour."""
+        """How hard each loss pulls at a picture (see `looks`)."""
         self.draws.begin("look", self.iteration, 0)
-        return self._gradient_norms(count)
-
-    def _gradient_norms(self, count: int) -> dict[str, float]:
-        o, nets, norms = self.options, self.nets, dict[str, float]()
-        with torch.no_grad():
-            ws = self._styles(count)
-            image = self._synthesize(ws)
-        norms["adversarial"] = _gradient_norm(image, lambda x: losses.generator_loss(self._judge(x)))
-        if nets.real is None:
-            return norms
-        with torch.no_grad():
-            real, rendering = self._portraits(ws)
-        if (sketch := nets.sketch) is not None:
-            norms["sketch"] = o.sketch_weight * _gradient_norm(
-                rendering, lambda x: losses.sketch_loss(real, x, sketch, o, self.dtype)
-            )
-        if (perceptual := nets.perceptual) is not None:
-            norms["color"] = o.color_weight * _gradient_norm(
-                rendering, lambda x: losses.color_loss(real, x, perceptual, o, self.dtype)
-            )
-        return norms
+        return gradient_norms(self.drawing, count)
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on exactly: tensors, numbers and nothing else. Every process must call it."""
@@ -297,34 +224,3 @@ class Trainer:
         share = int(self.processes.first)  # sums over all processes have a place in one of them only
         self.ada.load_state_dict({name: value * share for name, value in state["ada"].items()})
         self.statistics.load_state_dict(state.get("statistics", {"sums": {}, "counts": {}}), share=share)
-
-
-def trainable_parameters(generator: Generator, *, freeze: bool) -> list[nn.Parameter]:
-    """The parameters in training; with `freeze` all but the mapping network and the ToRGB layers (Sec. 4.1)."""
-    for parameter in generator.parameters():
-        parameter.requires_grad_(False)
-    named = generator.named_parameters()
-    return [p for name, p in named if not (freeze and any(part in f"{name}." for part in FROZEN))]
-
-
-def make_networks(
-    generator: Generator, discriminator: Discriminator, device: torch.device, **frozen: Any
-) -> TrainedNetworks:
-    """Move the networks to the device and start the average from the generator."""
-    generator, discriminator = generator.to(device).train(), discriminator.to(device).train()
-    discriminator.requires_grad_(False)
-    return TrainedNetworks(generator, discriminator, copy.deepcopy(generator).eval().requires_grad_(False), **frozen)
-
-
-def _gradient_norm(image: Tensor, loss: Callable[[Tensor], Tensor]) -> float:
-    """Mean over the batch of the norm of d loss / d image."""
-    x = image.detach().float().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(loss(x).sum(), x)
-    return float(gradient.flatten(1).norm(dim=1).mean())
-
-
-def _precision(options: FinetuneOptions, device: torch.device) -> torch.dtype:
-    """bfloat16 for the convolutions on CUDA, float32 elsewhere, unless asked."""
-    if options.precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[options.precision]

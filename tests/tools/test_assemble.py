@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from refacer.commands.training_run import encode_pair
+from refacer.commands.trained_result import encode_pair
 from refacer.errors import InputRefused, ShapeMismatch, UsageError
 from refacer.networks.parser import StudioParser
 from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig

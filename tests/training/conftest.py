@@ -1,19 +1,11 @@
-import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from refacer.networks.perceptual import DiscriminatorFeatures
-from refacer.networks.sketch import LineExtractor
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from refacer.options import FinetuneOptions
-from refacer.training.dataset import FaceDataset
-from refacer.training.loop import Trainer, make_networks
-
-RESOLUTION = 32
+from refacer.training.loop import Trainer
+from tests.training.tiny import tiny_trainer
 
 
 @pytest.fixture
@@ -33,19 +25,6 @@ def make_trainer(pictures: Path):
     """Builds a trainer over tiny networks, the same at each call."""
 
     def make(**options: object) -> Trainer:
-        torch.manual_seed(0)
-        sizes = {"img_resolution": RESOLUTION, "channel_base": 256, "channel_max": 16}
-        generator = Generator(GeneratorConfig(z_dim=16, w_dim=16, mapping_layers=2, **sizes))
-        discriminator = Discriminator(DiscriminatorConfig(**sizes))
-        frozen = {
-            "real": copy.deepcopy(generator).eval().requires_grad_(False),
-            "sketch": LineExtractor(),
-            "perceptual": DiscriminatorFeatures(copy.deepcopy(discriminator).requires_grad_(False)),
-        }
-        cpu = torch.device("cpu")
-        chosen = FinetuneOptions(**{"batch": 4, "kimg": 0.02, "tick_kimg": 0.008, **options})  # type: ignore[arg-type]
-        return Trainer(
-            make_networks(generator, discriminator, cpu, **frozen), FaceDataset([pictures], RESOLUTION), chosen, cpu
-        )
+        return tiny_trainer(pictures, {"batch": 4, "kimg": 0.02, "tick_kimg": 0.008, **options})
 
     return make

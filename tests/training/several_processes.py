@@ -14,13 +14,9 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import start_processes
 
-from refacer.networks.perceptual import DiscriminatorFeatures
-from refacer.networks.sketch import LineExtractor
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from refacer.options import FinetuneOptions
-from refacer.training.dataset import FaceDataset
-from refacer.training.loop import Trainer, make_networks
+from refacer.training.loop import Trainer
 from refacer.training.processes import Processes
+from tests.training.tiny import tiny_trainer
 
 WORLDS = (1, 2, 3, 4)
 ITERATIONS = 3
@@ -36,18 +32,9 @@ RUNS: dict[str, dict[str, Any]] = {
 
 def trainer_of(pictures: Path, processes: Processes, changed: dict[str, Any]) -> Trainer:
     """A trainer over tiny networks; the processes but the first start from others, to be overruled."""
-    torch.manual_seed(processes.rank if changed["sketch_weight"] == 0 else 0)
-    sizes = {"img_resolution": 8, "channel_base": 64, "channel_max": 8}
-    generator = Generator(GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, **sizes))
-    discriminator = Discriminator(DiscriminatorConfig(**sizes))
-    frozen = {
-        "real": copy.deepcopy(generator).eval().requires_grad_(False),
-        "sketch": LineExtractor(),
-        "perceptual": DiscriminatorFeatures(copy.deepcopy(discriminator).requires_grad_(False)),
-    }
-    cpu, options = torch.device("cpu"), FinetuneOptions(**OPTIONS, **changed)
-    nets = make_networks(generator, discriminator, cpu, **frozen)
-    return Trainer(nets, FaceDataset([pictures], 8), options, cpu, processes)
+    seed = processes.rank if changed["sketch_weight"] == 0 else 0
+    sizes = {"resolution": 8, "channel_base": 64, "channel_max": 8, "codes": 8}
+    return tiny_trainer(pictures, {**OPTIONS, **changed}, **sizes, seed=seed, processes=processes)
 
 
 def train(rank: int, world: int, pictures: Path, out: Path) -> None:

@@ -148,6 +148,6 @@ def test_frozen_branches_keep_no_graph_and_follow_the_precision(make_trainer):
     trainer.nets.sketch = Watching()
     trainer.step()
     assert seen == [(False, torch.bfloat16), (True, torch.bfloat16)]
-    trainer.dtype = torch.float32
+    trainer.drawing.dtype = torch.float32
     trainer.step()
     assert seen[2:] == [(False, torch.float32), (True, torch.float32)]

@@ -11,10 +11,14 @@ SHOWN_CHARACTERS = 60
 
 
 class Stream:
-    """A file of bytes that are there already; what is claimed beyond their end is never allocated."""
+    """A file of bytes that are there already; what is claimed beyond their end is never allocated.
 
-    def __init__(self, data: memoryview) -> None:
+    most: more than this at once is refused to `read`, which copies.
+    """
+
+    def __init__(self, data: memoryview, most: int | None = None) -> None:
         self._data, self._at = data, 0
+        self.most = len(data) if most is None else most
 
     @property
     def left(self) -> int:
@@ -44,7 +48,10 @@ class Stream:
 
     def read(self, length: int = -1) -> bytes:
         """At most `length` bytes; all that are left where it is negative."""
-        return bytes(self.view(min(length, self.left) if length >= 0 else self.left))
+        length = min(length, self.left) if length >= 0 else self.left
+        if length > self.most:
+            raise InputRefused(f"damaged: {length} bytes where {self.most} are enough")
+        return bytes(self.view(length))
 
     def readline(self) -> bytes:
         """Up to and with the next newline; without one, what is left."""

@@ -19,11 +19,11 @@ from typing import Any
 from refacer.errors import InputRefused, ShapeMismatch, WeightsMissing
 from refacer.weights.bounded import Stream, shown
 from refacer.weights.inert import NAMES, STORAGES, Storage, storage_dtype
-from refacer.weights.unpickle import Names, unpickle
+from refacer.weights.unpickle import Budget, Names, unpickle
 
 MAX_FILE_BYTES = 8 << 30
 MAX_ZIP_ENTRIES = 100_000
-MAX_RECORD_OPCODES = 1000  # of the small pickles in a container's head, and of a nested storage
+MAX_DIRECTORY_BYTES = 16 << 20  # a zip archive's list of its entries
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
@@ -66,10 +66,15 @@ def read_weights(path: Path) -> Any:
 
 
 def _whole(stream: Stream) -> Any:
-    """A plain pickle, or PyTorch's format before 1.6, which starts with a pickle of a number."""
-    content = unpickle(stream, NESTING_NAMES)
+    """A plain pickle, or PyTorch's format before 1.6, which starts with a pickle of a number.
+
+    A nested storage may mention less than the pickle around it, so there is no second level.
+    """
+    budget = Budget(stream.left)
+    nesting = {**NAMES, "torch.storage _load_from_bytes": lambda data: _nested_storage(data, budget)}
+    content = unpickle(stream, nesting, budget)
     if type(content) is int and content == LEGACY_MAGIC:
-        content = _after_magic(stream, NAMES)
+        content = _after_magic(stream, NAMES, budget)
     if stream.left:
         raise InputRefused("damaged: something follows its end")
     return content
@@ -83,9 +88,9 @@ def _checked_by_sha1(data: memoryview) -> memoryview:
     return pickle
 
 
-def _after_magic(stream: Stream, names: Names) -> Any:
+def _after_magic(stream: Stream, names: Names, budget: Budget) -> Any:
     """The rest of a legacy file: protocol, system, object, keys, then each storage's length and numbers."""
-    protocol, system = (unpickle(stream, {}, max_opcodes=MAX_RECORD_OPCODES) for _ in range(2))
+    protocol, system = (unpickle(stream, {}, budget) for _ in range(2))
     if protocol != LEGACY_PROTOCOL or type(system) is not dict or system.get("little_endian") is not True:
         raise InputRefused("a PyTorch file of an unknown protocol or byte order")
     storages: dict[str, Storage] = {}
@@ -95,8 +100,8 @@ def _after_magic(stream: Stream, names: Names) -> Any:
             raise InputRefused("a PyTorch file with storages inside of storages")
         return _entered(storages, tag, kind, key, numel)
 
-    content = unpickle(stream, names, stored)
-    keys = unpickle(stream, {})
+    content = unpickle(stream, names, budget, stored)
+    keys = unpickle(stream, {}, budget)
     if type(keys) is not list or len(keys) != len(storages):
         raise InputRefused("damaged: its list of storages is another's")
     for key in keys:
@@ -121,26 +126,24 @@ def _entered(storages: dict[str, Storage], tag: Any, kind: Any, key: Any, numel:
     return storage
 
 
-def _nested_storage(data: Any) -> Storage:
+def _nested_storage(data: Any, budget: Budget) -> Storage:
     """What torch.storage._load_from_bytes reads: a legacy file that holds one storage and mentions nothing else."""
     if type(data) is not bytes:
         raise InputRefused("damaged: a storage that is no bytes")
     stream = Stream(memoryview(data))
-    if unpickle(stream, {}, max_opcodes=MAX_RECORD_OPCODES) != LEGACY_MAGIC:
+    if unpickle(stream, {}, budget) != LEGACY_MAGIC:
         raise InputRefused("damaged: a storage of an unknown format")
-    storage = _after_magic(stream, dict.fromkeys(STORAGES))
+    storage = _after_magic(stream, dict.fromkeys(STORAGES), budget)
     if type(storage) is not Storage or stream.left:
         raise InputRefused("damaged: a storage that is something else")
     return storage
 
 
-NESTING_NAMES: Names = {**NAMES, "torch.storage _load_from_bytes": _nested_storage}
-"""The allow-list of a file's outermost pickle; a nested storage has a smaller one, so there is no second level."""
-
-
 def _read_zip(data: memoryview) -> Any:
     """PyTorch's format since 1.6: `NAME/data.pkl` and the storages under `NAME/data/`, none of them compressed."""
-    archive = zipfile.ZipFile(Stream(data))  # type: ignore[arg-type]
+    stream = Stream(data, most=MAX_DIRECTORY_BYTES)
+    archive = zipfile.ZipFile(stream)  # type: ignore[arg-type]
+    stream.most = len(data)
     entries = {entry.filename: entry for entry in archive.infolist()}
     if len(entries) > MAX_ZIP_ENTRIES or sum(entry.file_size for entry in entries.values()) > len(data):
         raise InputRefused("a zip archive that claims more than it holds")
@@ -159,7 +162,8 @@ def _read_zip(data: memoryview) -> Any:
         storage.read = lambda: archive.read(entry)
         return storage
 
-    return unpickle(Stream(memoryview(archive.read(f"{root}/data.pkl"))), NAMES, stored)
+    head = Stream(memoryview(archive.read(f"{root}/data.pkl")))
+    return unpickle(head, NAMES, Budget(head.left), stored)
 
 
 def _root(names: set[str]) -> str:

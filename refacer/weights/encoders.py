@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from refacer.errors import InputRefused
@@ -54,4 +55,4 @@ def kind(state: dict[str, LazyTensor], found: dict[str, Any]) -> str:
 def _plain(value: Any) -> bool:
     if type(value) is str:
         return len(value) <= MAX_TEXT and not any(sign in value for sign in LOCAL)
-    return type(value) in (int, float, bool, type(None))
+    return type(value) in (int, bool, type(None)) or (type(value) is float and math.isfinite(value))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from refacer.errors import InputRefused
 from refacer.weights.bounded import shown
-from refacer.weights.unpickle import Global, Maker
+from refacer.weights.unpickle import Global, Maker, short
 
 MAX_DIMS = 8
 PERSISTENCE_VERSION = 6
@@ -198,14 +198,16 @@ def _pairs(items: Any = ()) -> dict[str, Any]:
     return {_text(key): value for key, value in items}
 
 
-def _texts(items: Iterable[Any] = ()) -> set[str]:
+def _texts(items: Any = ()) -> set[str]:
+    if type(items) not in (list, tuple, set, frozenset):
+        raise InputRefused("damaged: a set of no items")
     return {_text(item) for item in items}
 
 
 def _text(value: Any) -> str:
     if type(value) is not str:
         raise InputRefused(f"uses {shown(value)} as a key")
-    return value
+    return short(value)
 
 
 def _encoded(text: Any, codec: Any) -> bytes:

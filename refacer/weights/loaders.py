@@ -6,6 +6,7 @@ Nothing is executed from a file. Every shape is checked against the network's ow
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,10 +15,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from refacer.errors import InputRefused, WeightsMissing
+from refacer.errors import InputRefused, RefacerError, WeightsMissing
 from refacer.networks.parser import StudioParser
 from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.weights.bounded import shown
 from refacer.weights.hashes import sha256_of as sha256_of
+from refacer.weights.sizes import config_from
+from refacer.weights.states import require, shapes_of
 
 KIND = "refacer"
 
@@ -30,24 +34,21 @@ def encode_network(module: nn.Module, kind: str, config: dict[str, Any], *, half
 
 def load_generator(path: Path) -> Generator:
     """A generator in float32, eval mode, without gradients."""
-    state, config = read_network(path, "generator")
-    return _filled(Generator(GeneratorConfig.from_dict(config)), state, path)
+    return _built(path, "generator", lambda config: Generator(config_from(GeneratorConfig, config)))
 
 
 def load_discriminator(path: Path) -> Discriminator:
     """A discriminator in float32, eval mode, without gradients."""
-    state, config = read_network(path, "discriminator")
-    return _filled(Discriminator(DiscriminatorConfig.from_dict(config)), state, path)
+    return _built(path, "discriminator", lambda config: Discriminator(config_from(DiscriminatorConfig, config)))
 
 
 def load_studio_parser(path: Path) -> StudioParser:
     """The small parser of the studio pair."""
-    state, config = read_network(path, "parser")
-    return _filled(StudioParser(**config), state, path)
+    return _built(path, "parser", lambda config: StudioParser(**config))
 
 
 def read_network(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State (float32) and configuration of a file that says it holds a `kind`; InputRefused otherwise."""
+    """State (float32, finite) and configuration of a file that says it holds a `kind`; InputRefused otherwise."""
     if not path.is_file():
         raise WeightsMissing(f"{path}: no such weight file")
     try:
@@ -56,18 +57,22 @@ def read_network(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputRefused(f"{path}: not a readable safetensors file") from error
-    about = _about(metadata)
-    if about.get("kind") != kind:
-        raise InputRefused(f"{path}: holds {about.get('kind', 'no refacer network')}, not a {kind}")
-    return {name: tensor.float() for name, tensor in state.items()}, about["config"]
+    found, config = _about(metadata)
+    if found != kind:
+        raise InputRefused(f"{path}: holds {shown(found)}, not a {kind}")
+    wrong = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+    if wrong:
+        raise InputRefused(f"{path}: {shown(wrong[0])} holds values that are not finite")
+    return {name: tensor.float() for name, tensor in state.items()}, config
 
 
-def _about(metadata: dict[str, str]) -> dict[str, Any]:
+def _about(metadata: dict[str, str]) -> tuple[Any, dict[str, Any]]:
     """Kind and configuration; one key, because safetensors does not keep the order of several."""
     try:
-        return dict(json.loads(metadata[KIND]))
-    except (KeyError, ValueError, TypeError):
-        return {}
+        about = json.loads(metadata[KIND])
+        return about["kind"], dict(about["config"])
+    except (KeyError, ValueError, TypeError, RecursionError):
+        return "no refacer network", {}
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:
@@ -78,13 +83,17 @@ def _stored(tensor: Tensor, half: bool) -> Tensor:
 M = TypeVar("M", bound=nn.Module)
 
 
-def _filled(module: M, state: dict[str, Tensor], path: Path) -> M:
-    """Load a state strictly; raises InputRefused on foreign keys, shapes or values."""
-    wrong = [name for name, tensor in state.items() if not tensor.isfinite().all()]
-    if wrong:
-        raise InputRefused(f"{path}: {wrong[0]} holds values that are not finite")
+def _built(path: Path, kind: str, build: Callable[[dict[str, Any]], M]) -> M:
+    """A network from its file: float32, eval mode, without gradients.
+
+    Its tensors are compared with its configuration before memory is taken for what that says.
+    """
+    state, config = read_network(path, kind)
     try:
+        require(state, shapes_of(lambda: build(config)))
+        module = build(config)
         module.load_state_dict(state)
-    except RuntimeError as error:
-        raise InputRefused(f"{path}: its tensors do not fit its own configuration") from error
+    except (RefacerError, RuntimeError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        reason = str(error) if isinstance(error, RefacerError) else type(error).__name__
+        raise InputRefused(f"{path}: its tensors do not fit its own configuration ({reason})") from error
     return module.eval().requires_grad_(False)

@@ -7,7 +7,6 @@ beside them is neither run nor read.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,14 +14,12 @@ from refacer.errors import InputRefused
 from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.weights.bounded import shown
 from refacer.weights.inert import LazyTensor, ModuleRecord
+from refacer.weights.sizes import config_from
 from refacer.weights.states import MAX_TENSORS, filled
 
 MAX_DEPTH = 16
-MAX_DIM = 8192  # of codes and channels
-MAX_CHANNEL_BASE = 1 << 20
-MAX_RESOLUTION = 4096
-MAX_MAPPING_LAYERS = 64
 GROUP = 4  # pictures that share a minibatch statistic
+PARTS = ("_parameters", "_buffers", "_modules")  # of a module's state
 REGROUPED = f"its discriminator takes minibatch statistics over groups of {GROUP} instead of the whole batch"
 
 GENERATOR_ARGUMENTS = (
@@ -35,6 +32,9 @@ GENERATOR_ARGUMENTS = (
     "synthesis_kwargs",
 )
 DISCRIMINATOR_ARGUMENTS = ("c_dim", "img_resolution", "img_channels", "architecture", "channel_base", "channel_max")
+SIZES = {"img_resolution": None, "channel_base": 32768, "channel_max": 512}
+GENERATOR_SIZES = {**SIZES, "z_dim": 512, "w_dim": 512}
+"""Arguments that our networks take too, and what they are where a file leaves them out."""
 FIXED: Mapping[str, tuple[Any, ...]] = {
     "c_dim": (0,), "img_channels": (3,), "activation": ("lrelu",), "use_noise": (True,), "lr_multiplier": (0.01,),
     "mbstd_num_channels": (1,),
@@ -59,15 +59,13 @@ def generator(record: ModuleRecord) -> Generator:
     arguments = _arguments(record, GENERATOR_ARGUMENTS)
     mapping, synthesis = (_dict(arguments.pop(f"{part}_kwargs", {})) for part in ("mapping", "synthesis"))
     _check_fixed({**arguments, **mapping, **synthesis}, "skip")
-    sizes = {**arguments, **synthesis}
-    w_dim = _whole(sizes, "w_dim", 512)
-    if mapping.get("layer_features") not in (None, w_dim):
+    given = {**arguments, **synthesis}
+    sizes = {name: given.get(name, default) for name, default in GENERATOR_SIZES.items()}
+    sizes["mapping_layers"] = mapping.get("num_layers", 8)
+    sizes["conv_clamp"] = _clamp(_submodule(record, "synthesis", "b4", "conv1"), given)
+    config = config_from(GeneratorConfig, sizes)
+    if mapping.get("layer_features") not in (None, config.w_dim):
         raise InputRefused("its mapping layers have a width of their own")
-    config = GeneratorConfig(
-        **_sizes(sizes), z_dim=_whole(sizes, "z_dim", 512), w_dim=w_dim,
-        mapping_layers=_whole(mapping, "num_layers", 8, MAX_MAPPING_LAYERS),
-        conv_clamp=_clamp(_submodule(record, "synthesis", "b4", "conv1"), sizes),
-    )  # fmt: skip
     return filled(lambda: Generator(config), state)
 
 
@@ -82,21 +80,23 @@ def discriminator(record: ModuleRecord) -> tuple[Discriminator, tuple[str, ...]]
     arguments = _arguments(record, DISCRIMINATOR_ARGUMENTS)
     block, epilogue = (_dict(arguments.pop(f"{part}_kwargs", {})) for part in ("block", "epilogue"))
     _check_fixed({**arguments, **block, **epilogue}, "resnet")
-    whole_batch = epilogue.get("mbstd_group_size", GROUP) is None
-    group = GROUP if whole_batch else _whole(epilogue, "mbstd_group_size", GROUP)
-    clamp = _clamp(_submodule(record, "b4", "conv"), arguments)
-    config = DiscriminatorConfig(**_sizes(arguments), mbstd_group_size=group, conv_clamp=clamp)
+    sizes = {name: arguments.get(name, default) for name, default in SIZES.items()}
+    group = epilogue.get("mbstd_group_size", GROUP)
+    whole_batch = group is None
+    sizes["mbstd_group_size"] = GROUP if whole_batch else group
+    sizes["conv_clamp"] = _clamp(_submodule(record, "b4", "conv"), arguments)
+    config = config_from(DiscriminatorConfig, sizes)
     return filled(lambda: Discriminator(config), _state(record)), (REGROUPED,) if whole_batch else ()
 
 
 def _state(record: ModuleRecord) -> dict[str, LazyTensor]:
     """Parameters and persistent buffers of a module and all below it, under torch's names."""
     found: dict[str, LazyTensor] = {}
-    waiting, visited = [("", record, 0)], 0
+    waiting, entries = [("", record, 0)], 0
     while waiting:
         prefix, module, depth = waiting.pop()
-        visited += 1
-        if visited > MAX_TENSORS or depth > MAX_DEPTH:
+        entries += 1 + sum(len(_dict(module.state.get(part, {}))) for part in PARTS)
+        if entries > MAX_TENSORS or depth > MAX_DEPTH:
             raise InputRefused("damaged: modules inside of modules without end")
         found |= {prefix + name: tensor for name, tensor in _own_tensors(module).items()}
         waiting += [(f"{prefix}{name}.", child, depth + 1) for name, child in _children(module).items()]
@@ -106,9 +106,9 @@ def _state(record: ModuleRecord) -> dict[str, LazyTensor]:
 def _own_tensors(module: ModuleRecord) -> dict[str, LazyTensor]:
     """Parameters and buffers, of which a frozen discriminator has more, without those that are not kept."""
     both = {**_dict(module.state.get("_parameters", {})), **_dict(module.state.get("_buffers", {}))}
-    passing = module.state.get("_non_persistent_buffers_set", ())
-    if type(passing) not in (set, frozenset, tuple, list):
-        raise InputRefused("damaged: a list of buffers that is none")
+    passing = module.state.get("_non_persistent_buffers_set", set())
+    if type(passing) not in (set, frozenset):
+        raise InputRefused("damaged: a set of buffers that is none")
     kept = {name: value for name, value in both.items() if value is not None and name not in passing}
     if not all(type(name) is str and type(value) is LazyTensor for name, value in kept.items()):
         raise InputRefused("damaged: a parameter that is no tensor")
@@ -142,7 +142,7 @@ def _arguments(record: ModuleRecord, names: tuple[str, ...]) -> dict[str, Any]:
 def _dict(value: Any) -> dict[Any, Any]:
     if type(value) is not dict:
         raise InputRefused(f"damaged: {shown(value)} in place of a dict")
-    return dict(value)
+    return value
 
 
 def _check_fixed(arguments: Mapping[str, Any], architecture: str) -> None:
@@ -153,30 +153,10 @@ def _check_fixed(arguments: Mapping[str, Any], architecture: str) -> None:
             raise InputRefused(f"a StyleGAN2 whose {name} is not {values[0]}, which refacer does not draw")
 
 
-def _sizes(arguments: Mapping[str, Any]) -> dict[str, int]:
-    return {
-        "img_resolution": _whole(arguments, "img_resolution", 0, MAX_RESOLUTION),
-        "channel_base": _whole(arguments, "channel_base", 32768, MAX_CHANNEL_BASE),
-        "channel_max": _whole(arguments, "channel_max", 512),
-    }
-
-
-def _whole(arguments: Mapping[str, Any], name: str, default: int, most: int = MAX_DIM) -> int:
-    """A positive whole number among the arguments."""
-    value = arguments.get(name, default)
-    if type(value) is not int or not 0 < value <= most:
-        raise InputRefused(f"its {name} is not a whole number from 1 to {most}")
-    return value
-
-
-def _clamp(layer: ModuleRecord | None, arguments: Mapping[str, Any]) -> float | None:
+def _clamp(layer: ModuleRecord | None, arguments: Mapping[str, Any]) -> Any:
     """conv_clamp as the built layer has it, since the default differs between NVIDIA's repositories."""
-    value = arguments.get("conv_clamp") if layer is None else layer.state.get("conv_clamp", arguments.get("conv_clamp"))
-    if value is None:
-        return None
-    if type(value) not in (int, float) or not 0 < value < math.inf:
-        raise InputRefused("its conv_clamp is not a positive number")
-    return float(value)
+    value = arguments.get("conv_clamp")
+    return value if layer is None else layer.state.get("conv_clamp", value)
 
 
 def _other_class(record: ModuleRecord, state: Mapping[str, Any]) -> str:

@@ -17,10 +17,10 @@ from refacer.networks.ops import setup_filter
 from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.weights.bounded import shown
 from refacer.weights.inert import LazyTensor
+from refacer.weights.sizes import config_from
 from refacer.weights.states import LazyState, filled_with, read_state, shapes_of
 
-MAX_RESOLUTION = 4096
-MAX_LAYERS = 64
+MAX_BLOCKS = 16
 AVERAGE_SAMPLES = 10_000  # of w, where a file does not bring its average (facts of the projector)
 DERIVED_SEED = 123
 FILTER = "resample_filter"
@@ -166,14 +166,15 @@ def _generator_config(state: LazyState) -> GeneratorConfig:
     layers = sum(bool(re.fullmatch(r"style\.\d{1,2}\.weight", name)) for name in state)
     blocks = sum(bool(re.fullmatch(r"to_rgbs\.\d{1,2}\.bias", name)) for name in state)
     w_dim, z_dim = _dims(state, "style.1.weight", 2)
-    if not 0 < blocks <= MAX_RESOLUTION.bit_length() - 3 or layers > MAX_LAYERS:
+    if not 0 < blocks <= MAX_BLOCKS:
         raise InputRefused("a StyleGAN2 of an impossible number of layers")
     wanted = {4: _dims(state, "conv1.conv.weight", 5)[1]}
     wanted |= {8 << i: _dims(state, f"convs.{2 * i + 1}.conv.weight", 5)[1] for i in range(blocks)}
-    config = GeneratorConfig(
-        img_resolution=4 << blocks, z_dim=z_dim, w_dim=w_dim, mapping_layers=layers,
-        channel_base=max(side * n for side, n in wanted.items()), channel_max=max(wanted.values()),
-    )  # fmt: skip
+    sizes = {
+        "img_resolution": 4 << blocks, "z_dim": z_dim, "w_dim": w_dim, "mapping_layers": layers,
+        "channel_base": max(side * n for side, n in wanted.items()), "channel_max": max(wanted.values()),
+    }  # fmt: skip
+    config = config_from(GeneratorConfig, sizes)
     if any(config.channels(side) != n for side, n in wanted.items()):
         raise InputRefused("its channels do not halve from block to block")
     return config

@@ -44,15 +44,15 @@ def shapes_of(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
         return {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
 
 
-def require(state: LazyState, expected: Shapes) -> None:
+def require(state: Mapping[str, LazyTensor | Tensor], expected: Shapes) -> None:
     """Raise InputRefused unless names and shapes are the expected ones; counters of batches may be missing."""
     missing = [name for name in expected if name not in state and not name.endswith(COUNTER)]
     foreign = [name for name in state if name not in expected and not name.endswith(COUNTER)]
     if missing or foreign:
         raise InputRefused(f"{shown((missing or foreign)[0])} is {'missing' if missing else 'not a part of it'}")
     for name, lazy in state.items():
-        if name in expected and lazy.shape != tuple(expected[name]):
-            raise InputRefused(f"{name} has shape {lazy.shape}; it must be {tuple(expected[name])}")
+        if name in expected and tuple(lazy.shape) != tuple(expected[name]):
+            raise InputRefused(f"{name} has shape {tuple(lazy.shape)}; it must be {tuple(expected[name])}")
 
 
 def read_state(state: LazyState) -> dict[str, Tensor]:

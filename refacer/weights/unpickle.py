@@ -1,14 +1,14 @@
 """A pickle machine that builds inert data and nothing else.
 
 Python's own unpickler imports what a stream names, calls it, and allocates what the stream claims. This one knows the
-opcodes that data needs, makes only what a table of names maps to (refacer/weights/inert.py), and counts what it does:
-a stream takes time and memory in proportion to its length. `pickletools` decodes the opcodes' arguments.
+opcodes that data needs, makes only what a table of names maps to (refacer/weights/inert.py), and counts what it does
+(`Budget`): a file takes time and memory in proportion to its length. `pickletools` decodes the opcodes' arguments.
 """
 
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,40 @@ Maker = Callable[..., Any]
 Names = Mapping[str, Maker | None]
 """'module name' -> what to make of its arguments; None marks a name that is only mentioned."""
 
-MAX_OPCODES = 500_000  # a snapshot at 1024 pixels takes about 50,000
+MAX_OPCODES = 500_000  # of a file; a snapshot at 1024 pixels takes about 50,000, its nested storages as many
+MAX_ITEMS = 500_000  # in lists, tuples and dicts that stand-ins are given
+MAX_GIVEN = 2  # text and bytes that stand-ins are given, in lengths of the file; each is needed once
+SPARE_BYTES = 1 << 20
 MAX_INT_BITS = 128
+MAX_KEY_CHARACTERS = 255  # names of modules are joined, so that long ones multiply
 MAX_OTHER_KEYS = 2000  # keys that are no text: numbers can be chosen so that their hashes collide
 
 TENSORFLOW = ("dnnlib.tflib", "tfutil")
 INSTEAD = "a TensorFlow StyleGAN pickle; get NVIDIA's PyTorch file instead: stylegan2-ada-pytorch/pretrained/ffhq.pkl"
+
+
+class Budget:
+    """What the pickles of one file may still do. Raises InputRefused where that is not enough."""
+
+    def __init__(self, file_bytes: int) -> None:
+        self._opcodes, self._items = MAX_OPCODES, MAX_ITEMS
+        self._bytes = MAX_GIVEN * file_bytes + SPARE_BYTES
+
+    def step(self) -> None:
+        """One opcode."""
+        self._opcodes -= 1
+        if self._opcodes < 0:
+            raise InputRefused(f"too large: more than {MAX_OPCODES} pickle opcodes")
+
+    def give(self, values: Iterable[Any]) -> None:
+        """Values that a stand-in looks through: a stream can name one of them again and again in two bytes."""
+        for value in values:
+            if type(value) in (str, bytes):
+                self._bytes -= len(value)
+            elif type(value) in (tuple, list, dict, set, frozenset):
+                self._items -= len(value)
+        if min(self._bytes, self._items) < 0:
+            raise InputRefused("reads the same data over and over, as no weights do")
 
 
 @dataclass(frozen=True)
@@ -41,36 +69,43 @@ class Global:
         return self.make(*arguments)
 
 
-def unpickle(stream: Stream, names: Names, persistent: Maker | None = None, max_opcodes: int = MAX_OPCODES) -> Any:
+def unpickle(stream: Stream, names: Names, budget: Budget, persistent: Maker | None = None) -> Any:
     """Build the next pickle of a stream.
 
     Args:
         names: everything it may mention.
+        budget: of the file that it is a part of.
         persistent: makes of a persistent id what it stands for; None refuses such ids.
 
     Raises:
         InputRefused: it mentions another name, needs a forbidden opcode or is too large; also ValueError, TypeError,
             LookupError or AssertionError where it is damaged (`containers.refusing` words these).
     """
-    return _Machine(names, persistent).run(stream, max_opcodes)
+    return _Machine(names, budget, persistent).run(stream)
+
+
+def short(key: str) -> str:
+    """A key that is a name; raises InputRefused where it is none."""
+    if len(key) > MAX_KEY_CHARACTERS:
+        raise InputRefused(f"uses a text of {len(key)} characters as a key")
+    return key
 
 
 class _Machine:
     """Stack, marks and memo of one pickle."""
 
-    def __init__(self, names: Names, persistent: Maker | None) -> None:
-        self.names, self.persistent = names, persistent
+    def __init__(self, names: Names, budget: Budget, persistent: Maker | None) -> None:
+        self.names, self.budget, self.persistent = names, budget, persistent
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.other_keys = 0
 
-    def run(self, stream: Stream, max_opcodes: int) -> Any:
+    def run(self, stream: Stream) -> Any:
         """Follow the opcodes up to STOP."""
         opcodes: Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]] = pickletools.genops(stream)  # type: ignore
-        for count, (opcode, argument, _) in enumerate(opcodes):
-            if count > max_opcodes:
-                raise InputRefused(f"too large: more than {max_opcodes} pickle opcodes")
+        for opcode, argument, _ in opcodes:
+            self.budget.step()
             if opcode.name in WITH_ARGUMENT:
                 WITH_ARGUMENT[opcode.name](self, argument)
             elif opcode.name in PLAIN:
@@ -110,7 +145,7 @@ class _Machine:
     def key(self, value: Any) -> Any:
         """A key of a dict or set: nothing whose hash walks through other values."""
         if type(value) is str:
-            return value
+            return short(value)
         self.other_keys += 1
         if type(value) not in (int, float, bool, bytes, type(None)) or self.other_keys > MAX_OTHER_KEYS:
             raise InputRefused(
@@ -136,6 +171,7 @@ class _Machine:
         target = self.pop()
         if type(target) is not Global:
             raise InputRefused(f"calls {shown(target)}")
+        self.budget.give(arguments if type(arguments) is tuple else ())
         self.push(target(arguments))
 
     def call_with_keywords(self) -> None:
@@ -148,6 +184,7 @@ class _Machine:
         """Give an object its state: a stand-in with `build` takes it, a dict drops it."""
         state, target = self.pop(), self.pop()
         if hasattr(type(target), "build"):
+            self.budget.give(state if type(state) is tuple else ())
             target.build(state)
         elif type(target) is not dict:
             raise InputRefused(f"sets the state of {shown(target)}")
@@ -170,6 +207,7 @@ class _Machine:
     def persistent_id(self, value: Any) -> None:
         if self.persistent is None or type(value) is not tuple:
             raise InputRefused("refers to data outside of itself")
+        self.budget.give(value)
         self.push(self.persistent(*value))
 
 

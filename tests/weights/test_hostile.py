@@ -180,10 +180,51 @@ def bombs() -> dict[str, bytes]:
         "shared_modules": shared_modules(),
         "numpy_shape": pickled(raw),
         "shared_storage": pickled({"state_dict": shared, "opts": {}}),
+        **repetitions(),
         "claimed_zip": claimed_zip(),
+        "crowded_zip": crowded_zip(),
         "claimed_directory": claimed_directory(),
         **{f"tensor_{name}": pickled({"a": Call(rebuild, arguments)}) for name, arguments in huge.items()},
     }  # fmt: skip
+
+
+def repetitions() -> dict[str, bytes]:
+    """Files that name one large thing many times, each time in a few bytes."""
+    text, pairs, letters = "x" * 1_000_000, [("a", None)] * 60_000, ["a"] * 60_000
+    data = (1, (len(text),), Call(Name("numpy", "dtype"), ("u1",)), False, text)
+    array = (NUMPY, (0,), b"b")
+    blob = writers.storage_blob(torch.ones(4)).replace(b"cpu", b"cpu" + b"N0" * 100_000)
+    one, empty = writers.tensor_call(torch.ones(1)), record()
+    many = record(_parameters={f"p{i}": one for i in range(2000)})
+    nothing = record(_buffers={f"b{i}": None for i in range(60_000)})
+    passing = record(
+        _parameters={f"p{i}": one for i in range(15_000)}, _non_persistent_buffers_set=[f"q{i}" for i in range(60_000)]
+    )
+    small = {"img_resolution": 8, "channel_base": 8, "channel_max": 1, "w_dim": 1, "mapping_layers": 1}
+    wide = Generator(GeneratorConfig(**small, z_dim=1 << 20))
+    contents = {
+        "texts": [Call(Name("_codecs", "encode"), (text, "latin1")) for _ in range(5000)],
+        "arrays": [Call(RECONSTRUCT, array, state=data) for _ in range(5000)],
+        "dicts": [Call(Name("collections", "OrderedDict"), (pairs,)) for _ in range(5000)],
+        "sets": [Call(Name("builtins", "set"), (letters,)) for _ in range(5000)],
+        "storages": [Call(Name("torch.storage", "_load_from_bytes"), (blob,)) for _ in range(1000)],
+        "parameters": record(_modules={f"m{i}": many for i in range(5000)}),
+        "absences": record(_modules={f"m{i}": nothing for i in range(5000)}),
+        "names": record(_modules={text: record(_modules={f"m{i}": empty for i in range(5000)})}),
+        "passing": passing,
+    }  # fmt: skip
+    files = {f"again_{name}": pickled({"G_ema": content}) for name, content in contents.items()}
+    averageless = {name: value for name, value in writers.rosinality(wide).items() if name != "latent_avg"}
+    return {**files, "wide_codes": torch_file(averageless)}
+
+
+def crowded_zip() -> bytes:
+    """An archive of more entries than any weights have."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for i in range(110_000):
+            archive.writestr(zipfile.ZipInfo(f"{i}"), b"")
+    return file.getvalue()
 
 
 def doubled(value: list) -> list:

@@ -93,7 +93,7 @@ def _from_run(folder: Path) -> Base:
     try:
         facts = json.loads((folder / BASE_FILE).read_text())
         licence, commercial = facts["licence"], facts["commercial"]
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
         raise InputRefused(f"{folder / BASE_FILE}: not a base description") from error
     path = folder / "generator.safetensors"
     discriminator = load_discriminator(folder / "discriminator.safetensors")

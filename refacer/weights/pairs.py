@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from refacer.networks.perceptual import DiscriminatorFeatures, Perceptual
 from refacer.networks.stylegan2 import Discriminator, Generator
 from refacer.options import DEFAULT_PAIR
 from refacer.weights import cache, registry
+from refacer.weights.bounded import shown
 from refacer.weights.efficientnet_file import EFFICIENTNET, efficientnet_sha256, load_efficientnet_features
 from refacer.weights.loaders import (
     encode_network,
@@ -35,6 +37,7 @@ from refacer.weights.loaders import (
 
 PAIR_FILE = "pair.json"
 PAIR_FORMAT = 1
+MAX_SIZE = 1 << 20  # of anything counted
 EMBEDDED = Path(__file__).parent
 DISCRIMINATOR = "discriminator"
 """What a pair names as its perceptual network: this, its own, or EFFICIENTNET."""
@@ -237,28 +240,57 @@ def describe(role: str, module: nn.Module) -> tuple[str, dict[str, Any]]:
 
 def _read_facts(path: Path) -> Mapping[str, Any]:
     """pair.json, checked for what the program reads from it."""
-    needed = {
-        "format",
-        "name",
-        "resolution",
-        "num_ws",
-        "w_dim",
-        "w_std",
-        "licence",
-        "commercial",
-        "defaults",
-        "networks",
-    }
     try:
-        facts = json.loads(path.read_text())
-        missing = needed - facts.keys()
-    except (ValueError, AttributeError, OSError) as error:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
         raise InputRefused(f"{path}: not a pair description") from error
-    if missing or facts["format"] != PAIR_FORMAT:
-        raise InputRefused(
-            f"{path}: not a pair description of format {PAIR_FORMAT} ({', '.join(sorted(missing))} missing)"
-        )
+    if wrong := _misfit(facts):
+        raise InputRefused(f"{path}: not a pair description of format {PAIR_FORMAT} ({wrong})")
     return facts
+
+
+def _misfit(facts: Any) -> str | None:
+    """What keeps a JSON value from describing a pair; None where nothing does."""
+    if type(facts) is not dict:
+        return "no object"
+    for name, fits in FACTS.items():
+        if name not in facts:
+            return f"{name} is missing"
+        if not fits(facts[name]):
+            return f"{name} cannot be {shown(repr(facts[name]))}"
+    return None
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 < value <= MAX_SIZE
+
+
+def _is_positive(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < math.inf
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
+
+
+def _is_network(value: Any) -> bool:
+    return type(value) is dict and "sha256" in value and all(map(_is_text, value.values()))
+
+
+FACTS: Mapping[str, Callable[[Any], bool]] = {
+    "format": lambda value: value == PAIR_FORMAT,
+    **dict.fromkeys(("name", "licence"), _is_text),
+    "commercial": lambda value: value in registry.SEVERITY,
+    **dict.fromkeys(("resolution", "num_ws", "w_dim"), _is_size),
+    "w_std": _is_positive,
+    "defaults": lambda value: (
+        type(value) is dict and value.keys() == {"steps", "lr"} and _is_size(value["steps"])
+        and _is_positive(value["lr"])
+    ),
+    "networks": lambda value: type(value) is dict and all(map(_is_network, value.values())),
+    "perceptual": lambda value: type(value) is dict and value.keys() <= {"network", "input_px", "blocks", "weights"},
+}  # fmt: skip
+"""What pair.json must say, and whether a value will do."""
 
 
 def _embedded_pairs() -> list[Path]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from refacer.errors import InputRefused, UsageError, WeightsMissing
 from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
@@ -78,6 +79,28 @@ def test_what_is_no_pair_is_said_so(tmp_path):
     (tmp_path / "pair.json").write_text(json.dumps({"format": 1}))
     with pytest.raises(InputRefused, match="missing"):
         load_pair(str(tmp_path))
+    for text in ("", "[]", "[" * 100_000, "\xff", json.dumps({**FACTS, "format": 2, "networks": {}})):
+        (tmp_path / "pair.json").write_text(text, encoding="latin1")
+        with pytest.raises(InputRefused, match=r"pair\.json: not a pair description"):
+            load_pair(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": 1}, {"resolution": "16"}, {"num_ws": 10**30}, {"w_std": float("nan")}, {"w_std": 0}, {"licence": None},
+        {"commercial": "perhaps"}, {"commercial": []}, {"defaults": {"steps": 3}},
+        {"defaults": {"steps": 3, "lr": "x"}},
+        {"networks": []}, {"networks": {"real": "x"}}, {"networks": {"real": {"file": "real.safetensors"}}},
+        {"networks": {"real": {"sha256": 1}}}, {"perceptual": None},
+        {"perceptual": {"more": 1}},
+    ],
+)  # fmt: skip
+def test_a_description_that_cannot_be_is_refused(tmp_path, change):
+    facts = {"format": 1, "networks": {}, **FACTS, **change}
+    (tmp_path / "pair.json").write_text(json.dumps(facts))
+    with pytest.raises(InputRefused, match=f"{next(iter(change))} cannot be"):
+        load_pair(str(tmp_path))
 
 
 def test_a_file_of_another_kind_shape_or_with_nan_is_refused(tmp_path, networks):
@@ -96,6 +119,29 @@ def test_a_file_of_another_kind_shape_or_with_nan_is_refused(tmp_path, networks)
         load_generator(path)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputRefused, match="safetensors"):
+        load_generator(path)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"img_resolution": "16"}, {"img_resolution": 1 << 16}, {"img_resolution": 24}, {"z_dim": 10**9}, {"w_dim": -8},
+        {"mapping_layers": 10**9}, {"mapping_layers": True}, {"channel_base": 1}, {"conv_clamp": "x"}, {"more": 1},
+    ],
+)  # fmt: skip
+def test_a_configuration_that_is_impossible_takes_no_memory(tmp_path, config):
+    path = tmp_path / "x.safetensors"
+    generator = _generator()
+    path.write_bytes(encode_network(generator, "generator", {**generator.config.to_dict(), **config}))
+    with pytest.raises(InputRefused, match=r"x\.safetensors: its tensors do not fit its own configuration \("):
+        load_generator(path)
+
+
+@pytest.mark.parametrize("about", ["", "[" * 100_000, "[]", '{"kind": "generator"}', '{"kind": 1, "config": {}}'])
+def test_a_file_that_does_not_say_what_it_is(tmp_path, about):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(save({"a": torch.zeros(1)}, metadata={"refacer": about}))
+    with pytest.raises(InputRefused, match="not a generator"):
         load_generator(path)
 
 

@@ -23,6 +23,7 @@ import platformdirs
 from filelock import FileLock
 
 from refacer.errors import InputRefused, OutputNotWritable, UsageError
+from refacer.weights import registry
 from refacer.weights.hashes import sha256_of
 
 RECORD_FILE = "record.json"
@@ -62,8 +63,7 @@ class Installed:
         """A file of it, verified; raises InputRefused where it is damaged."""
         path = self.folder / file
         if not path.is_file() or sha256_of(path) != self.record.files.get(file):
-            again = f"run `refacer weights pull {self.record.name} --force`"
-            raise InputRefused(f"{path}: damaged or missing (sha256 differs); {again}")
+            raise InputRefused(f"{path}: damaged or missing (sha256 differs); {mending(self.record.name)}")
         return path
 
     def damaged(self) -> list[str]:
@@ -88,17 +88,27 @@ def installed(name: str) -> Installed | None:
     folder = root() / name
     try:
         body = json.loads((folder / RECORD_FILE).read_text())
-        if body.pop("format") != RECORD_FORMAT:
+        if type(body) is not dict or body.pop("format") != RECORD_FORMAT or body["name"] != name:
             return None
-        return Installed(folder, Record(**{**body, "notes": tuple(body["notes"])}))
+        return Installed(folder, Record(**{**body, "notes": tuple(body["notes"]), "files": dict(body["files"])}))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
+def folders() -> list[str]:
+    """The names of everything in the cache, whether it can be used or not."""
+    return sorted(path.name for path in root().glob("[!.]*"))
+
+
 def all_installed() -> list[Installed]:
-    """Everything in the cache, by name."""
-    names = sorted(path.parent.name for path in root().glob(f"*/{RECORD_FILE}") if not path.parent.name.startswith("."))
-    return [found for found in map(installed, names) if found]
+    """Everything in the cache that can be used, by name."""
+    return [found for found in map(installed, folders()) if found]
+
+
+def mending(name: str) -> str:
+    """What to do about a damaged weight."""
+    verb = "pull" if registry.find(name) else "import FILE --as"
+    return f"run `refacer weights {verb} {name} --force`"
 
 
 def owner_of(sha256: str) -> Installed | None:
@@ -108,9 +118,8 @@ def owner_of(sha256: str) -> Installed | None:
 
 def part_of(name: str) -> Path:
     """Where a download grows; its folder is made."""
-    folder = home() / "downloads"
-    _make(folder)
-    return folder / f"{name}.part"
+    _make(_downloads())
+    return _downloads() / f"{name}.part"
 
 
 @contextmanager
@@ -119,7 +128,12 @@ def lock(name: str) -> Iterator[None]:
     check_name(name)
     folder = home() / "locks"
     _make(folder)
-    with FileLock(folder / f"{name}.lock"):
+    path = folder / f"{name}.lock"
+    try:
+        held = FileLock(path).acquire()
+    except OSError as error:
+        raise _not_writable(path, error) from error
+    with held:
         yield
 
 
@@ -132,7 +146,7 @@ def check_name(name: str) -> None:
 def put(record: Record, files: Mapping[str, bytes]) -> Installed:
     """Install files under the record's name, in place of what was there; the caller holds the lock."""
     target = root() / record.name
-    fresh, old = (target.with_name(f".{record.name}.{state}") for state in ("new", "old"))
+    fresh, old = _unfinished(record.name)
     try:
         for folder in (fresh, old):
             shutil.rmtree(folder, ignore_errors=True)
@@ -150,18 +164,22 @@ def put(record: Record, files: Mapping[str, bytes]) -> Installed:
     return Installed(target, record)
 
 
+def traces(name: str) -> list[Path]:
+    """All that is here of a weight: its folder, what a killed process left of one, what was downloaded."""
+    parts = (_downloads() / f"{name}.part{more}" for more in ("", ".json", ".member"))
+    return [path for path in (root() / name, *_unfinished(name), *parts) if path.exists()]
+
+
 def remove(name: str) -> int:
-    """Delete an installed weight and what was downloaded of it; returns the bytes that are free again."""
-    folder, part = root() / name, part_of(name)
-    doomed = [path for path in (*folder.glob("*"), part, part.with_name(f"{part.name}.json")) if path.is_file()]
-    freed = sum(path.stat().st_size for path in doomed)
+    """Delete an installed weight and its other traces; returns the bytes that are free again."""
+    found = traces(name)
+    freed = sum(path.stat().st_size for one in found for path in (one, *one.rglob("*")) if path.is_file())
     try:
-        for path in sorted(doomed, key=lambda path: path.name != RECORD_FILE):  # what has no record is not installed
-            path.unlink()
-        if folder.is_dir():
-            folder.rmdir()
+        (root() / name / RECORD_FILE).unlink(missing_ok=True)  # what has no record is not installed
+        for one in found:
+            shutil.rmtree(one) if one.is_dir() else one.unlink()
     except OSError as error:
-        raise _not_writable(folder, error) from error
+        raise _not_writable(root() / name, error) from error
     return freed
 
 
@@ -176,8 +194,11 @@ def remember(name: str, sha256: str) -> None:
     _make(path.parent)
     with FileLock(path.with_suffix(".lock")):
         fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps({**_seen(), name: sha256}, indent=1, sort_keys=True) + "\n")
-        fresh.replace(path)
+        try:
+            fresh.write_text(json.dumps({**_seen(), name: sha256}, indent=1, sort_keys=True) + "\n")
+            fresh.replace(path)
+        except OSError as error:
+            raise _not_writable(path, error) from error
 
 
 def _seen() -> dict[str, str]:
@@ -189,6 +210,15 @@ def _seen() -> dict[str, str]:
 
 def _has_hash(path: Path, sha256: str) -> bool:
     return path.is_file() and sha256_of(path) == sha256
+
+
+def _downloads() -> Path:
+    return home() / "downloads"
+
+
+def _unfinished(name: str) -> tuple[Path, Path]:
+    """Where a weight is written before it is seen, and where the one before it waits to be deleted."""
+    return root() / f".{name}.new", root() / f".{name}.old"
 
 
 def _make(folder: Path) -> None:

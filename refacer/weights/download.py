@@ -89,8 +89,13 @@ class _Download:
                 self.reasons[url] = str(broken)
             mirrors.rotate(-1)
             failures += self.size - before < self.options.progress_bytes
-            time.sleep(min(self.options.backoff_s * 2 ** max(failures - 1, 0), self.options.backoff_max_s))
+            self._wait(*divmod(failures, len(mirrors)))
         raise self._failure()
+
+    def _wait(self, rounds: int, asked: int) -> None:
+        """Pause before the next round of all mirrors, longer each time; not within a round, nor after the last."""
+        if not asked and rounds < self.options.attempts:
+            time.sleep(min(self.options.backoff_s * 2 ** max(rounds - 1, 0), self.options.backoff_max_s))
 
     @property
     def size(self) -> int:
@@ -123,7 +128,8 @@ class _Download:
         except HTTPError as error:
             self._refused(error)
         except (OSError, HTTPException) as error:
-            raise _TryAgainError(str(error) or type(error).__name__) from error
+            cause = getattr(error, "reason", error)  # urllib wraps what the system said
+            raise _TryAgainError(getattr(cause, "strerror", None) or str(cause) or type(cause).__name__) from error
 
     def _offset(self, url: str) -> int:
         """Where to go on: without a published hash only within one version of one mirror's file."""
@@ -186,14 +192,16 @@ class _Download:
         _on_disk(self.part, _note_of(self.part).write_text, json.dumps({"url": url, "validator": validator}))
 
     def _pour(self, response: HTTPResponse, offset: int, total: int | None) -> None:
-        """Append the body; raises where it is shorter or longer than it should be."""
+        """Append the body; raises where it is shorter or longer than it should be, or comes too slowly."""
+        pace = _Pace(self.options, offset)
         with _Writer(self.part, offset) as writer:
-            while block := response.read(self.options.block_bytes):
+            while block := response.read1(self.options.block_bytes):
                 writer.write(block)
                 if writer.size > (total or self.options.max_bytes):
                     raise _LeaveMirrorError("it sends more than the file has")
                 if self.told:
                     self.told(writer.size, total)
+                pace.require(writer.size)
         if total is not None and writer.size < total:
             raise _TryAgainError(f"the connection ended after {writer.size} of {total} bytes")
 
@@ -208,10 +216,26 @@ class _Download:
         """The last word of every mirror, and what to do by hand."""
         name = self.weight.name
         said = "; ".join(f"{urlsplit(url).hostname}: {reason}" for url, reason in self.reasons.items())
-        by_hand = f"get {self.weight.file} by other means and `refacer weights import FILE --as {name}`"
+        by_hand = f"get {self.weight.urls[0]} by other means and `refacer weights import FILE --as {name}`"
         if self.wrong:
             return InputRefused(f"{name}: every download was another file than the published one ({said}); {by_hand}")
         return WeightsMissing(f"{name}: not downloaded ({said}); run the same command again to go on, or {by_hand}")
+
+
+class _Pace:
+    """Whether a transfer is worth waiting for: a byte now and then keeps a connection alive for ever."""
+
+    def __init__(self, options: DownloadOptions, size: int) -> None:
+        self.options, self.since, self.size = options, time.monotonic(), size
+
+    def require(self, size: int) -> None:
+        """Raise where too little has come since the last look, one timeout ago."""
+        now = time.monotonic()
+        if now - self.since < self.options.timeout_s:
+            return
+        if size - self.size < self.options.min_bytes_s * (now - self.since):
+            raise _TryAgainError(f"it sends less than {self.options.min_bytes_s} bytes a second")
+        self.since, self.size = now, size
 
 
 class _Writer:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from refacer.errors import InputRefused, UsageError, WeightsMissing
+from refacer.errors import InputRefused, OutputNotWritable, UsageError, WeightsMissing
 from refacer.options import DownloadOptions
 from refacer.weights import cache, registry
 from refacer.weights.cache import Installed, Record
@@ -18,6 +18,8 @@ from refacer.weights.download import Transfer, discard, download
 from refacer.weights.hashes import sha256_of
 from refacer.weights.packages import package_path
 from refacer.weights.registry import Weight
+
+MAX_MEMBER_BYTES = 1 << 30  # the sketch extractor has 183 MB
 
 Companions = Callable[[str, Mapping[str, bytes]], Mapping[str, bytes]]
 """(name, converted files) -> further files to install beside them, such as pair.json."""
@@ -118,12 +120,17 @@ def _member(name: str, path: Path, member: str | None) -> Iterator[Path]:
     if member is None or not zipfile.is_zipfile(path):
         yield path
         return
-    inner = cache.part_of(name).with_suffix(".member")  # one name, so that what a killed process left is overwritten
+    part = cache.part_of(name)
+    inner = part.with_name(f"{part.name}.member")  # one name, so that what a killed process left is overwritten
     try:
         _extract(path, member, inner)
         yield inner
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
-        raise InputRefused(f"{path}: a damaged archive ({error}); get it again") from error
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
+        raise InputRefused(f"{path}: a damaged or encrypted archive ({error}); get it again") from error
+    except OSError as error:
+        raise OutputNotWritable(
+            f"{inner}: cannot be written ({error.strerror}); name another place with REFACER_HOME"
+        ) from error
     finally:
         inner.unlink(missing_ok=True)
 
@@ -134,7 +141,7 @@ def _extract(path: Path, member: str, inner: Path) -> None:
         found = next((info for info in archive.infolist() if info.filename.endswith(member)), None)
         if found is None:
             raise InputRefused(f"{path}: holds no {member}")
-        if found.file_size > DownloadOptions.max_bytes:
+        if found.file_size > MAX_MEMBER_BYTES:
             raise InputRefused(f"{path}: its {member} is larger than any known weight")
         with archive.open(found) as packed, inner.open("wb") as file:
             shutil.copyfileobj(packed, file)

@@ -98,6 +98,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.flush()
         site.released.wait(20)
 
+    def answer_drip(self, site, span):
+        """A byte now and then, for ever."""
+        first = self.first(site, span)
+        self.head(site, first)
+        while not site.released.wait(0.02):
+            self.wfile.write(site.data[first : first + 1])
+            first += 1
+
     def answer_flip(self, site, span):
         first = self.first(site, span)
         self.head(site, first)

@@ -26,6 +26,7 @@ def test_a_whole_file(site, published, part, impatient):
 BROKEN = {
     "truncates": ([("truncate", 50_000), ("truncate", 30_000)], ["bytes=50000-", "bytes=80000-"]),
     "stalls": ([("stall", 70_000)], ["bytes=70000-"]),
+    "drips": ([("truncate", 50_000), ("drip",)], ["bytes=50000-"]),
     "dies": ([("die",)], [None]),
     "answers 503": ([("status", 503), ("status", 503)], [None, None]),
     "ignores Range": ([("truncate", 50_000), ("no_range",)], ["bytes=50000-"]),

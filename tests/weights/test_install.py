@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -53,21 +52,6 @@ def test_a_pull_leaves_the_converted_file_and_its_record(site, published, home, 
     assert str(home) not in (made.folder / "record.json").read_text()
 
 
-def test_eight_pulls_at_once_make_one_download(site, published, impatient):
-    weight, made = published(site.url("/file", ("truncate", 40_000))), []
-
-    def pull():
-        made.append(install.pull(weight, nothing_more, options=impatient))
-
-    threads = [threading.Thread(target=pull) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [one.record.source_sha256 for one in made] == [weight.sha256] * 8
-    assert site.ranges == [None, "bytes=40000-"]
-
-
 def test_force_pulls_again_and_replaces(site, published, impatient):
     weight = published(site.url(), sha256=None, bytes=None)
     install.pull(weight, nothing_more, options=impatient)
@@ -99,11 +83,33 @@ def test_what_cannot_be_converted_is_never_installed(site, published, home, impa
     assert not list((home / "downloads").iterdir())
 
 
+def test_a_removed_weight_leaves_no_trace(site, published, home, impatient):
+    install.pull(published(site.url()), nothing_more, options=impatient)
+    for name in (".thing.new", ".thing.old"):
+        (home / "weights" / name).mkdir()
+        (home / "weights" / name / "network.safetensors").write_bytes(bytes(100))
+    for name in ("thing.part", "thing.part.json", "other.part"):
+        (home / "downloads" / name).write_bytes(bytes(100))
+    assert cache.remove("thing") > len(site.data) + 400
+    assert not list((home / "weights").iterdir())
+    assert [path.name for path in (home / "downloads").iterdir()] == ["other.part"]
+    assert cache.traces("thing") == []
+
+
+@pytest.mark.parametrize("record", ["", "{}", "[]", "null", '{"format": 1}', '{"format": 1, "name": "other"}'])
+def test_a_weight_without_a_readable_record_is_not_installed(site, published, home, impatient, record):
+    made = install.pull(published(site.url()), nothing_more, options=impatient)
+    (made.folder / "record.json").write_text(record)
+    assert cache.installed("thing") is None
+    assert cache.folders() == ["thing"]
+    assert install.pull(published(site.url()), nothing_more, options=impatient) == made
+
+
 def test_a_damaged_file_is_refused_when_it_is_used(site, published, impatient):
     made = install.pull(published(site.url()), nothing_more, options=impatient)
     (made.folder / "network.safetensors").write_bytes(b"other")
     assert made.damaged() == ["network.safetensors"]
-    with pytest.raises(InputRefused, match="pull thing --force"):
+    with pytest.raises(InputRefused, match="import FILE --as thing --force"):  # the registry has no such weight
         made.path("network.safetensors")
 
 
@@ -144,7 +150,7 @@ def test_an_import_that_is_not_what_it_is_called(known, tmp_path, home):
     assert install.import_file(path, "mine", nothing_more).record.kind == "test"
 
 
-def test_one_member_of_an_archive_is_taken(site, known, tmp_path):
+def test_one_member_of_an_archive_is_taken(site, known, tmp_path, monkeypatch):
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("top/other.bin", b"bad")
@@ -154,11 +160,21 @@ def test_one_member_of_an_archive_is_taken(site, known, tmp_path):
     data = bytearray(path.read_bytes())
     data[data.index(site.data[:50])] ^= 1
     path.write_bytes(data)
-    with pytest.raises(InputRefused, match="damaged archive"):
+    with pytest.raises(InputRefused, match="damaged or encrypted archive"):
+        install.import_file(path, "packed", nothing_more, force=True)
+    locked = data.replace(b"PK\x01\x02\x14\x03\x14\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01")  # says: encrypted
+    assert locked != data
+    path.write_bytes(locked)
+    with pytest.raises(InputRefused, match="encrypted"):
         install.import_file(path, "packed", nothing_more, force=True)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("top/other.bin", b"bad")
     with pytest.raises(InputRefused, match="holds no inside"):
+        install.import_file(path, "packed", nothing_more, force=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("top/inside/thing.bin", bytes(100_000))
+    monkeypatch.setattr(install, "MAX_MEMBER_BYTES", 99_999)
+    with pytest.raises(InputRefused, match="larger than any known weight"):
         install.import_file(path, "packed", nothing_more, force=True)
     assert made.damaged() == []
 
@@ -210,6 +226,15 @@ def pulling(published, site, home):
         return subprocess.Popen(command, cwd=root, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     return start
+
+
+def test_eight_pulls_at_once_make_one_download(pulling, site, home):
+    processes = [pulling("together") for _ in range(8)]
+    said = [process.communicate()[0].split() for process in processes]
+    assert [words[-1] for words in said] == ["installed"] * 8
+    assert sum("converting" in words for words in said) == 1
+    assert site.ranges == [None]
+    assert visible(home) == ["thing"]
 
 
 @pytest.mark.parametrize(

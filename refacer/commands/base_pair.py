@@ -11,7 +11,6 @@ from typing import Any
 from refacer.options import ProjectOptions, WStatistics
 from refacer.stages.project import w_statistics
 from refacer.weights import registry
-from refacer.weights.chain import UNSTATED
 from refacer.weights.convert import DISCRIMINATOR_FILE, GENERATOR_FILE
 from refacer.weights.loaders import load_generator
 from refacer.weights.pairs import EFFICIENTNET, PAIR_FILE, PAIR_FORMAT
@@ -26,7 +25,7 @@ def encode_base_pair(name: str, generator_path: Path, files: Mapping[str, bytes]
     roles = {"real": GENERATOR_FILE, "discriminator": DISCRIMINATOR_FILE}
     body: dict[str, Any] = {
         "format": PAIR_FORMAT, "name": name, "resolution": config.img_resolution, "num_ws": config.num_ws,
-        "w_dim": config.w_dim, "w_std": w_std, "licence": entry.licence.title if entry else UNSTATED,
+        "w_dim": config.w_dim, "w_std": w_std, "licence": entry.licence.title if entry else registry.UNSTATED,
         "commercial": entry.commercial if entry else "unclear", "perceptual": {"network": EFFICIENTNET},
         "defaults": {"steps": ProjectOptions.steps, "lr": ProjectOptions.lr},
         "networks": {

@@ -57,7 +57,10 @@ def import_(
         Path, typer.Argument(help="A file that is here already.", exists=True, dir_okay=False, show_default=False)
     ],
     as_: Annotated[
-        str | None, typer.Option("--as", metavar="NAME", help="What it is.", show_default="recognised by its sha256")
+        str | None,
+        typer.Option(
+            "--as", metavar="NAME", help="A name of `list`, or one of your own.", show_default="by its sha256"
+        ),
     ] = None,
     force: Force = False,
     quiet: Quiet = False,
@@ -70,7 +73,7 @@ def import_(
 
 @weights.command(epilog="Example: refacer weights verify")
 def verify(names: SomeNames = None) -> None:
-    """Hash what is installed again."""
+    """Hash what is installed again, and what comes with packages."""
     from refacer.commands.weights_store import verify_all
 
     verify_all(names or [])
@@ -88,7 +91,7 @@ def where(
 
 @weights.command(epilog="Example: refacer weights rm ffhq")
 def rm(names: Names, quiet: Quiet = False) -> None:
-    """Remove weights, and what was downloaded of them."""
+    """Remove weights, and what was downloaded of them so far."""
     from refacer.commands.weights_store import remove_all
 
     remove_all(names, quiet=quiet)

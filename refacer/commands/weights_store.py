@@ -39,7 +39,7 @@ def pull_all(names: Sequence[str], *, accept: bool, force: bool, offline: bool, 
     if offline and due:
         raise WeightsMissing(
             f"{', '.join(entry.name for entry in due)}: not installed, and --offline; "
-            f"get {due[0].file} by other means and `refacer weights import FILE --as {due[0].name}`"
+            f"get {' '.join(due[0].urls[:1]) or due[0].file} elsewhere and `refacer weights import FILE --as {due[0].name}`"
         )
     require_acceptance([entry for entry in due if not entry.package], accept=accept)
     failed: list[RefacerError] = []
@@ -62,11 +62,11 @@ def import_one(file: Path, name: str | None, *, force: bool, quiet: bool) -> Non
 
 
 def verify_all(names: Sequence[str]) -> None:
-    """Hash what is installed again; raises InputRefused where something is damaged."""
-    wanted = list(names) or [one.record.name for one in cache.all_installed()]
-    bad = [name for name in wanted if not _is_sound(name)]
+    """Hash what is here again; raises InputRefused, once all was looked at, where something is damaged."""
+    packaged = [entry.name for entry in registry.weights() if entry.package and package_path(entry)]
+    bad = [problem for name in (names or [*cache.folders(), *packaged]) if (problem := _damage(name))]
     if bad:
-        raise InputRefused(f"{', '.join(bad)}: damaged; run `refacer weights pull {' '.join(bad)} --force`")
+        raise InputRefused("; ".join(bad))
 
 
 def show_where(name: str | None) -> None:
@@ -80,11 +80,15 @@ def show_where(name: str | None) -> None:
 
 
 def remove_all(names: Sequence[str], *, quiet: bool) -> None:
-    """Remove weights; raises UsageError for one that is not installed."""
+    """Remove weights; raises UsageError, before any is removed, for one that is not installed."""
+    for name in names:
+        cache.check_name(name)
+        if not cache.traces(name):
+            entry = registry.find(name)
+            packaged = f"; it comes with {entry.package}: pip uninstalls it" if entry and entry.package else ""
+            raise UsageError(f"{name}: not installed{packaged}")
     for name in dict.fromkeys(names):
         with cache.lock(name):
-            if not cache.installed(name) and not cache.part_of(name).exists():
-                raise UsageError(f"{name}: not installed")
             freed = cache.remove(name)
         if not quiet:
             console.note(f"{name}: removed, {_size(freed)} are free again")
@@ -122,20 +126,29 @@ def _say(made: Installed, quiet: bool) -> None:
         return
     name = made.record.name
     entry = registry.find(name)
-    terms = f"{entry.licence.title}, commercial use {entry.commercial}" if entry else "licence unstated"
+    terms = f"{entry.licence.title}, commercial use {entry.commercial}" if entry else f"licence {registry.UNSTATED}"
     console.note(f"{name}: installed, {made.record.kind}, {terms}, sha256 {made.record.source_sha256}")
     for note in made.record.notes:
         console.note(f"{name}: {note}")
 
 
-def _is_sound(name: str) -> bool:
-    """Say and return whether a weight is what was installed."""
-    entry = registry.find(name)
+def _damage(name: str) -> str | None:
+    """Say whether a weight is what was installed; what is wrong and mends it, where it is not."""
+    entry, problem = registry.find(name), None
     if entry and entry.package:
-        verified_package_path(entry)
-    bad = [] if entry and entry.package else _installed(name).damaged()
-    console.payload_text(f"{name}: {', '.join(bad)} damaged" if bad else f"{name}: ok")
-    return not bad
+        try:
+            verified_package_path(entry)
+        except InputRefused as error:
+            problem = str(error)
+    elif bad := [cache.RECORD_FILE] if _unreadable(name) else _installed(name).damaged():
+        problem = f"{name}: {', '.join(bad)} damaged; {cache.mending(name)}"
+    console.payload_text(f"{name}: damaged" if problem else f"{name}: ok")
+    return problem
+
+
+def _unreadable(name: str) -> bool:
+    """Whether a weight's folder is here, but no record that says what belongs into it."""
+    return name in cache.folders() and cache.installed(name) is None
 
 
 def _installed(name: str) -> Installed:
@@ -147,12 +160,11 @@ def _installed(name: str) -> Installed:
 
 def _row(entry: Weight) -> dict[str, Any]:
     """What `list` says of an entry; bytes: on the disk where it is installed, else to download."""
-    have = cache.installed(entry.name)
-    state = "installed" if have else "-"
-    if entry.package:
-        state = "package" if package_path(entry) else "-"
+    have, packaged = cache.installed(entry.name), package_path(entry)
+    state = "package" if packaged else "installed" if have else "-"
+    size = packaged.stat().st_size if packaged else have.bytes if have else entry.bytes
     return {
-        "name": entry.name, "state": state, "bytes": have.bytes if have else entry.bytes, "role": entry.role,
+        "name": entry.name, "state": state, "bytes": size, "role": entry.role,
         "commercial": entry.commercial, "licence": entry.licence.title, "licence_url": entry.licence.url,
         "purpose": entry.purpose, "sha256": have.record.source_sha256 if have else entry.sha256,
         "file": entry.file, "format": entry.format, "urls": list(entry.urls), "package": entry.package,
@@ -161,11 +173,14 @@ def _row(entry: Weight) -> dict[str, Any]:
 
 def _own_row(one: Installed) -> dict[str, Any]:
     """The same of a weight outside the registry."""
-    return {
+    own = {
         "name": one.record.name, "state": "installed", "bytes": one.bytes, "role": one.record.kind,
-        "commercial": "unclear", "licence": "unstated", "sha256": one.record.source_sha256,
+        "commercial": "unclear", "licence": registry.UNSTATED, "sha256": one.record.source_sha256, "urls": [],
     }  # fmt: skip
+    return {**dict.fromkeys(("licence_url", "purpose", "file", "format", "package")), **own}
 
 
 def _size(count: int | None) -> str:
-    return "?" if count is None else f"{count / 1e6:.1f} MB"
+    if count is None:
+        return "?"
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"

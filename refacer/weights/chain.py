@@ -11,8 +11,6 @@ from refacer.weights import cache, registry
 from refacer.weights.pairs import EFFICIENTNET, NETWORK_ROLES, Pair
 from refacer.weights.published import installed_sha256
 
-UNSTATED = "unstated"
-
 
 @dataclass(frozen=True)
 class Use:
@@ -54,7 +52,7 @@ def of_file(role: str, path: Path, sha256: str) -> Use:
     """A file that the user named; its terms are known where it is a published one."""
     entry = registry.weight_with_hash(sha256)
     if entry is None:
-        return Use(role, path.name, sha256, UNSTATED, "unclear")
+        return Use(role, path.name, sha256, registry.UNSTATED, "unclear")
     return Use(role, entry.name, sha256, entry.licence.title, entry.commercial)
 
 

@@ -16,6 +16,9 @@ from refacer.errors import UsageError
 
 REGISTRY = Path(__file__).with_name("registry.toml")
 
+UNSTATED = "unstated"
+"""The licence of a weight that is not in the registry."""
+
 Commercial = Literal["yes", "unclear", "no"]
 SEVERITY: tuple[str, ...] = ("yes", "unclear", "no")
 """Answers to "may it be used commercially?", from the mildest to the strictest."""

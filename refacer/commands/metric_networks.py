@@ -14,13 +14,11 @@ import torch
 from torch import Tensor
 
 from refacer.commands.session import Session
-from refacer.networks.identity import CurricularFaceIdentity, DlibIdentity, IdentityNetwork
+from refacer.networks.identity import IdentityNetwork
 from refacer.networks.resampling import resized
 from refacer.options import AlignOptions
 from refacer.pixels import scale_to_unit
 from refacer.weights import cache, chain, published
-from refacer.weights.curricular_face_file import CURRICULAR_FACE, load_curricular_face
-from refacer.weights.dlib_files import landmarks_path, recognition_path
 from refacer.weights.efficientnet_file import EFFICIENTNET, load_efficientnet_features
 from refacer.weights.loaders import read_network
 
@@ -87,11 +85,8 @@ def feature_network(session: Session) -> FeatureNetwork:
 def identity_network(session: Session) -> IdentityNetwork:
     """CurricularFace where `refacer weights` has it, or dlib's network; both read dlib's landmarks."""
     finder = session.detector(AlignOptions())
-    if found := cache.installed(CURRICULAR_FACE):
-        session.note(chain.of_weight("identity", CURRICULAR_FACE))
-        return CurricularFaceIdentity(finder, load_curricular_face(found, session.device))
-    session.note(chain.of_weight("identity", "dlib-recognition"))
-    return DlibIdentity(landmarks_path(), recognition_path())
+    session.note(chain.of_weight("identity", published.identity_weight()))
+    return published.identity_network(finder, session.device)
 
 
 def perceptual_measure(session: Session) -> str:

@@ -9,12 +9,11 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from refacer.networks.identity import CurricularFaceIdentity, DlibIdentity, IdentityNetwork
+from refacer.networks.identity import IdentityNetwork
 from refacer.networks.landmarks import DlibLandmarks
 from refacer.networks.perceptual import shrink
-from refacer.weights import cache, chain
-from refacer.weights.curricular_face_file import CURRICULAR_FACE, load_curricular_face
-from refacer.weights.dlib_files import landmarks_path, recognition_path
+from refacer.weights import cache, chain, published
+from refacer.weights.dlib_files import landmarks_path
 from refacer.weights.efficientnet_file import EFFICIENTNET
 
 LEAST_PX, MEASURED_PX, MEASURED_CODES = 64, 256, 8
@@ -35,11 +34,6 @@ class RunIdentity:
         if not paired:
             self.reason = "a base has no second generator"
 
-    @cached_property
-    def weight(self) -> str:
-        """The registry's name of the network: CurricularFace where it is installed, or dlib's."""
-        return CURRICULAR_FACE if cache.installed(CURRICULAR_FACE) else "dlib-recognition"
-
     def measured(self, drawn: Tensor, real: Tensor | None) -> dict[str, float]:
         """Mean over the first codes, (N, 3, R, R) each, and how many show two faces; empty where not measured."""
         if self.reason or real is None:
@@ -53,10 +47,7 @@ class RunIdentity:
     @cached_property
     def _network(self) -> IdentityNetwork:
         """Loaded when it is first asked."""
-        found = cache.installed(CURRICULAR_FACE)
-        if found and self.weight == CURRICULAR_FACE:
-            return CurricularFaceIdentity(DlibLandmarks(landmarks_path()), load_curricular_face(found, self._device))
-        return DlibIdentity(landmarks_path(), recognition_path())
+        return published.identity_network(DlibLandmarks(landmarks_path()), self._device)
 
     def terms(self) -> dict[str, str]:
         """The licences of what compares in this run, by role and name; a stand-in without weights has none."""
@@ -66,6 +57,9 @@ class RunIdentity:
         if cache.installed("sketch"):
             found["sketch loss"] = "sketch"
         if not self.reason:
-            found |= {"landmarks, for measuring only": "dlib-landmarks", "identity, for measuring only": self.weight}
+            found |= {
+                "landmarks, for measuring only": "dlib-landmarks",
+                "identity, for measuring only": published.identity_weight(),
+            }
         uses = [chain.of_weight(role, name) for role, name in found.items()]
         return {f"{use.role}: {use.name}": f"{use.licence}; commercial use: {use.commercial}" for use in uses}

@@ -1,4 +1,4 @@
-"""Networks of others, built from installed weights: LPIPS-VGG, face parsers, RetinaFace, the sketch extractor.
+"""Networks of others from installed weights: LPIPS-VGG, face parsers, RetinaFace, sketch extractor, CurricularFace.
 
 Every file is verified against its record before it is read; nothing is downloaded here.
 """
@@ -13,14 +13,18 @@ import torch
 from torch import Tensor
 
 from refacer.errors import InputRefused, WeightsMissing
+from refacer.networks.curricular_face import CurricularFace
+from refacer.networks.identity import CurricularFaceIdentity, DlibIdentity, FaceFinder, IdentityNetwork
 from refacer.networks.landmarks import RetinaFaceLandmarks
 from refacer.networks.parser import BiSeNetParser, ParseNetParser
 from refacer.networks.perceptual import LpipsVgg, Perceptual
 from refacer.networks.sketch import DeepFaceSketch, LineExtractor, SketchExtractor
 from refacer.weights import cache, registry
+from refacer.weights.dlib_files import landmarks_path, recognition_path
 from refacer.weights.efficientnet_file import load_efficientnet_features
 from refacer.weights.loaders import read_network
 from refacer.weights.packages import verified_package_path
+from refacer.weights.states import filled_with
 
 NETWORK_FILE = "network.safetensors"
 N = TypeVar("N")
@@ -78,6 +82,23 @@ def perceptual_name() -> str:
 def perceptual_network(device: torch.device) -> Perceptual:
     """The network of that name."""
     return load_lpips(device) if cache.installed("vgg16") else load_efficientnet_features().to(device)
+
+
+def identity_weight() -> str:
+    """The registry's name of what compares faces: CurricularFace where it is installed, or dlib's network."""
+    return "curricularface" if cache.installed("curricularface") else "dlib-recognition"
+
+
+def identity_network(finder: FaceFinder, device: torch.device) -> IdentityNetwork:
+    """The network of that name; finder: of dlib's 68 landmarks."""
+    if cache.installed("curricularface"):
+        return CurricularFaceIdentity(finder, load_curricular_face(device))
+    return DlibIdentity(landmarks_path(), recognition_path())
+
+
+def load_curricular_face(device: torch.device) -> CurricularFace:
+    """The identity network of the paper's Table 1, in eval mode."""
+    return _build("curricularface", lambda state, _: filled_with(CurricularFace, state)).to(device)
 
 
 def load_sketch(device: torch.device) -> DeepFaceSketch:

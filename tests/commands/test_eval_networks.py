@@ -10,7 +10,7 @@ import torch
 from refacer.commands.session import Session
 from refacer.networks.curricular_face import CROP_PX, CurricularFace
 from refacer.weights import cache
-from refacer.weights.curricular_face_file import load_curricular_face
+from refacer.weights.published import load_curricular_face
 from refacer.weights.recognise import ir_shapes
 
 FACE = tuple(map(tuple, np.random.default_rng(0).uniform(16, 48, (68, 2))))
@@ -47,9 +47,7 @@ def installed(state, tmp_path_factory, cli) -> Path:
 
 def test_the_network_is_the_files(state, installed, monkeypatch):
     monkeypatch.setenv("REFACER_HOME", str(installed))
-    found = cache.installed("curricularface")
-    assert found is not None
-    network = load_curricular_face(found, torch.device("cpu"))
+    network = load_curricular_face(torch.device("cpu"))
     expected = CurricularFace()
     expected.load_state_dict(state)
     crop = torch.rand(1, 3, CROP_PX, CROP_PX, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -46,7 +46,7 @@ def main() -> None:
     rows = []
     print("| erode | feather | halo p99 | halo max | old face | step |\n|---|---|---|---|---|---|")
     for erode_frac, feather_frac in GRID:
-        options = CompositeOptions(erode_frac, feather_frac)
+        options = CompositeOptions(erode_frac, feather_frac, "none")
         found = [
             measured(tensor_from_rgb(photos[name]), tensor_from_rgb(renders[name]), labels[name], parser, options)
             for name in photos

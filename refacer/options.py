@@ -115,7 +115,7 @@ class CompositeOptions:
 
     erode_frac: float = 0.02  # radius of the erosion, as a fraction of the quad's side
     feather_frac: float = 0.01  # sigma of the Gaussian, as a fraction of the quad's side
-    color: Literal["none", "lab"] = "none"
+    color: Literal["none", "lab"] = "lab"
     color_spread: float = 0.5  # share of the difference in spread that "lab" takes over; means it takes over whole
 
 

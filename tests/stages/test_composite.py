@@ -14,7 +14,8 @@ from refacer.stages.align import align
 from refacer.stages.composite import Blend, composite, erode, match_color
 from refacer.types import CropTransform, Points
 
-SHARP = CompositeOptions(erode_frac=0.0, feather_frac=0.0)
+PLAIN = CompositeOptions(color="none")
+SHARP = CompositeOptions(erode_frac=0.0, feather_frac=0.0, color="none")
 
 
 def square(centre: tuple[float, float], side: float, degrees: float = 0.0) -> Points:
@@ -50,14 +51,14 @@ def disc(size: int, radius_frac: float = 0.3) -> Tensor:
 def test_the_crop_pasted_back_is_the_picture(degrees: float, side: float, size: int):
     image, quad = smooth(200, 220), square((105.3, 97.8), side, degrees)
     face = align(image, quad, size, AlignOptions())
-    finished, alpha = whole(image, composite(image, face, None, quad, CompositeOptions()))
+    finished, alpha = whole(image, composite(image, face, None, quad, PLAIN))
     assert (finished - image).abs().max() < 0.02
     assert alpha[0, 0, 98, 105] > 0.999
 
 
 def test_eq_b1_and_bits_outside():
     image, quad = smooth(160, 160, 1), square((80.0, 80.0), 90.0, 20.0)
-    blend = composite(image, torch.ones(1, 3, 64, 64), disc(64), quad, CompositeOptions())
+    blend = composite(image, torch.ones(1, 3, 64, 64), disc(64), quad, PLAIN)
     finished, alpha = whole(image, blend)
     assert torch.equal(finished[(alpha == 0).expand_as(image)], image[(alpha == 0).expand_as(image)])
     assert torch.allclose(finished, alpha * 1.0 + (1 - alpha) * image, atol=1e-6)
@@ -70,7 +71,7 @@ def test_eq_b1_and_bits_outside():
 )
 def test_the_mask_reaches_as_far_as_erosion_and_blur_say(side: float, erode_frac: float, feather_frac: float):
     radius_frac, middle, size = 0.3, round(0.75 * side), round(1.5 * side)
-    quad, options = square((middle, middle), side), CompositeOptions(erode_frac, feather_frac)
+    quad, options = square((middle, middle), side), CompositeOptions(erode_frac, feather_frac, "none")
     image, mask = smooth(size, size), disc(256, radius_frac)
     _, alpha = whole(image, composite(image, torch.zeros(1, 3, 128, 128), mask, quad, options))
     place = torch.arange(size) - middle
@@ -84,7 +85,7 @@ def test_the_mask_reaches_as_far_as_erosion_and_blur_say(side: float, erode_frac
 
 def test_the_defaults_paste_no_background():
     """At the mask's edge less than a twentieth of the new picture is left, one blur further out nothing."""
-    options, side = CompositeOptions(), 400.0
+    options, side = PLAIN, 400.0
     quad, mask = square((250.0, 250.0), side), torch.zeros(1, 1, 400, 400)
     mask[..., 100:300, 100:300] = 1
     _, alpha = whole(smooth(500, 500), composite(smooth(500, 500), torch.zeros(1, 3, 400, 400), mask, quad, options))
@@ -95,7 +96,7 @@ def test_the_defaults_paste_no_background():
 
 
 def test_outside_the_crop_the_mask_is_zero_before_it_is_eroded():
-    options = CompositeOptions(erode_frac=0.05, feather_frac=0.01)
+    options = CompositeOptions(erode_frac=0.05, feather_frac=0.01, color="none")
     quad = square((100.0, 100.0), 100.0)
     _, alpha = whole(smooth(200, 200), composite(smooth(200, 200), torch.zeros(1, 3, 50, 50), None, quad, options))
     assert alpha[0, 0, 100, :52].max() == 0
@@ -106,10 +107,10 @@ def test_the_pictures_frame_is_no_edge_of_the_face():
     """A face that the frame cuts is pasted up to the frame, as if the picture went on."""
     large, quad = smooth(300, 300), square((120.0, 150.0), 100.0, 10.0)
     face, mask = smooth(64, 64, 3), disc(64, 0.4)
-    finished, alpha = whole(large, composite(large, face, mask, quad, CompositeOptions()))
+    finished, alpha = whole(large, composite(large, face, mask, quad, PLAIN))
     cut = large[:, :, :, 110:]
     shifted = tuple((x - 110, y) for x, y in quad)
-    finished_cut, alpha_cut = whole(cut, composite(cut, face, mask, shifted, CompositeOptions()))
+    finished_cut, alpha_cut = whole(cut, composite(cut, face, mask, shifted, PLAIN))
     assert torch.allclose(alpha_cut, alpha[:, :, :, 110:], atol=1e-5)
     assert torch.allclose(finished_cut, finished[:, :, :, 110:], atol=1e-5)
     assert alpha_cut[0, 0, 150, 0] > 0.99
@@ -126,8 +127,8 @@ def test_a_face_larger_than_its_quad_is_filtered_first():
 
 def test_mask_and_face_may_differ_in_size():
     image, quad = smooth(120, 120), square((60.0, 60.0), 80.0)
-    fine = composite(image, smooth(64, 64, 2), disc(256), quad, CompositeOptions())
-    coarse = composite(image, smooth(64, 64, 2), disc(64), quad, CompositeOptions())
+    fine = composite(image, smooth(64, 64, 2), disc(256), quad, PLAIN)
+    coarse = composite(image, smooth(64, 64, 2), disc(64), quad, PLAIN)
     assert (fine.alpha - coarse.alpha).abs().max() < 0.25
     assert (fine.alpha - coarse.alpha).abs().mean() < 0.01
 
@@ -150,7 +151,7 @@ def test_an_empty_mask_changes_nothing():
 )
 def test_a_quad_of_another_picture_is_a_mismatch(quad: Points):
     with pytest.raises(PassportMismatch):
-        composite(smooth(100, 100), torch.zeros(1, 3, 32, 32), None, quad, CompositeOptions())
+        composite(smooth(100, 100), torch.zeros(1, 3, 32, 32), None, quad, PLAIN)
 
 
 def test_erosion_is_by_a_disc():
@@ -167,9 +168,9 @@ def test_erosion_is_by_a_disc():
 def test_color_lab_gives_the_sources_mean():
     image, quad = smooth(120, 120) * 0.4, square((60.0, 60.0), 80.0)
     face = smooth(64, 64, 5) * 0.3 + torch.tensor([0.3, 0.0, -0.2])[:, None, None]
-    plain = composite(image, face, disc(64), quad, CompositeOptions())
+    plain = composite(image, face, disc(64), quad, PLAIN)
     matched = composite(image, face, disc(64), quad, CompositeOptions(color="lab"))
-    source = composite(image, face, torch.zeros(1, 1, 64, 64), quad, CompositeOptions()).pixels
+    source = composite(image, face, torch.zeros(1, 1, 64, 64), quad, PLAIN).pixels
 
     def distance(blend: Blend) -> float:
         inside = (blend.alpha > 0.999).float()
@@ -196,7 +197,7 @@ def test_native_pixels_outside_the_mask_are_untouched(dtype: type, channels: int
     top = np.iinfo(dtype).max
     native = np.random.default_rng(0).integers(0, top, (90, 100, channels), endpoint=True).astype(dtype)
     quad = square((50.0, 40.0), 60.0, 12.0)
-    blend = composite(tensor_from_rgb(native[..., :3]), torch.ones(1, 3, 32, 32), disc(32), quad, CompositeOptions())
+    blend = composite(tensor_from_rgb(native[..., :3]), torch.ones(1, 3, 32, 32), disc(32), quad, PLAIN)
     before = native.copy()
     result = paste_blend(native, blend.top, blend.left, blend.pixels, blend.alpha)
     inside = whole(torch.zeros(1, 3, 90, 100), blend)[1][0, 0].numpy() > 0

@@ -101,7 +101,7 @@ def test_faces_of_several_sizes_are_projected_in_their_order(networks, results):
 
 def test_faces_that_overlap_are_pasted_one_onto_the_other(image):
     quad = ((20.0, 20.0), (20.0, 84.0), (84.0, 84.0), (84.0, 20.0))
-    options = CompositeOptions(feather_frac=0.1)
+    options = CompositeOptions(feather_frac=0.1, color="none")
     white, black = torch.ones(1, 3, 8, 8), -torch.ones(1, 3, 8, 8)
     first, second = composite_all(image, [Placed(white, None, quad), Placed(black, None, quad)], options)
     edge = (second.alpha > 0.2) & (second.alpha < 0.8)

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -51,7 +52,7 @@ def test_the_table_has_every_row_and_a_dash_for_what_is_not_measured():
 
 def test_the_sheet_shows_codes_and_people_of_every_variant():
     strip = [torch.zeros(1, 3, 8, 8)] * 2
-    kinds = dict.fromkeys(("codes, realistic", "codes", "input", "direct", "people"), strip)
+    kinds: dict[str, Any] = dict.fromkeys(("codes, realistic", "codes", "input", "direct", "people"), strip)
     one, two = ablations.sheet({"a": kinds}), ablations.sheet({"a": kinds, "b": kinds})
     line = (one.shape[0] - one.shape[0] % ablations.CELL_PX) // ablations.CELL_PX
     assert line == 5

@@ -254,8 +254,9 @@ class _Writer:
         _on_disk(self.path, self._file.close)
 
     def write(self, block: bytes) -> None:
-        """Append a block."""
+        """Append a block; it is the file's when this returns, so that a killed process loses nothing it told of."""
         _on_disk(self.path, self._file.write, block)
+        _on_disk(self.path, self._file.flush)
         self.size += len(block)
 
 

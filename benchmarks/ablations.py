@@ -1,6 +1,6 @@
 """What each part of the method is good for, by one command: Sec. 4.3 of the paper in the shape of its Table 1.
 
-    python -m benchmarks.ablations --data DIR --base RUN --out DIR [--processes 2] [--card docs/ablations.md]
+    python -m benchmarks.ablations --data DIR --base RUN --out DIR [--processes 2] [--card FILE]
 
 Fine-tunes --base on cg.zip of --data four times, alike but for the weights of the sketch and the colour loss, and
 measures every pair by `refacer eval` and on people of pairs.zip; projection straight into the realistic generator is

@@ -20,13 +20,14 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.studio import plain
+from benchmarks.studio import COLUMNS as FACE_COLUMNS
+from benchmarks.studio import cell, plain
 from benchmarks.studio_measures import Identity
-from benchmarks.studio_rows import Person, figures_of, mean_figures, pictures_of, read_people
+from benchmarks.studio_rows import ROWS, Person, figures_of, mean_figures, pictures_of, read_people
 from refacer.files import write_atomic
 from refacer.pixels import rgb_from_tensor
 from tools.studio.card import markdown, with_section
-from tools.studio.judge import JUDGE_FILE, load_judge
+from tools.studio.judge import JUDGE_FILE, Judge, load_judge
 from tools.studio.sheet_layout import captioned, encode_jpeg, fitted, row_of, stacked
 from tools.studio.transfer import Transfer
 
@@ -36,7 +37,7 @@ VARIANTS: dict[str, dict[str, str]] = {
     "no colour loss": {"color-weight": "0"},
     "neither": {"sketch-weight": "0", "color-weight": "0"},
 }
-DIRECT = "projected into the realistic generator"
+DIRECT = ROWS["direct"]
 # As the studio pair's own, Sec. 4.1 but for what docs/finetuning.md explains.
 TRAINING = {"batch": "8", "ema-kimg": "0.25", "aug": "none", "jitter": "0.03", "tick": "0.1", "gamma": "0.4"}
 WEIGHTS = {"sketch-weight": "1e-5", "color-weight": "4"}
@@ -44,11 +45,7 @@ COLUMNS = {
     "fid_to_renders": "FID* to renders",
     "fid_to_photos": "FID* to photos",
     "identity_between": "identity between generators",
-    "identity_to_input": "identity to input",
-    "identity_to_photo": "identity to photo",
-    "perceptual_to_photo": "perceptual to photo",
-    "color_to_photo": "blurred colour to photo",
-    "photo": "judged photo",
+    **{name: title for name, title in FACE_COLUMNS.items() if name not in ("l2_to_photo", "seconds")},
 }
 CELL_PX, SHOWN_CODES, SHOWN_PEOPLE = 160, 6, 6
 
@@ -57,13 +54,13 @@ def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
     rows: dict[str, dict[str, float]] = {}
-    people = read_people(args.data / "pairs.zip", args.people)
+    people, judge, identity = read_people(args.data / "pairs.zip", args.people), load_judge(JUDGE_FILE), Identity()
     strips: dict[str, dict[str, Any]] = {}
     for variant, weights in VARIANTS.items():
         run = args.out / variant.replace(" ", "-")
         finetune(args, run, {**TRAINING, **WEIGHTS, **weights})
         transfer = Transfer(str(run), device=args.device, steps=args.steps, store=args.out / "codes").read()
-        figures, strips[variant] = on_people(people, transfer)
+        figures, strips[variant] = on_people(people, transfer, judge, identity)
         rows[variant] = {**on_codes(args, run), **figures["method"]}
         rows[DIRECT] = rows.pop(DIRECT, figures["direct"])  # last; the realistic generator is the same in all of them
         report = {"people": len(people), "codes": args.codes, "images": args.images, "kimg": args.kimg, "rows": rows}
@@ -115,9 +112,10 @@ def on_codes(args: argparse.Namespace, run: Path) -> dict[str, float]:
     return {"fid_to_renders": fids[0], "fid_to_photos": fids[1], "identity_between": identity}
 
 
-def on_people(people: Sequence[Person], transfer: Transfer) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
+def on_people(
+    people: Sequence[Person], transfer: Transfer, judge: Judge, identity: Identity
+) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
     """The mean figures of the method and of direct projection, and pictures of some codes and people."""
-    judge, identity = load_judge(JUDGE_FILE), Identity()
     network = transfer.pair.perceptual(torch.device("cpu"))
     drawn = {person.name: pictures_of(person, transfer) for person in people}
     figures = {person.name: figures_of(person, drawn[person.name], identity, judge, network) for person in people}
@@ -135,14 +133,11 @@ def on_people(people: Sequence[Person], transfer: Transfer) -> tuple[dict[str, d
 
 def table(rows: Mapping[str, Mapping[str, float]]) -> str:
     """Every variant's figures as Markdown."""
-    body = [(name, *(_cell(column, figures.get(column)) for column in COLUMNS)) for name, figures in rows.items()]
+    nowhere = float("nan")
+    body = [
+        (name, *(cell(column, figures.get(column, nowhere)) for column in COLUMNS)) for name, figures in rows.items()
+    ]
     return markdown(("", *COLUMNS.values()), body)
-
-
-def _cell(column: str, value: float | None) -> str:
-    if value is None or value != value:
-        return "–"
-    return f"{value:.0%}" if column == "photo" else f"{value:.4f}" if column == "color_to_photo" else f"{value:.3f}"
 
 
 def sheet(strips: Mapping[str, Mapping[str, Any]]) -> Any:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import platform
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from refacer.device import choose_device
+from refacer.device import choose_device, machine_name
 from refacer.files import encode_png
 from refacer.networks.sketch import LineExtractor
 from refacer.options import FinetuneOptions, NetworkOptions
@@ -47,7 +46,7 @@ def main() -> None:
     found = {name: rate(work, trainer, args.seconds) for name, work in phases(trainer).items()}
     found["whole iteration"] = mixed(found, trainer.options)
     facts = {
-        "machine": machine(trainer.device), "torch": torch.__version__, "resolution": args.resolution,
+        "machine": machine_name(trainer.device), "torch": torch.__version__, "resolution": args.resolution,
         "batch_gpu": args.batch_gpu, "precision": str(trainer.drawing.dtype).removeprefix("torch."),
     }  # fmt: skip
     if args.json:
@@ -135,11 +134,6 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-def machine(device: torch.device) -> str:
-    """The device's name."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} {device.type}"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 import torch
 
-from refacer.device import choose_device
+from refacer.device import choose_device, machine_name
 from refacer.files import write_atomic
 from refacer.networks.perceptual import VGG16_LAYOUT, LpipsVgg
 from refacer.networks.stylegan2 import Generator, GeneratorConfig
@@ -62,7 +61,7 @@ def measured(device: torch.device, resolution: int, steps: int) -> dict[str, Any
     decode(found.codes, generator, DecodeOptions())
     settled(device)
     return {
-        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU",
+        "machine": machine_name(device),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "resolution": resolution,

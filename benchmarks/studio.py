@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +27,7 @@ from benchmarks.studio_codes import compare_codes
 from benchmarks.studio_measures import Identity
 from benchmarks.studio_rows import ROWS, figures_of, mean_figures, pictures_of, read_people
 from refacer import __version__
+from refacer.device import machine_name
 from refacer.files import write_atomic
 from tools.studio.judge import JUDGE_FILE, Judge, load_judge
 from tools.studio.transfer import Transfer
@@ -83,14 +83,13 @@ def arguments() -> argparse.Namespace:
 
 def about(transfer: Transfer) -> dict[str, Any]:
     """What was measured, with what, where."""
-    pair, device = transfer.pair, transfer.device
-    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
+    pair = transfer.pair
     return {
         "pair": pair.name,
         "sha256": {role: pair.sha256(role) for role in ("real", "rendering")},
         "steps": transfer.options.steps,
         "lr": transfer.options.lr,
-        "machine": f"{machine}, {torch.get_num_threads()} threads",
+        "machine": f"{machine_name(transfer.device)}, {torch.get_num_threads()} threads",
         "refacer": __version__,
         "torch": torch.__version__,
     }

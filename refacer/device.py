@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -26,6 +27,13 @@ def choose_device(name: str = "auto") -> torch.device:
     if not _exists(device):
         raise UsageError(f"--device {name}: not available here; use --device cpu")
     return device
+
+
+def machine_name(device: torch.device) -> str:
+    """What a measurement or a run was made on: the GPU's name, else the processor's kind and the device's."""
+    return (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} {device.type.upper()}"
+    )
 
 
 def seeded_generator(seed: int) -> torch.Generator:

@@ -14,7 +14,6 @@ from refacer.networks.landmarks import DlibLandmarks
 from refacer.networks.perceptual import shrink
 from refacer.weights import cache, chain, published
 from refacer.weights.dlib_files import landmarks_path
-from refacer.weights.efficientnet_file import EFFICIENTNET
 
 LEAST_PX, MEASURED_PX, MEASURED_CODES = 64, 256, 8
 """Faces of smaller pictures are not found; larger ones are shrunk and only the first codes compared, to be quick."""
@@ -53,7 +52,7 @@ class RunIdentity:
         """The licences of what compares in this run, by role and name; a stand-in without weights has none."""
         if not self._paired:
             return {}
-        found = {"colour loss": "vgg16" if cache.installed("vgg16") else EFFICIENTNET}
+        found = {"colour loss": published.perceptual_weight()}
         if cache.installed("sketch"):
             found["sketch loss"] = "sketch"
         if not self.reason:

@@ -14,13 +14,14 @@ from refacer.stages.project import w_statistics
 from refacer.training.loop import Trainer
 from refacer.weights.bases import Base, encode_base, fresh_discriminator
 from refacer.weights.pairs import EFFICIENTNET, encode_files
+from refacer.weights.registry import UNSTATED
 
 
 def encode_result(name: str, base: Base | None, trainer: Trainer) -> dict[str, bytes]:
     """Its files by name; without a base, or from scratch, a base of its own."""
     nets = trainer.nets
     generator, discriminator = copy.deepcopy(nets.generator_ema).cpu(), copy.deepcopy(nets.discriminator).cpu()
-    licence, commercial = (base.licence, base.commercial) if base else ("unstated", "unclear")
+    licence, commercial = (base.licence, base.commercial) if base else (UNSTATED, "unclear")
     facts = {"licence": licence, "commercial": commercial, "kimg": trainer.images_seen / 1000}
     if base is None or trainer.options.from_scratch:
         return encode_base(generator, discriminator, facts)

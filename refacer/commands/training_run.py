@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +21,7 @@ from refacer.commands.run_options import difference, spelled
 from refacer.commands.stopping import SHELL, Stopping, stopping
 from refacer.commands.trained_result import encode_result
 from refacer.commands.training_record import TrainingRecord
-from refacer.device import choose_device
+from refacer.device import choose_device, machine_name
 from refacer.errors import UsageError
 from refacer.files import write_atomic
 from refacer.options import FinetuneOptions, NetworkOptions
@@ -204,7 +203,7 @@ class TrainingRun:
         return {
             "refacer": __version__,
             "torch": torch.__version__,
-            "machine": _machine(self.device),
+            "machine": machine_name(self.device),
             "processes": self.processes.world,
         }
 
@@ -231,7 +230,3 @@ def _be_deterministic(wanted: bool) -> None:
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(wanted, warn_only=True)
-
-
-def _machine(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"

@@ -21,7 +21,7 @@ from refacer.networks.perceptual import LpipsVgg, Perceptual
 from refacer.networks.sketch import DeepFaceSketch, LineExtractor, SketchExtractor
 from refacer.weights import cache, registry
 from refacer.weights.dlib_files import landmarks_path, recognition_path
-from refacer.weights.efficientnet_file import load_efficientnet_features
+from refacer.weights.efficientnet_file import EFFICIENTNET, load_efficientnet_features
 from refacer.weights.loaders import read_network
 from refacer.weights.packages import verified_package_path
 from refacer.weights.states import filled_with
@@ -79,9 +79,14 @@ def perceptual_name() -> str:
     return f"LPIPS-VGG, sha256 {found.record.source_sha256}" if found else "EfficientNet-Lite0 (stand-in)"
 
 
+def perceptual_weight() -> str:
+    """The registry's name of that network."""
+    return "vgg16" if cache.installed("vgg16") else EFFICIENTNET
+
+
 def perceptual_network(device: torch.device) -> Perceptual:
-    """The network of that name."""
-    return load_lpips(device) if cache.installed("vgg16") else load_efficientnet_features().to(device)
+    """The network itself."""
+    return load_efficientnet_features().to(device) if perceptual_weight() == EFFICIENTNET else load_lpips(device)
 
 
 def identity_weight() -> str:
@@ -91,7 +96,7 @@ def identity_weight() -> str:
 
 def identity_network(finder: FaceFinder, device: torch.device) -> IdentityNetwork:
     """The network of that name; finder: of dlib's 68 landmarks."""
-    if cache.installed("curricularface"):
+    if identity_weight() == "curricularface":
         return CurricularFaceIdentity(finder, load_curricular_face(device))
     return DlibIdentity(landmarks_path(), recognition_path())
 

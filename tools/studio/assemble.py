@@ -21,6 +21,7 @@ from refacer.files import write_atomic
 from refacer.networks.stylegan2 import Generator
 from refacer.weights.loaders import load_studio_parser, read_network
 from refacer.weights.pairs import Pair, encode_files, load_pair
+from refacer.weights.registry import UNSTATED
 
 LICENCE, COMMERCIAL = "CC0-1.0", "yes"
 MAX_BYTES = 60_000_000
@@ -59,7 +60,7 @@ def assemble(
 
     Raises UsageError for a run whose networks are not free to ship, ShapeMismatch where its generators share no W+.
     """
-    if run.licence not in (LICENCE, "unstated") or run.commercial == "no":
+    if run.licence not in (LICENCE, UNSTATED) or run.commercial == "no":
         raise UsageError(f"{run.folder}: its networks are under {run.licence}; the embedded pair must be {LICENCE}")
     cpu = torch.device("cpu")
     real, rendering = run.generator("real", cpu), run.generator("rendering", cpu)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refacer.networks.layers import Linear
+from refacer.networks.resampling import resized
 from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig
 from refacer.weights.efficientnet_file import load_efficientnet_features
 
@@ -108,8 +109,3 @@ def parts(images: Tensor) -> Tensor:
     side = int(PART_FRAC * size)
     corners = [(round(y * size) - side // 2, round(x * size) - side // 2) for x, y in PARTS]
     return torch.cat([images[..., top : top + side, left : left + side] for top, left in corners])
-
-
-def resized(images: Tensor, side_px: int) -> Tensor:
-    """(N, C, R, R) -> (N, C, side, side), bilinear."""
-    return F.interpolate(images, size=(side_px, side_px), mode="bilinear", align_corners=False)

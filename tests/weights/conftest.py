@@ -122,12 +122,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.head(site, 7)
         self.wfile.write(site.data[7:])
 
-    def answer_loop(self, _site, _span):
+    def answer_loop(self, site, _span):
+        site.plans[self.path].append(("loop",))  # first, for the next request may be here before this answer has ended
         self.send_response(302)
         self.send_header("Location", self.path)
         self.send_header("Content-Length", "0")
         self.end_headers()
-        self.server.site.plans[self.path].append(("loop",))  # type: ignore[attr-defined]
 
     def answer_status(self, _site, _span, code):
         self.send_response(code)

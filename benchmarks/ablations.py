@@ -1,10 +1,11 @@
 """What each part of the method is good for, by one command: Sec. 4.3 of the paper in the shape of its Table 1.
 
-    python -m benchmarks.ablations --data DIR --base RUN --out DIR [--processes 2] [--card FILE]
+    python -m benchmarks.ablations --data DIR --out DIR [--base PAIR] [--processes 2] [--card FILE]
 
 Fine-tunes --base on cg.zip of --data four times, alike but for the weights of the sketch and the colour loss, and
 measures every pair by `refacer eval` and on people of pairs.zip; projection straight into the realistic generator is
-the last row. The same command again goes on where it was stopped. --base is a base of small size (train_base.py).
+the last row. The same command again goes on where it was stopped. The options are the studio pair's own, so that the
+first of the four is that pair trained again.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from benchmarks.studio import cell, plain
 from benchmarks.studio_measures import Identity
 from benchmarks.studio_rows import ROWS, Person, figures_of, mean_figures, pictures_of, read_people
 from refacer.files import write_atomic
+from refacer.options import DEFAULT_PAIR
 from refacer.pixels import rgb_from_tensor
 from tools.studio.card import markdown, with_section
 from tools.studio.judge import JUDGE_FILE, Judge, load_judge
@@ -39,7 +41,7 @@ VARIANTS: dict[str, dict[str, str]] = {
 }
 DIRECT = ROWS["direct"]
 # As the studio pair's own, Sec. 4.1 but for what docs/finetuning.md explains.
-TRAINING = {"batch": "8", "ema-kimg": "0.25", "aug": "none", "jitter": "0.03", "tick": "0.1", "gamma": "0.4"}
+TRAINING = {"batch": "8", "ema-kimg": "0.25", "aug": "none", "jitter": "0.03", "tick": "0.1", "gamma": "1.6"}
 WEIGHTS = {"sketch-weight": "1e-5", "color-weight": "4"}
 COLUMNS = {
     "fid_to_renders": "FID* to renders",
@@ -74,9 +76,9 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with cg.zip, photo.zip and pairs.zip")
-    parser.add_argument("--base", required=True, help="run of train_base.py that all variants start from")
+    parser.add_argument("--base", default=DEFAULT_PAIR, help="pair or base that all variants start from")
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs, the figures and the pictures")
-    parser.add_argument("--kimg", default="1.4", help="thousands of images each variant sees")
+    parser.add_argument("--kimg", default="2", help="thousands of images each variant sees")
     parser.add_argument("--processes", type=int, default=1, help="of torchrun, for training")
     parser.add_argument("--images", type=int, default=2000, help="drawn for FID*")
     parser.add_argument("--codes", type=int, default=200, help="on which both generators are compared")

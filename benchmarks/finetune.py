@@ -1,6 +1,7 @@
 """Images a second of each phase of fine-tuning, on random pictures and random weights.
 
-    python -m benchmarks.finetune [--resolution 1024] [--batch-gpu 4] [--device cuda] [--precision bfloat16] [--json]
+    python -m benchmarks.finetune [--resolution 1024] [--batch-gpu 4] [--device cuda] [--precision bfloat16] [--compile] \
+        [--json]
 
 A phase is timed as the loop runs it: one part of a batch, forwards, backwards and the optimiser's step. "sketch and
 colour" and "augmentation" are parts of other phases, timed alone, backwards too.
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--batch-gpu", type=int, default=4)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+    parser.add_argument("--compile", action="store_true", help="as `refacer finetune --compile`")
     parser.add_argument("--seconds", type=float, default=3.0, help="at least, for each phase")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -48,6 +50,7 @@ def main() -> None:
     facts = {
         "machine": machine_name(trainer.device), "torch": torch.__version__, "resolution": args.resolution,
         "batch_gpu": args.batch_gpu, "precision": str(trainer.drawing.dtype).removeprefix("torch."),
+        "compile": args.compile, "threads": torch.get_num_threads(),
     }  # fmt: skip
     if args.json:
         json.dump({**facts, "images_per_s": found}, sys.stdout, indent=1)
@@ -60,7 +63,7 @@ def main() -> None:
 def make_trainer(args: argparse.Namespace) -> Trainer:
     """Everything of a real run, with noise for pictures."""
     device = choose_device(args.device)
-    options = FinetuneOptions(batch=args.batch_gpu, precision=args.precision, aug_p=0.4)
+    options = FinetuneOptions(batch=args.batch_gpu, precision=args.precision, compile=args.compile, aug_p=0.4)
     torch.manual_seed(0)
     sizes = NetworkOptions(args.resolution, args.channel_base, args.channel_max)
     generator, discriminator = fresh_networks(sizes)

@@ -36,6 +36,15 @@ def machine_name(device: torch.device) -> str:
     )
 
 
+def require_compiler(device: torch.device) -> None:
+    """Raise UsageError where torch.compile cannot work for a device: a C++ compiler or Triton is missing."""
+    try:
+        torch.compile(torch.square)(torch.ones(2, device=device))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"--compile: torch.compile does not work here ({reason}); run without it") from error
+
+
 def seeded_generator(seed: int) -> torch.Generator:
     """A generator of its own for one face: drawn on the CPU, so that every device sees the same numbers."""
     return torch.Generator("cpu").manual_seed(seed)

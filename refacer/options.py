@@ -175,6 +175,7 @@ class FinetuneOptions:
     freeze: bool = True  # mapping with w_avg, and ToRGB
     from_scratch: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False  # generators and discriminator by torch.compile
     accumulate: int = 1  # rounds a batch is split into
     batch_gpu: int | None = None  # images a device computes at once; None: all of its share of a round
     tick_kimg: float = 1.0

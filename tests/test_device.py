@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from refacer.device import choose_device, in_batches, is_out_of_memory, seeded_generator
+from refacer.device import choose_device, in_batches, is_out_of_memory, require_compiler, seeded_generator
 from refacer.errors import UsageError
 
 
@@ -14,6 +14,18 @@ def test_the_cpu_is_always_there():
 def test_a_device_that_is_not_there_is_a_usage_error(name):
     with pytest.raises(UsageError, match="--device"):
         choose_device(name)
+
+
+def test_where_nothing_can_be_compiled_one_line_says_so(monkeypatch):
+    def compile_nothing(_function):
+        def fail(_x):
+            raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\nmore")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    with pytest.raises(UsageError, match=r"^--compile: .*No working C\+\+ compiler found\); run without it$"):
+        require_compiler(torch.device("cpu"))
 
 
 def test_each_generator_is_its_own():

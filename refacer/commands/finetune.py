@@ -84,6 +84,9 @@ def finetune(
     precision: Annotated[
         Precision, typer.Option(help="Of the convolutions; auto: bfloat16 on CUDA.")
     ] = _PAPER.precision,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Let torch.compile fuse the networks: minutes first, then faster.")
+    ] = _PAPER.compile,
     tick: Annotated[float, typer.Option(min=0.001, help="kimg between log lines and checkpoints.")] = _PAPER.tick_kimg,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Slower; bit-equal runs on the CPU.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = _PAPER.seed,
@@ -105,8 +108,8 @@ def finetune(
     chosen = {"ada_kimg": ada_kimg, "sketch_weight": sketch_weight, "color_weight": color_weight}
     options = FinetuneOptions(
         batch=batch, kimg=kimg, lr=lr, gamma=gamma, pl_weight=pl_weight, ema_kimg=ema_kimg, aug=aug, aug_p=aug_p,
-        mirror=mirror, jitter=jitter, precision=precision, accumulate=accumulate, batch_gpu=batch_gpu,
-        tick_kimg=tick, deterministic=deterministic, seed=seed,
+        mirror=mirror, jitter=jitter, precision=precision, compile=compile, accumulate=accumulate,
+        batch_gpu=batch_gpu, tick_kimg=tick, deterministic=deterministic, seed=seed,
         **{**scratch, **{name: value for name, value in chosen.items() if value is not None}},
     )  # fmt: skip
     sizes = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from refacer.commands import finetune as command
 
-MAY_CHANGE = {"kimg", "tick_kimg", "sample_count", "accumulate", "batch_gpu"}
+MAY_CHANGE = {"kimg", "tick_kimg", "sample_count", "accumulate", "batch_gpu", "compile"}
 """Options that a resumed run may change without becoming another run; the device is none of its options."""
 
 SPELLED = {

@@ -21,7 +21,7 @@ from refacer.commands.run_options import difference, spelled
 from refacer.commands.stopping import SHELL, Stopping, stopping
 from refacer.commands.trained_result import encode_result
 from refacer.commands.training_record import TrainingRecord
-from refacer.device import choose_device, machine_name
+from refacer.device import choose_device, machine_name, require_compiler
 from refacer.errors import UsageError
 from refacer.files import write_atomic
 from refacer.options import FinetuneOptions, NetworkOptions
@@ -51,6 +51,8 @@ class TrainingRun:
     ) -> None:
         self.folder, self.options, self.device = folder, options, choose_device(device_name(device))
         parts_of(options, 1)
+        if options.compile:
+            require_compiler(self.device)
         self.base = None if options.from_scratch and base is None else load_base(base)
         self.network = self._network(resolution, sizes)
         self.data_paths = data

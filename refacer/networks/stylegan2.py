@@ -13,7 +13,7 @@ from refacer.networks.discriminator import Discriminator
 from refacer.networks.mapping import MappingNetwork
 from refacer.networks.synthesis import SynthesisNetwork
 
-__all__ = ["Discriminator", "DiscriminatorConfig", "Generator", "GeneratorConfig"]
+__all__ = ["Discriminator", "DiscriminatorConfig", "Generator", "GeneratorConfig", "SynthesisNetwork"]
 
 
 class Generator(nn.Module):

@@ -1,6 +1,6 @@
 """StyleGAN2's synthesis network in the skip architecture (figure 7b of arXiv:1912.04958)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,9 @@ from refacer.networks.config import GeneratorConfig
 from refacer.networks.layers import SynthesisLayer, ToRGB
 from refacer.networks.ops import Modulate, setup_filter, upsample2d
 from refacer.options import NoiseMode
+
+NoiseMaps = Mapping[str, Tensor | None]
+"""The noise of one block's convolutions by name: (R, R), (N, 1, R, R) or None."""
 
 
 class SynthesisBlock(nn.Module):
@@ -36,7 +39,7 @@ class SynthesisBlock(nn.Module):
         return {"conv1": self.conv1} if self.resolution == 4 else {"conv0": self.conv0, "conv1": self.conv1}
 
     def forward(
-        self, x: Tensor | None, img: Tensor | None, ws: Tensor, noise: Mapping[str, Tensor | None], modulate: Modulate
+        self, x: Tensor | None, img: Tensor | None, ws: Tensor, noise: NoiseMaps, modulate: Modulate
     ) -> tuple[Tensor, Tensor]:
         """Take activations (N, C', R / 2, R / 2) and picture (N, 3, R / 2, R / 2) to R pixels.
 
@@ -91,21 +94,33 @@ class SynthesisNetwork(nn.Module):
         Raises:
             ShapeMismatch: ws or a noise map has another shape than this generator's.
         """
-        noise = noise or {}
-        self._check(ws, noise)
-        x = img = None
-        first = 0
-        for block in self.blocks():
-            maps = {
+        self._check(ws, noise or {})
+        return self.drawn(ws, self.noise_maps(len(ws), noise_mode, noise, generator), modulate, dtype)
+
+    def noise_maps(
+        self,
+        samples: int,
+        mode: NoiseMode,
+        noise: Mapping[str, Tensor] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> list[NoiseMaps]:
+        """The noise of every block, as `forward` describes it."""
+        given = noise or {}
+        return [
+            {
                 name: _noise_map(
-                    conv.noise_const,
-                    len(ws),
-                    noise_mode,
-                    noise.get(f"b{block.resolution}.{name}.noise_const"),
-                    generator,
+                    conv.noise_const, samples, mode, given.get(f"b{block.resolution}.{name}.noise_const"), generator
                 )
                 for name, conv in block.convs.items()
             }
+            for block in self.blocks()
+        ]
+
+    def drawn(self, ws: Tensor, noise: Sequence[NoiseMaps], modulate: Modulate, dtype: torch.dtype) -> Tensor:
+        """`forward` once the noise is drawn: no random numbers and no checks, so that it can be compiled whole."""
+        x = img = None
+        first = 0
+        for block, maps in zip(self.blocks(), noise, strict=True):
             codes = ws[:, first : first + len(maps) + 1].float()
             x, img = block(None if x is None else x.to(dtype), img, codes, maps, modulate)
             first += len(maps)

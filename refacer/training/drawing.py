@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from refacer.options import FinetuneOptions
+from refacer.networks.stylegan2 import Discriminator, Generator, SynthesisNetwork
+from refacer.options import FinetuneOptions, NoiseMode
 from refacer.training.augment import Augment
 from refacer.training.draws import Draws
 from refacer.training.trained import TrainedNetworks
@@ -15,7 +16,11 @@ from refacer.training.trained import TrainedNetworks
 
 @dataclass
 class Drawing:
-    """dtype: of the convolutions."""
+    """dtype: of the convolutions.
+
+    With --compile the networks below are compiled, each as one graph. Path length and R1 call the networks themselves:
+    torch.compile has no second derivatives.
+    """
 
     nets: TrainedNetworks
     augment: Augment
@@ -23,6 +28,13 @@ class Drawing:
     options: FinetuneOptions
     device: torch.device
     dtype: torch.dtype
+
+    def __post_init__(self) -> None:
+        self._draw, self._judge = SynthesisNetwork.drawn, Discriminator.forward
+        if self.options.compile:
+            self._draw, self._judge = (
+                torch.compile(f, fullgraph=True, dynamic=False) for f in (self._draw, self._judge)
+            )
 
     def styles(self, count: int) -> Tensor:
         """Codes of random z (count, num_ws, w_dim), mixed with a second z with probability `style_mixing`.
@@ -39,19 +51,23 @@ class Drawing:
 
     def pictures(self, ws: Tensor) -> Tensor:
         """What the generator in training draws, with random noise: (N, 3, R, R)."""
-        g = self.nets.generator
-        return g.synthesis(ws, noise_mode="random", generator=self.draws.device, dtype=self.dtype)
+        return self._drawn(self.nets.generator, ws, "random")
 
     def portraits(self, ws: Tensor) -> tuple[Tensor, Tensor]:
         """G_real(w+) without gradient, and G_rendering(w+), each with its constant noise. Needs a G_real."""
         assert self.nets.real is not None
         with torch.no_grad():
-            real = self.nets.real.synthesis(ws, noise_mode="const", dtype=self.dtype)
-        return real, self.nets.generator.synthesis(ws, noise_mode="const", dtype=self.dtype)
+            real = self._drawn(self.nets.real, ws, "const")
+        return real, self._drawn(self.nets.generator, ws, "const")
 
     def judged(self, images: Tensor) -> Tensor:
         """The discriminator's logits of pictures that are augmented first."""
-        return self.nets.discriminator(self.augmented(images), dtype=self.dtype)
+        return self._judge(self.nets.discriminator, self.augmented(images), dtype=self.dtype)
+
+    def _drawn(self, network: Generator, ws: Tensor, mode: NoiseMode) -> Tensor:
+        """What a generator draws of codes; its noise is drawn first, since graphs hold no random generators."""
+        g = network.synthesis
+        return self._draw(g, ws, g.noise_maps(len(ws), mode, generator=self.draws.device), "auto", self.dtype)
 
     def augmented(self, images: Tensor) -> Tensor:
         """What the discriminator sees of pictures."""

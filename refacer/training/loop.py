@@ -10,6 +10,7 @@ reach what is trained or remembered, so that the same parts give the same run, u
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -193,7 +194,8 @@ class Trainer:
     def gradient_norms(self, count: int = 8) -> dict[str, float]:
         """How hard each loss pulls at a picture (see `looks`)."""
         self.draws.begin("look", self.iteration, 0)
-        return gradient_norms(self.drawing, count)
+        plain = replace(self.options, compile=False)  # a few pictures a tick are not worth graphs of their own
+        return gradient_norms(replace(self.drawing, options=plain), count)
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on exactly: tensors, numbers and nothing else. Every process must call it."""

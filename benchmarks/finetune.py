@@ -1,7 +1,6 @@
 """Images a second of each phase of fine-tuning, on random pictures and random weights.
 
-    python -m benchmarks.finetune [--resolution 1024] [--batch-gpu 4] [--device cuda] [--precision bfloat16] [--compile] \
-        [--json]
+    python -m benchmarks.finetune [--resolution 1024] [--batch-gpu 4] [--device cuda] [--precision bfloat16] [--compile]
 
 A phase is timed as the loop runs it: one part of a batch, forwards, backwards and the optimiser's step. "sketch and
 colour" and "augmentation" are parts of other phases, timed alone, backwards too.

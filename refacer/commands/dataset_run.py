@@ -17,6 +17,7 @@ from refacer import __version__
 from refacer.commands import console, journal
 from refacer.commands.dataset import DatasetFlags
 from refacer.commands.dataset_folder import DatasetFolder
+from refacer.commands.folder_lock import LOCK, FolderLock
 from refacer.commands.gathering import Gathered, Item, gather
 from refacer.commands.journal import Journal
 from refacer.commands.portraits import Made, Making, as_record, make_all
@@ -49,6 +50,11 @@ class DatasetRun:
         lists = tuple(read_names(paths) if paths else None for paths in (self.keep, self.drop))
         gathered = gather(self.sources, skip=self.folder.path, offline=self.common.offline)
         making = self._making()
+        with FolderLock(self.folder.path, "refacer dataset"):
+            self._make(gathered, making, lists)
+
+    def _make(self, gathered: Gathered, making: Making, lists: tuple[frozenset[str] | None, ...]) -> None:
+        """All that is written, and the report of it."""
         self.failures: list[tuple[str, Exception]] = []
         self.alone = gathered.count == 1  # its error is the call's own
         report, code = Report(self.common.report), 1
@@ -207,7 +213,8 @@ def _folder(common: Common) -> DatasetFolder:
     folder = Path(str(common.output))
     if folder.suffix.lower() == ".zip" or folder.is_file():
         raise UsageError(f"-o {folder}: a data set is a folder, the zip lies in it; name a folder")
-    foreign = folder.is_dir() and any(folder.iterdir()) and not (folder / journal.NAME).is_file()
+    foreign = folder.is_dir() and any(path.name != LOCK for path in folder.iterdir())
+    foreign = foreign and not (folder / journal.NAME).is_file()
     if foreign and not common.force:
         raise OutputNotWritable(f"{folder}: exists and is not a data set of refacer's; choose another folder")
     return DatasetFolder(folder)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -14,12 +14,12 @@ from typing import Any
 import torch
 import typer
 from rich.console import Console
-from rich.table import Column, Table
 from torch import Tensor
 
 from refacer import __version__
 from refacer.commands import console
 from refacer.commands.eval import EvalFlags
+from refacer.commands.measures import Measure, table_of
 from refacer.commands.metric_networks import (
     FeatureNetwork,
     feature_network,
@@ -39,21 +39,6 @@ from refacer.networks.resampling import resized
 from refacer.networks.stylegan2 import Generator
 from refacer.pixels import rgb_from_tensor, scale_to_unit, snap
 from refacer.training.metrics import frechet_distance, gaussian_of, kernel_distance
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One number. of: what was measured; count: pictures, pairs or codes that went into it; spread: a standard
-    deviation, of single values or of KID's subsets; better: 'lower' or 'higher'; about: the network."""
-
-    name: str
-    value: float
-    better: str
-    of: str
-    count: int
-    about: str
-    spread: float | None = None
-    more: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -232,23 +217,13 @@ class Evaluation:
     def _tell(self, measures: Sequence[Measure]) -> None:
         """The table on stderr, JSON where it is asked for."""
         if not self.common.quiet:
-            Console(stderr=True).print(_table(measures))
+            Console(stderr=True).print(table_of(measures))
         body = {"refacer": __version__, "seed": self.common.seed, **self.session.facts()}
         text = json.dumps({**body, "measures": [asdict(measure) for measure in measures]}, indent=1)
         if self.common.json or self.common.output == "-":
             console.payload_text(text)
         if self.common.output not in (None, "-"):
             write_atomic(Path(str(self.common.output)), text.encode() + b"\n")
-
-
-def _table(measures: Sequence[Measure]) -> Table:
-    notes = dict.fromkeys(f"{m.name}: {m.about}" for m in measures)
-    plain = [Column(title, no_wrap=True) for title in ("measure", "value", "±", "better", "n")]
-    table = Table(*plain, Column("of", overflow="fold"), caption="\n".join(notes), caption_justify="left")
-    for m in measures:
-        spread = "" if m.spread is None else f"{m.spread:.4g}"
-        table.add_row(m.name, f"{m.value:.4g}", spread, m.better, str(m.count), m.of)
-    return table
 
 
 def _stored(image: Tensor) -> Tensor:

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from refacer.commands import console
+from refacer.commands.folder_lock import FolderLock
 from refacer.errors import InputRefused, OutputNotWritable, UsageError
 from refacer.files import read_bytes, sync, write_atomic
 from refacer.training.checkpoint import checkpoints, latest, remove_old, remove_parts, save_checkpoint
 
-CONFIGURATION, LOG, MESSAGES, STATES, LOCK = "config.json", "log.jsonl", "log.txt", "checkpoints", ".lock"
+CONFIGURATION, LOG, MESSAGES, STATES = "config.json", "log.jsonl", "log.txt", "checkpoints"
 KEPT_OF_A_RUN = (LOG, MESSAGES, STATES, "samples", "report", "report.html", "refused.json", "tensorboard")
 """What another run in the same folder must not mix with."""
 
@@ -24,27 +23,7 @@ class RunFolder:
 
     def __init__(self, path: Path, *, quiet: bool = False) -> None:
         self.path, self.quiet = path, quiet
-        self._lock = FileLock(path / LOCK)
-
-    # ------------------------------------------------------------ one run at a time
-
-    def claim(self) -> None:
-        """Keep other runs out until `release`, or until this process ends, however it ends; claiming again is no harm.
-
-        Raises OutputNotWritable where another run is at work.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(blocking=False)
-        except Timeout as error:
-            advice = "wait for it or stop it, or choose another -o"
-            raise OutputNotWritable(f"{self.path}: another `refacer finetune` is at work here; {advice}") from error
-        except OSError as error:
-            raise OutputNotWritable(f"{self.path}: cannot be written ({error.strerror}); choose another -o") from error
-
-    def release(self) -> None:
-        """Let others in."""
-        self._lock.release(force=True)
+        self.lock = FolderLock(path, "refacer finetune")
 
     # ------------------------------------------------------------ for people
 

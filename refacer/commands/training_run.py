@@ -15,7 +15,7 @@ import torch
 from refacer import __version__
 from refacer.commands import console
 from refacer.commands.refusals import Refusals
-from refacer.commands.run_folder import CONFIGURATION, RunFolder, refuse_difference
+from refacer.commands.run_folder import CONFIGURATION, STATES, RunFolder, refuse_difference
 from refacer.commands.run_identity import RunIdentity
 from refacer.commands.run_options import difference, spelled
 from refacer.commands.stopping import SHELL, Stopping, stopping
@@ -95,7 +95,7 @@ class TrainingRun:
                 self.processes.from_first(lambda: self._refuse_early(resume))
                 self._train(self._trainer(resume))
             finally:
-                self.disk.release()
+                self.disk.lock.release()
 
     def _train(self, trainer: Trainer) -> None:
         """Train to the end; outside the loop there is nothing to save, and signals act as in any command."""
@@ -161,7 +161,7 @@ class TrainingRun:
 
     def _prepared(self, data: FaceDataset, resume: str) -> tuple[Path, bytes] | None:
         """The folder ready to go on, and the state to go on from as bytes, which travel to all processes."""
-        self.disk.claim()
+        self.disk.lock.claim()
         found = self.disk.open(resume)
         if found is not None:
             old = json.loads(decode_checkpoint(found[1], found[0]).get("configuration", "{}"))
@@ -190,9 +190,11 @@ class TrainingRun:
     # ------------------------------------------------------------ the folder
 
     def _refuse_early(self, resume: str) -> None:
-        """Refuse a folder in use, or of another configuration, before the pictures are read."""
+        """Refuse a state that is not there, a folder in use or of another configuration, before anything is made."""
+        if resume not in ("auto", "never") and not Path(resume).is_file():
+            raise UsageError(f"--resume {resume}: no such file; name one of {self.folder}/{STATES}")
         if self.folder.is_dir():
-            self.disk.claim()
+            self.disk.lock.claim()
         old = None if resume == "never" else self.disk.configuration()
         if old is not None:
             refuse_difference(self.folder, difference(old, self.configuration()))

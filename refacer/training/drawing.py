@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -30,11 +31,11 @@ class Drawing:
     dtype: torch.dtype
 
     def __post_init__(self) -> None:
-        self._draw, self._judge = SynthesisNetwork.drawn, Discriminator.forward
-        if self.options.compile:
-            self._draw, self._judge = (
-                torch.compile(f, fullgraph=True, dynamic=False) for f in (self._draw, self._judge)
-            )
+        self._draw: Callable[..., Tensor] = self._compiled(SynthesisNetwork.drawn)
+        self._judge: Callable[..., Tensor] = self._compiled(Discriminator.forward)
+
+    def _compiled(self, network: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        return torch.compile(network, fullgraph=True, dynamic=False) if self.options.compile else network
 
     def styles(self, count: int) -> Tensor:
         """Codes of random z (count, num_ws, w_dim), mixed with a second z with probability `style_mixing`.

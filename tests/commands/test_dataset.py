@@ -16,6 +16,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from refacer.commands import dataset_run, url_list
+from refacer.commands.folder_lock import FolderLock
 from refacer.commands.review import review_page
 from refacer.training.dataset import FaceDataset
 
@@ -139,6 +140,15 @@ def test_an_interrupted_run_goes_on_and_equals_an_unbroken_one(made, sources, cl
     assert cli("dataset", sources, "-o", tmp_path / "set", *ARGUMENTS).code == 1
     assert asked[0] >= 4
     assert contents(tmp_path / "set") == contents(made)
+
+
+def test_a_second_call_in_the_folder_is_refused_while_the_first_is_at_work(made, sources, cli):
+    before = contents(made)
+    with FolderLock(made, "refacer dataset"):
+        ended = cli("dataset", sources, "-o", made, *ARGUMENTS)
+    assert ended.code == 7
+    assert "another `refacer dataset` is at work here" in ended.err
+    assert contents(made) == before
 
 
 def test_neither_order_nor_processes_matter(made, sources, cli, tmp_path):

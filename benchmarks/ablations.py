@@ -101,13 +101,13 @@ def finetune(args: argparse.Namespace, run: Path, options: Mapping[str, str]) ->
 
 
 def on_codes(args: argparse.Namespace, run: Path) -> dict[str, float]:
-    """The columns of Table 1, by `refacer eval`; what stands in for a published network is named in its file."""
-    found = run / "eval.json"
+    """The columns of Table 1, by `refacer eval`, once; what stands in for a published network is named in its file."""
+    found = run / f"eval-{args.images}-{args.codes}.json"
     sets = [args.data / "cg.zip", args.data / "photo.zip"]
     flags = ["--images", str(args.images), "--codes", str(args.codes), "--device", args.device, "-o", str(found)]
     against = [part for path in sets for part in ("--against", str(path))]
-    called = [sys.executable, "-m", "refacer", "eval", "--pair", str(run), *against, *flags, "--force"]
-    subprocess.run(called, check=True)
+    if not found.is_file():
+        subprocess.run([sys.executable, "-m", "refacer", "eval", "--pair", str(run), *against, *flags], check=True)
     measures = json.loads(found.read_text())["measures"]
     fids = [measure["value"] for measure in measures if measure["name"].startswith("fid")]
     identity = next(measure["value"] for measure in measures if measure["name"].startswith("identity"))
@@ -118,7 +118,7 @@ def on_people(
     people: Sequence[Person], transfer: Transfer, judge: Judge, identity: Identity
 ) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
     """The mean figures of the method and of direct projection, and pictures of some codes and people."""
-    network = transfer.pair.perceptual(torch.device("cpu"))
+    network = transfer.pair.whole_perceptual(torch.device("cpu"))
     drawn = {person.name: pictures_of(person, transfer) for person in people}
     figures = {person.name: figures_of(person, drawn[person.name], identity, judge, network) for person in people}
     means = {row: mean_figures(rows[row] for rows in figures.values()) for row in ("method", "direct")}

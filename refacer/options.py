@@ -14,6 +14,12 @@ GeneratorRole = Literal["real", "rendering"]
 PASTED_CLASSES = ("skin", "brows", "eyes", "eyeglasses", "ears", "nose", "mouth", "lips", "hair")
 """The nine parts of Appendix B."""
 
+PART_CENTRES = ((0.40, 0.47), (0.60, 0.47), (0.50, 0.73))
+"""Where FFHQ's alignment puts eyes and mouth: (x, y) as fractions of the crop's side."""
+
+PART_FRAC = 0.25
+"""Side of the square about each of them."""
+
 MAX_PIXELS = 200_000_000
 """A picture with more pixels is refused before it is decoded."""
 

@@ -25,6 +25,7 @@ from refacer.commands.metric_networks import (
     feature_network,
     identity_network,
     perceptual_measure,
+    perceptual_network,
 )
 from refacer.commands.picture_sets import PictureSet
 from refacer.commands.report import Report
@@ -34,7 +35,7 @@ from refacer.device import seeded_generator
 from refacer.errors import RefacerError, ShapeMismatch, UsageError
 from refacer.files import write_atomic
 from refacer.networks.identity import SAME_PERSON
-from refacer.networks.perceptual import distance
+from refacer.networks.perceptual import Perceptual, distance
 from refacer.networks.resampling import resized
 from refacer.networks.stylegan2 import Generator
 from refacer.pixels import rgb_from_tensor, scale_to_unit, snap
@@ -86,6 +87,11 @@ class Evaluation:
     def network(self) -> FeatureNetwork:
         """What FID and KID look through."""
         return feature_network(self.session)
+
+    @cached_property
+    def perceptual(self) -> Perceptual:
+        """What LPIPS' column is measured with."""
+        return perceptual_network(self.session)
 
     def _measures(self, opened: Sequence[PictureSet], report: Report) -> Iterator[Measure]:
         between, against = opened[: len(self.sets)], opened[len(self.sets) :]
@@ -199,7 +205,7 @@ class Evaluation:
             sizes = " and ".join(f"{x.shape[2]}x{x.shape[1]}" for x in (first, second))
             raise ShapeMismatch(f"{key}: the two pictures are {sizes}; give pictures of one size")
         pair = [resized(scale_to_unit(x[None].to(self.session.device)), self.flags.compare_px) for x in (first, second)]
-        perceptual = float(distance(*(self.session.perceptual.features(x) for x in pair))[0])
+        perceptual = float(distance(*(self.perceptual.features(x) for x in pair))[0])
         return perceptual, float((pair[0] - pair[1]).double().square().mean())
 
     def _tried(self, name: str, work: Callable[[], Any], report: Report) -> Any:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from refacer.commands.session import Session
 from refacer.networks.identity import IdentityNetwork
+from refacer.networks.perceptual import Perceptual
 from refacer.networks.resampling import resized
 from refacer.options import AlignOptions
 from refacer.pixels import scale_to_unit
@@ -87,6 +88,14 @@ def identity_network(session: Session) -> IdentityNetwork:
     finder = session.detector(AlignOptions())
     session.note(chain.of_weight("identity", published.identity_weight()))
     return published.identity_network(finder, session.device)
+
+
+def perceptual_network(session: Session) -> Perceptual:
+    """The session's perceptual distance of any two pictures: a stand-in's closer look at aligned faces is left out."""
+    if chain.perceptual_weight(session.perception):
+        return session.perceptual
+    session.note(*chain.of_perceptual(session.perception, session.pair))
+    return session.pair.whole_perceptual(session.device)
 
 
 def perceptual_measure(session: Session) -> str:

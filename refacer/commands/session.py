@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -111,6 +111,10 @@ class Session:
     def perceptual_models(self) -> dict[str, str]:
         """sha256 of what measures Eq. 4."""
         return _models(chain.of_perceptual(self.perception, self.pair))
+
+    def perceptual_settings(self) -> Mapping[str, Any]:
+        """How the pair's stand-in looks, where it measures Eq. 4; empty for LPIPS."""
+        return {} if chain.perceptual_weight(self.perception) else self.pair.facts["perceptual"]
 
     def parser_models(self) -> dict[str, str]:
         """sha256 of what parses the new face."""

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from refacer.errors import InputRefused, UsageError, WeightsMissing
+from refacer.networks.face_parts import WithParts
 from refacer.networks.parser import FaceParser
 from refacer.networks.perceptual import DiscriminatorFeatures, Perceptual
 from refacer.networks.stylegan2 import Discriminator, Generator
@@ -137,8 +138,13 @@ class Pair:
         return load_discriminator(self.path("discriminator")).to(device)
 
     def perceptual(self, device: torch.device) -> Perceptual:
-        """The pair's own stand-in for LPIPS."""
-        settings = dict(self.facts["perceptual"])
+        """The pair's own stand-in for LPIPS in Eq. 4; it may look at eyes and mouth once more."""
+        whole, parts = self.whole_perceptual(device), self.facts["perceptual"].get("parts")
+        return WithParts(whole, **parts).to(device).eval() if parts else whole
+
+    def whole_perceptual(self, device: torch.device) -> Perceptual:
+        """The same for any two pictures, aligned faces or not."""
+        settings = {key: value for key, value in self.facts["perceptual"].items() if key != "parts"}
         network = settings.pop("network", DISCRIMINATOR)
         if network == EFFICIENTNET:
             return load_efficientnet_features(**settings).to(device)
@@ -269,6 +275,13 @@ def _is_positive(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value < math.inf
 
 
+def _are_parts(value: Any) -> bool:
+    return value is None or (
+        type(value) is dict and value.keys() == {"side_px", "weight"} and _is_size(value["side_px"])
+        and type(value["weight"]) in (int, float) and 0 < value["weight"] < 1
+    )  # fmt: skip
+
+
 def _is_text(value: Any) -> bool:
     return type(value) is str
 
@@ -288,7 +301,10 @@ FACTS: Mapping[str, Callable[[Any], bool]] = {
         and _is_positive(value["lr"])
     ),
     "networks": lambda value: type(value) is dict and all(map(_is_network, value.values())),
-    "perceptual": lambda value: type(value) is dict and value.keys() <= {"network", "input_px", "blocks", "weights"},
+    "perceptual": lambda value: (
+        type(value) is dict and value.keys() <= {"network", "input_px", "blocks", "weights", "parts"}
+        and _are_parts(value.get("parts"))
+    ),
 }  # fmt: skip
 """What pair.json must say, and whether a value will do."""
 

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,19 @@ FACE = SourceInfo(64, 64, "ab" * 32)
 
 
 @pytest.fixture
-def records() -> Records:
+def settings() -> dict[str, Any]:
+    """How the stand-in looks; a test may change it."""
+    return {"network": "some", "parts": {"side_px": 64, "weight": 0.3}}
+
+
+@pytest.fixture
+def records(settings) -> Records:
     pair = SimpleNamespace(w_std=1.5, resolution=64, sha256=lambda role: f"sha of {role}")
     session = SimpleNamespace(
         pair=pair,
         detector_models=lambda options: {"landmarks": "sha"},
         perceptual_models=lambda: {"perceptual": "sha of perceptual"},
+        perceptual_settings=lambda: settings,
         parser_models=lambda: {"parser": "sha of parser"},
         drawing_sha256=lambda role, file: f"sha of {file or role}",
     )
@@ -36,7 +44,7 @@ def test_records_survive_a_passport(records):
     assert Passport.from_json(passport.to_json()) == passport
 
 
-def test_what_changes_pixels_changes_the_record(records):
+def test_what_changes_pixels_changes_the_record(records, settings):
     project = records.project(ProjectOptions(), FACE, None)
     assert project.models == {"rendering": "sha of rendering", "perceptual": "sha of perceptual"}
     assert project.seed == 0
@@ -44,6 +52,9 @@ def test_what_changes_pixels_changes_the_record(records):
         assert not like([project], [records.project(other, FACE, None)])
     assert not like([project], [records.project(ProjectOptions(), FACE, np.zeros((1, 2, 3), np.float32))])
     assert not like([project], [records.project(ProjectOptions(), SourceInfo(32, 32, FACE.sha256), None)])
+    settings["parts"] = {"side_px": 64, "weight": 0.5}
+    assert not like([project], [records.project(ProjectOptions(), FACE, None)])
+    settings["parts"]["weight"] = 0.3
     assert like([project], [records.project(ProjectOptions(), replace(FACE, sha256="other"), None)])
     assert project != records.project(ProjectOptions(), replace(FACE, sha256="other"), None)
 

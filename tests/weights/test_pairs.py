@@ -170,6 +170,25 @@ def test_a_pair_may_name_efficientnet_as_its_perceptual_network(tmp_path, networ
     assert pair.sha256("perceptual") == efficientnet_sha256()
 
 
+def test_a_stand_in_may_look_at_eyes_and_mouth_once_more(tmp_path, networks):
+    settings = {"network": "efficientnet-lite0", "input_px": 32, "parts": {"side_px": 32, "weight": 0.3}}
+    pair = load_pair(str(_write(tmp_path / "p", encode_files(networks, FACTS | {"perceptual": settings}, {}))))
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    whole, once_more = (network.features(images) for network in (pair.whole_perceptual(CPU), pair.perceptual(CPU)))
+    assert once_more.shape == (2, 4 * whole.shape[1])
+    torch.testing.assert_close(once_more[:, : whole.shape[1]], whole * 0.7**0.5)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [{"side_px": 64}, {"side_px": 0, "weight": 0.3}, {"side_px": 64, "weight": 1}, {"side_px": 64, "weight": "x"}, 3],
+)
+def test_parts_that_cannot_be_are_refused(tmp_path, networks, parts):
+    folder = _write(tmp_path / "p", encode_files(networks, FACTS | {"perceptual": {"parts": parts}}, {}))
+    with pytest.raises(InputRefused, match="perceptual cannot be"):
+        load_pair(str(folder))
+
+
 def test_an_unknown_perceptual_network_is_refused(tmp_path, networks):
     facts = FACTS | {"perceptual": {"network": "resnet"}}
     pair = load_pair(str(_write(tmp_path / "p", encode_files(networks, facts, {}))))

@@ -8,17 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from refacer.networks.face_parts import parts
 from refacer.networks.layers import Linear
 from refacer.networks.resampling import resized
 from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig
+from refacer.options import PART_CENTRES
 from refacer.weights.efficientnet_file import load_efficientnet_features
 
 ENCODER_PX = 128  # the encoder sees the face at this size, whatever the generator's resolution
 FEATURES_PX = 128  # so does the perceptual network, and as large a piece at full resolution
 FEATURES, PART_FEATURES = 512, 256
 CENTRE = 0.8  # pieces are cut from this share of the picture's side: faces, not backdrops
-PARTS = ((0.40, 0.47), (0.60, 0.47), (0.50, 0.73))  # centres of eyes and mouth, where FFHQ's alignment puts them
-PART_FRAC, PART_PX = 0.25, 64  # side of the square about each, and what the encoder sees of it
+PART_PX = 64  # what the encoder sees of each eye and the mouth
 PARTS_L1 = 0.5  # what their L1 weighs beside that of the whole picture
 START_LOGVAR = -3.0
 
@@ -48,14 +49,14 @@ class Encoder(nn.Module):
         self.mean, self.logvar = Linear(FEATURES, z_dim), Linear(FEATURES, z_dim, bias=START_LOGVAR)
         self.part_trunk = _trunk(PART_PX, PART_FEATURES)
         self.offsets = Linear(FEATURES, num_ws * w_dim)
-        self.part_offsets = Linear(len(PARTS) * PART_FEATURES, num_ws * w_dim)
+        self.part_offsets = Linear(len(PART_CENTRES) * PART_FEATURES, num_ws * w_dim)
         for head in (self.offsets, self.part_offsets):
             nn.init.zeros_(head.weight)
         self.shape = (num_ws, w_dim)
 
     def forward(self, images: Tensor) -> Code:
         features = self.trunk(F.interpolate(images, size=(ENCODER_PX, ENCODER_PX), mode="area"))
-        seen = self.part_trunk(resized(parts(images), PART_PX)).unflatten(0, (len(PARTS), -1))
+        seen = self.part_trunk(resized(parts(images), PART_PX)).unflatten(0, (len(PART_CENTRES), -1))
         offsets = self.offsets(features) + self.part_offsets(seen.transpose(0, 1).flatten(1))
         return Code(self.mean(features), self.logvar(features).clamp(-12, 4), offsets.unflatten(1, self.shape))
 
@@ -101,11 +102,3 @@ class Likeness(nn.Module):
         with torch.no_grad():
             target = self.network.features(images)
         return (self.network.features(drawn) - target).square().sum(1).mean()
-
-
-def parts(images: Tensor) -> Tensor:
-    """Squares about eyes and mouth of aligned faces: (N, C, R, R) -> (3 N, C, R / 4, R / 4)."""
-    size = images.shape[-1]
-    side = int(PART_FRAC * size)
-    corners = [(round(y * size) - side // 2, round(x * size) - side // 2) for x, y in PARTS]
-    return torch.cat([images[..., top : top + side, left : left + side] for top, left in corners])

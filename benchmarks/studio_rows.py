@@ -77,10 +77,10 @@ def pictures_of(person: Person, transfer: Transfer) -> dict[str, tuple[Tensor, f
     rows = {
         "input": (person.face, 0.0),
         "noise": (with_noise(person.face), 0.0),
-        "direct": (transfer.draw(direct.codes, "real"), direct.seconds),
+        "direct": (transfer.decode(direct.codes), direct.seconds),
         "direct_rendering": (transfer.draw(direct.codes, "rendering"), direct.seconds),
         "reconstruction": (transfer.draw(found.codes, "rendering"), found.seconds),
-        "method": (transfer.draw(found.codes, "real"), found.seconds),
+        "method": (transfer.decode(found.codes), found.seconds),
         "photo": (person.photo, 0.0),
     }
     size = person.face.shape[-1]

@@ -72,7 +72,7 @@ def pair(tmp_path_factory) -> Path:
         entries[role] = {"file": f"{role}.safetensors", "sha256": hashlib.sha256(data).hexdigest()}
     facts = {
         "format": 1, "name": "tiny", "resolution": 64, "num_ws": 10, "w_dim": 16, "w_std": 1.0, "licence": "CC0-1.0",
-        "commercial": "yes", "defaults": {"steps": 2, "lr": 0.05}, "perceptual": {}, "networks": entries,
+        "commercial": "yes", "defaults": {"steps": 2, "lr": 0.05, "psi": 0.8}, "perceptual": {}, "networks": entries,
     }  # fmt: skip
     (folder / "pair.json").write_text(json.dumps(facts))
     return folder

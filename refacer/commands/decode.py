@@ -32,7 +32,7 @@ def main(inputs: Sequence[Path] | None, flags: DecodeFlags, into: GeneratorRole,
     session.require(*(() if flags.generator else (into,)))
     if flags.generator:
         session.drawing_generator(into, flags.generator)  # a file that is refused is met once, not in every item
-    decoding = Decoding(session, decode_options(flags, common.seed, into), flags.generator, plan.folder is not None)
+    decoding = Decoding(session, session.decode_options(flags, into), flags.generator, plan.folder is not None)
     run_plan(plan, Work(decoding.load, decoding.process, ADVICE, facts=session.facts), common)
 
 
@@ -64,11 +64,6 @@ class Decoding:
         record = Records(self.session).decode(self.options, self.generator)
         encoded = [encode_png(p, q.with_stage(record)) for p, q in zip(pictures, passports, strict=True)]
         return Outcome(labelled({f"{i:03d}": data for i, data in enumerate(encoded)}), facts={"faces": len(encoded)})
-
-
-def decode_options(flags: DecodeFlags, seed: int, into: GeneratorRole = "real") -> DecodeOptions:
-    """The stage's options."""
-    return DecodeOptions(into, flags.noise, flags.psi, seed)
 
 
 def split_passport(passport: Passport | None, pictures: Sequence[Rgb]) -> list[Passport]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from refacer.commands.align import face_record
 from refacer.commands.batch import Outcome, Work, passport_of, run_plan
 from refacer.commands.composite import AUTO, NONE
-from refacer.commands.decode import decode_options
 from refacer.commands.display import encode_finished
 from refacer.commands.plan import Item, Kind, make_plan
 from refacer.commands.project import codes_array, codes_tensor, read_init
@@ -73,7 +72,7 @@ class Running:
         return RunOptions(
             align=flags.aligning.options(),
             project=session.project_options(flags.projecting),
-            decode=decode_options(flags.decoding, session.common.seed),
+            decode=session.decode_options(flags.decoding),
             parse=flags.parsing.options(),
             composite=flags.blending.options(),
             faces=flags.aligning.faces or "all",

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from refacer.commands import console
 from refacer.commands.plan import Item
-from refacer.commands.shared import Common, ProjectFlags
+from refacer.commands.shared import Common, DecodeFlags, ProjectFlags
 from refacer.device import choose_device
 from refacer.files import Source, read_source
 from refacer.networks.parser import FaceParser
 from refacer.networks.perceptual import Perceptual
 from refacer.networks.stylegan2 import Generator
-from refacer.options import AlignOptions, GeneratorRole, ParserChoice, Perception, ProjectOptions
+from refacer.options import AlignOptions, DecodeOptions, GeneratorRole, ParserChoice, Perception, ProjectOptions
 from refacer.pixels import tensor_from_rgb
 from refacer.stages.run import Detector
 from refacer.weights import chain, published
@@ -162,6 +162,14 @@ class Session:
             into=into,
             seed=self.common.seed,
         )
+
+    def decode_options(self, flags: DecodeFlags, into: GeneratorRole = "real") -> DecodeOptions:
+        """The stage's options; the pair's own psi is that of its realistic generator."""
+        psi = flags.psi
+        if psi is None:
+            own = into == "real" and flags.generator is None
+            psi = self.pair.defaults.psi if own else DecodeOptions.truncation_psi
+        return DecodeOptions(into, flags.noise, psi, self.common.seed)
 
     def facts(self) -> dict[str, Any]:
         """What a report's summary says about this call: the device, the pair, every weight in use and its licence.

@@ -148,9 +148,10 @@ class DecodeFlags:
         typer.Option(help="A generator file in place of the pair's.", callback=existing_file, show_default=False),
     ] = None
     noise: Annotated[NoiseMode, typer.Option(help="The noise maps.")] = DecodeOptions.noise_mode
-    psi: Annotated[float, typer.Option(min=-2, max=2, help="Truncation towards the mean face; 1 is none.")] = (
-        DecodeOptions.truncation_psi
-    )
+    psi: Annotated[
+        float | None,
+        typer.Option(min=-2, max=2, help="Truncation towards the mean face; 1 is none.", show_default="the pair's"),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from refacer.networks.face_parts import WithParts
 from refacer.networks.parser import FaceParser
 from refacer.networks.perceptual import DiscriminatorFeatures, Perceptual
 from refacer.networks.stylegan2 import Discriminator, Generator
-from refacer.options import DEFAULT_PAIR
+from refacer.options import DEFAULT_PAIR, DecodeOptions
 from refacer.weights import cache, registry
 from refacer.weights.bounded import shown
 from refacer.weights.efficientnet_file import EFFICIENTNET, efficientnet_sha256, load_efficientnet_features
@@ -48,10 +48,11 @@ NETWORK_ROLES = ("real", "rendering", "discriminator", "parser")
 
 @dataclass(frozen=True)
 class PairDefaults:
-    """The pair's own settings of `project`."""
+    """The pair's own settings of `project` and, psi, of how `decode` draws with its realistic generator."""
 
     steps: int
     lr: float
+    psi: float = DecodeOptions.truncation_psi
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Pair:
 
     @property
     def defaults(self) -> PairDefaults:
-        """The pair's own settings of `project`."""
+        """The pair's own settings of `project` and `decode`."""
         return PairDefaults(**self.facts["defaults"])
 
     def has(self, role: str) -> bool:
@@ -297,8 +298,8 @@ FACTS: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("resolution", "num_ws", "w_dim"), _is_size),
     "w_std": _is_positive,
     "defaults": lambda value: (
-        type(value) is dict and value.keys() == {"steps", "lr"} and _is_size(value["steps"])
-        and _is_positive(value["lr"])
+        type(value) is dict and {"steps", "lr"} <= value.keys() <= {"steps", "lr", "psi"} and _is_size(value["steps"])
+        and _is_positive(value["lr"]) and _is_positive(value.get("psi", 1)) and value.get("psi", 1) <= 1
     ),
     "networks": lambda value: type(value) is dict and all(map(_is_network, value.values())),
     "perceptual": lambda value: (

@@ -43,6 +43,17 @@ def test_noise_seed_and_truncation_change_pixels(cli, stages, tmp_path):
     assert cli("decode", stages / "display.codes.npy", "-o", tmp_path / "x.png", "--psi", "nan").code == 2
 
 
+def test_the_pair_s_own_psi_is_that_of_its_realistic_generator(cli, stages, pair, tmp_path):
+    def draw(*options):
+        assert cli("decode", stages / "display.codes.npy", "-o", tmp_path / "x.png", *options).code == 0
+        return pixels(tmp_path / "x.png").tobytes()
+
+    assert draw() == draw("--psi", "0.8") != draw("--psi", "1")
+    assert draw("--into", "rendering") == draw("--into", "rendering", "--psi", "1")
+    real = ("--generator", pair / "real.safetensors")
+    assert draw(*real) == draw(*real, "--psi", "1") == draw("--psi", "1")
+
+
 def test_a_generator_from_a_file(cli, stages, pair, tmp_path):
     codes = stages / "display.codes.npy"
     assert cli("decode", codes, "-o", tmp_path / "x.png", "--generator", pair / "rendering.safetensors").code == 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from refacer.errors import InputRefused, ShapeMismatch, UsageError
 from refacer.files import write_atomic
 from refacer.networks.stylegan2 import Generator
 from refacer.weights.loaders import load_studio_parser, read_network
-from refacer.weights.pairs import Pair, encode_files, load_pair
+from refacer.weights.pairs import Pair, PairDefaults, encode_files, load_pair
 from refacer.weights.registry import UNSTATED
 
 LICENCE, COMMERCIAL = "CC0-1.0", "yes"
@@ -30,7 +31,9 @@ MAX_BYTES = 60_000_000
 def main() -> None:
     args = arguments()
     perceptual = json.loads(args.perceptual) if args.perceptual else None
-    files = assemble(load_pair(str(args.run)), args.parser, steps=args.steps, lr=args.lr, perceptual=perceptual)
+    files = assemble(
+        load_pair(str(args.run)), args.parser, steps=args.steps, lr=args.lr, psi=args.psi, perceptual=perceptual
+    )
     report = sizes(files)
     for name, data in files.items():
         write_atomic(args.out / name, data)
@@ -44,6 +47,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the pair")
     parser.add_argument("--steps", type=int, help="of `project` by default; the run's own without")
     parser.add_argument("--lr", type=float, help="of `project` by default; the run's own without")
+    parser.add_argument("--psi", type=float, help="of `decode` by default; the run's own without")
     parser.add_argument("--perceptual", help='settings of the stand-in as JSON, e.g. {"blocks": [1, 2, 3]}')
     return parser.parse_args()
 
@@ -54,6 +58,7 @@ def assemble(
     *,
     steps: int | None = None,
     lr: float | None = None,
+    psi: float | None = None,
     perceptual: dict[str, Any] | None = None,
 ) -> dict[str, bytes]:
     """The embedded pair's files by name, networks in half precision.
@@ -71,17 +76,18 @@ def assemble(
         "discriminator": run.discriminator(cpu),
         "parser": parser_of(parser_file),
     }
-    return encode_files(networks, facts(run, steps, lr, perceptual), {})
+    own = run.defaults
+    chosen = (steps or own.steps, lr or own.lr, psi or own.psi)
+    return encode_files(networks, facts(run, PairDefaults(*chosen), perceptual), {})
 
 
-def facts(run: Pair, steps: int | None, lr: float | None, perceptual: dict[str, Any] | None) -> dict[str, Any]:
+def facts(run: Pair, defaults: PairDefaults, perceptual: dict[str, Any] | None) -> dict[str, Any]:
     """What pair.json says beside the networks."""
     shared = {key: run.facts[key] for key in ("resolution", "num_ws", "w_dim", "w_std", "kimg") if key in run.facts}
-    defaults = {"steps": steps or run.defaults.steps, "lr": lr or run.defaults.lr}
     if perceptual is None:
         perceptual = dict(run.facts["perceptual"])
     about = {"name": "studio", "licence": LICENCE, "commercial": COMMERCIAL}
-    return {**shared, **about, "defaults": defaults, "perceptual": perceptual}
+    return {**shared, **about, "defaults": asdict(defaults), "perceptual": perceptual}
 
 
 def check_shared_codes(real: Generator, rendering: Generator) -> None:

@@ -85,7 +85,7 @@ def people_sheets(args: argparse.Namespace, transfer: Transfer) -> dict[str, byt
     groups = []
     for name in sorted(faces)[: args.limit]:
         codes = transfer.project(name, tensor_from_rgb(faces[name]), "rendering").codes
-        drawn = [rgb_from_tensor(transfer.draw(codes, role)) for role in ("rendering", "real")]
+        drawn = [rgb_from_tensor(x) for x in (transfer.draw(codes, "rendering"), transfer.decode(codes))]
         crops = [fitted(crop, CROP_PX, CROP_PX) for crop in (faces[name], *drawn, photos[name])]
         groups.append(captioned(row_of(crops), name, PEOPLE_TITLES))
     rows = [row_of(groups[i : i + PEOPLE_A_ROW]) for i in range(0, len(groups), PEOPLE_A_ROW)]

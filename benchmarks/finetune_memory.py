@@ -1,11 +1,11 @@
-"""What each phase of fine-tuning holds in memory, and so what fits on a card: bytes of tensors, on any device.
+"""What each phase of fine-tuning holds in memory, and so what fits on a card: bytes of tensors, counted without a GPU.
 
-    python -m benchmarks.finetune_memory [--resolution 1024] [--precision bfloat16] [--device cpu] [--json FILE]
+    python -m benchmarks.finetune_memory [--resolution 1024] [--precision bfloat16] [--json FILE]
 
-Every tensor is counted from its birth to its end while the phases of benchmarks.finetune run, with two and with four
-images at once (path length takes half of them): from the difference follows what an image costs, the rest is there
-however few there are. The libraries' own workspaces and what the allocator wastes are not counted; SPARE is left for
-them.
+The phases run on tensors without values, as torch's FakeTensorMode makes them, so that 1024² takes seconds on any
+machine; every tensor is counted from its birth to its end. With two and with four images at once (path length takes
+half of them), the difference tells what an image costs; the rest is there however few there are. The libraries' own
+workspaces and what the allocator wastes are not counted; SPARE is left for them.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from __future__ import annotations
 import argparse
 import json
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from benchmarks.finetune import make_trainer, phases
-from refacer.device import machine_name
+from benchmarks.finetune import make_trainer
 from refacer.files import write_atomic
 from refacer.options import NetworkOptions
 
 CARDS_GB = (12, 24, 80)
 SPARE = 0.2
 FEW, MORE = 2, 4
-TRAINED = ("G main", "G path length", "D main", "D R1")
+PHASES = ("G main", "G path length", "D main", "D R1")
 
 
 class Held(TorchDispatchMode):
@@ -66,13 +66,12 @@ class Held(TorchDispatchMode):
 
 def main() -> None:
     args = arguments()
-    torch.set_num_threads(args.threads)
     few, more = (measured(argparse.Namespace(**vars(args), batch_gpu=count)) for count in (FEW, MORE))
-    image = {name: (more[name] - few[name]) // (MORE - FEW) for name in TRAINED}
-    peak = {name: {"fixed": few[name] - FEW * image[name], "image": image[name]} for name in TRAINED}
+    image = {name: (more[name] - few[name]) // (MORE - FEW) for name in PHASES}
+    peak = {name: {"fixed": few[name] - FEW * image[name], "image": image[name]} for name in PHASES}
     report = {
-        "machine": machine_name(torch.device(args.device)), "torch": torch.__version__, "resolution": args.resolution,
-        "precision": args.precision, "between_phases": few["between"], "peak": peak,
+        "torch": torch.__version__, "resolution": args.resolution, "precision": args.precision,
+        "between_phases": few["between"], "peak": peak,
         "images_that_fit": {f"{card} GB": fitting(peak, card * 2**30) for card in CARDS_GB},
     }  # fmt: skip
     print(table(report))
@@ -85,27 +84,43 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--resolution", type=int, default=1024)
     parser.add_argument("--channel-base", type=int, default=NetworkOptions.channel_base)
     parser.add_argument("--channel-max", type=int, default=NetworkOptions.channel_max)
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="bfloat16", choices=("float32", "bfloat16"))
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path)
+    parser.set_defaults(device="cpu", compile=False)
     return parser.parse_args()
 
 
 def measured(args: argparse.Namespace) -> dict[str, int]:
-    """Bytes held between the phases, and the most in each, once all optimisers have their moments."""
-    args.compile = False
+    """Bytes held between the phases, with both optimisers' moments, and the most in each."""
     with Held() as held:
         trainer = make_trainer(args)
-        work: dict[str, Callable[[], None]] = {name: phases(trainer)[name] for name in TRAINED}
-        for run in work.values():
-            run()
-        most = {"between": held.now}
-        for name, run in work.items():
-            held.begin()
-            run()
-            most[name] = held.peak
+        losses = {
+            "G main": (trainer._generator_main, trainer.trainable),
+            "G path length": (trainer._path_length, trainer.trainable),
+            "D main": (trainer._discriminator_main, trainer.d_parameters),
+            "D R1": (trainer._r1, trainer.d_parameters),
+        }
+        moments = 2 * sum(p.nbytes for p in (*trainer.trainable, *trainer.d_parameters))
+        most = {"between": held.now + moments}
+        for name, (loss, parameters) in losses.items():
+            before = held.now
+            trainer.draws.begin("look", 0, 0)
+            most[name] = most["between"] + peak_of(held, loss, parameters, args.batch_gpu) - before
     return most
+
+
+def peak_of(
+    held: Held, loss: Callable[[int, int], torch.Tensor], parameters: Sequence[torch.nn.Parameter], count: int
+) -> int:
+    """The most bytes held while a loss of `count` images and its gradients are computed."""
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    held.begin()
+    with FakeTensorMode(allow_non_fake_inputs=True), held:
+        torch.autograd.grad(loss(0, count).mean(), parameters, allow_unused=True)
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    return held.peak
 
 
 def fitting(peak: dict[str, dict[str, int]], card: int) -> int:

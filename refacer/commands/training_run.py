@@ -178,7 +178,8 @@ class TrainingRun:
             return make_networks(*pair, self.device)
         assert self.base is not None
         real = self.base.generator.to(self.device)
-        discriminator = self.base.discriminator or fresh_discriminator(real)
+        # a copy is trained: the pair carries the base's own, with which further styles start
+        discriminator = copy.deepcopy(self.base.discriminator) or fresh_discriminator(real)
         if self.base.discriminator is None:
             self.processes.from_first(lambda: self.disk.warn("the base carries no discriminator: a fresh one starts"))
         self.processes.from_first(lambda: self.disk.note(f"sketches (Eq. 1): {sketch_name()}"))

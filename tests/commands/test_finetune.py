@@ -52,6 +52,15 @@ def test_from_scratch_ends_in_a_base_and_finetune_in_a_pair(pictures, base, tmp_
     assert any(not torch.equal(tensor, rendering[name]) for name, tensor in real.items())
 
 
+def test_the_pair_carries_the_base_s_own_discriminator(pictures, base, tmp_path):
+    before = load_base(str(base)).discriminator
+    _finetune(pictures, tmp_path / "run", base).go("auto")
+    carried = load_pair(str(tmp_path / "run")).discriminator(torch.device("cpu"))
+    assert before is not None
+    for name, tensor in before.state_dict().items():
+        assert torch.equal(tensor, carried.state_dict()[name]), name
+
+
 def test_the_log_proves_that_nothing_idles(pictures, base, tmp_path):
     _finetune(pictures, tmp_path / "run", base, r1_interval=2, pl_interval=2).go("auto")
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]

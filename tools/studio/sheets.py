@@ -127,7 +127,8 @@ def faces_of(rgb: Rgb, transfer: Transfer) -> list[FaceResult]:
         DlibLandmarks(landmarks_path()), transfer.rendering, transfer.real, transfer.perceptual, transfer.parser,
         transfer.pair.w_std,
     )  # fmt: skip
-    options = RunOptions(align=AlignOptions(size=transfer.pair.resolution), project=transfer.options)
+    align = AlignOptions(size=transfer.pair.resolution)
+    options = RunOptions(align=align, project=transfer.options, decode=transfer.decoding)
     return run(tensor_from_rgb(rgb, transfer.device), networks, options)
 
 

@@ -86,13 +86,18 @@ class Transfer:
             write_atomic(path.with_suffix(".json"), json.dumps(about).encode())
         return done
 
-    def draw(self, codes: Tensor, role: GeneratorRole, psi: float = 1.0) -> Tensor:
-        """Pictures (N, 3, R, R) of codes (N, num_ws, w_dim), as files hold them."""
-        return decoded(codes, self.generator(role), DecodeOptions(into=role, truncation_psi=psi))
+    def draw(self, codes: Tensor, role: GeneratorRole) -> Tensor:
+        """Pictures (N, 3, R, R) of codes (N, num_ws, w_dim) as they are, as files hold them."""
+        return decoded(codes, self.generator(role), DecodeOptions(into=role))
+
+    @property
+    def decoding(self) -> DecodeOptions:
+        """How found codes are decoded: with the pair's own psi."""
+        return DecodeOptions(truncation_psi=self.pair.defaults.psi)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """The realistic pictures of found codes, with the pair's own psi."""
-        return self.draw(codes, "real", self.pair.defaults.psi)
+        """The realistic pictures of found codes (N, num_ws, w_dim), as files hold them."""
+        return decoded(codes, self.real, self.decoding)
 
     def labels(self, faces: Tensor) -> Tensor:
         """uint8 class ids (N, S, S) by the pair's parser."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 import torch
 import torch.nn.functional as F
@@ -123,9 +123,10 @@ def figures_of(
 
 
 def mean_figures(rows: Iterable[Figures]) -> dict[str, float]:
-    """The mean of each column over people; a face that was not found counts in no identity."""
+    """The mean of each column over people; a face that was not found counts in no identity. Of seconds the median."""
     known = [asdict(row) for row in rows]
-    return {column.name: finite_mean(row[column.name] for row in known) for column in fields(Figures)}
+    means = {column.name: finite_mean(row[column.name] for row in known) for column in fields(Figures)}
+    return {**means, "seconds": median(row["seconds"] for row in known)} if known else means
 
 
 def finite_mean(values: Iterable[float]) -> float:

@@ -38,7 +38,8 @@ class Records:
         """The face's own sha256 tells whether codes still belong to it; its size is told where it was resampled."""
         pair = self.session.pair
         details: dict[str, Any] = {"w_std": pair.w_std, INPUT: face.sha256}
-        details |= {"perceptual": settings} if (settings := self.session.perceptual_settings()) else {}
+        if settings := self.session.perceptual_settings():
+            details["perceptual"] = settings
         details["init"] = "mean" if init is None else array_sha256(init)
         if face.width != pair.resolution:
             details["resampled_from_px"] = face.width

@@ -24,7 +24,6 @@ from refacer.commands.metric_networks import (
     FeatureNetwork,
     feature_network,
     identity_network,
-    perceptual_measure,
     perceptual_network,
 )
 from refacer.commands.picture_sets import PictureSet
@@ -89,8 +88,8 @@ class Evaluation:
         return feature_network(self.session)
 
     @cached_property
-    def perceptual(self) -> Perceptual:
-        """What LPIPS' column is measured with."""
+    def perceptual(self) -> tuple[Perceptual, str]:
+        """What LPIPS' column is measured with, and its name."""
         return perceptual_network(self.session)
 
     def _measures(self, opened: Sequence[PictureSet], report: Report) -> Iterator[Measure]:
@@ -189,12 +188,11 @@ class Evaluation:
             console.warn(f"{alone} pictures have no partner of the same name; LPIPS and L2 leave them out")
         if not common:
             return
-        name = perceptual_measure(self.session)
         found = [self._tried(key, lambda key=key: self._compared(a, b, key), report) for key in common]
         rows = [row for row in found if row is not None]
         if rows:
             of, about = f"{a.source}, {b.source}", f"at {self.flags.compare_px} px"
-            for title, values in zip((name, "l2"), zip(*rows, strict=True), strict=True):
+            for title, values in zip((self.perceptual[1], "l2"), zip(*rows, strict=True), strict=True):
                 yield Measure(title, fmean(values), "lower", of, len(values), about, pstdev(values))
 
     @torch.no_grad()
@@ -205,7 +203,7 @@ class Evaluation:
             sizes = " and ".join(f"{x.shape[2]}x{x.shape[1]}" for x in (first, second))
             raise ShapeMismatch(f"{key}: the two pictures are {sizes}; give pictures of one size")
         pair = [resized(scale_to_unit(x[None].to(self.session.device)), self.flags.compare_px) for x in (first, second)]
-        perceptual = float(distance(*(self.perceptual.features(x) for x in pair))[0])
+        perceptual = float(distance(*(self.perceptual[0].features(x) for x in pair))[0])
         return perceptual, float((pair[0] - pair[1]).double().square().mean())
 
     def _tried(self, name: str, work: Callable[[], Any], report: Report) -> Any:

@@ -90,17 +90,13 @@ def identity_network(session: Session) -> IdentityNetwork:
     return published.identity_network(finder, session.device)
 
 
-def perceptual_network(session: Session) -> Perceptual:
-    """The session's perceptual distance of any two pictures: a stand-in's closer look at aligned faces is left out."""
+def perceptual_network(session: Session) -> tuple[Perceptual, str]:
+    """The session's distance of any two pictures, without a closer look at aligned faces, and what it is called.
+
+    It is called LPIPS only where it is LPIPS.
+    """
     if chain.perceptual_weight(session.perception):
-        return session.perceptual
+        return session.perceptual, "lpips_vgg"
     session.note(*chain.of_perceptual(session.perception, session.pair))
-    return session.pair.whole_perceptual(session.device)
-
-
-def perceptual_measure(session: Session) -> str:
-    """What the session's perceptual distance is called: LPIPS only where it is LPIPS."""
-    if chain.perceptual_weight(session.perception):
-        return "lpips_vgg"
-    settings = session.pair.facts.get("perceptual", {})
-    return "perceptual_" + str(settings.get("network", "discriminator")).replace("-", "_")
+    stand_in = session.pair.facts.get("perceptual", {}).get("network", "discriminator")
+    return session.pair.whole_perceptual(session.device), "perceptual_" + str(stand_in).replace("-", "_")

@@ -1,10 +1,9 @@
 """The pair's sheets: every display and every pair of people, none left out.
 
-    python -m tools.studio.sheets --data DIR --displays DIR --out docs/sheets [--pair NAME] [--before-after FILE]
+    python -m tools.studio.sheets --data DIR --displays DIR --out docs/sheets [--pair NAME]
 
 --data holds pairs.zip, --displays display_*.png. People are shown as input, rendering reconstruction, output, true
-photo; displays before and after, whole and at the face. --before-after writes one display alone: --display NAME, or the
-one whose face the pair projects neither best nor worst.
+photo; displays before and after, whole and at the face.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pathlib import Path
 import torch
 
 from refacer.errors import NoFace
-from refacer.files import encode_png, read_source, write_atomic
+from refacer.files import read_source, write_atomic
 from refacer.networks.landmarks import DlibLandmarks
 from refacer.options import MAX_PIXELS, AlignOptions
 from refacer.pixels import paste_blend, rgb_from_tensor, tensor_from_rgb
@@ -38,13 +37,12 @@ MARGIN_FRAC = 0.05  # of the quad's side, kept around it where a face is enlarge
 
 @dataclass(frozen=True)
 class Display:
-    """A display before and after; faces: their quads; distance: of the first face's projection, NaN without a face."""
+    """A display before and after, and the quads of its faces."""
 
     name: str
     before: Rgb
     after: Rgb
     quads: tuple[Points, ...]
-    distance: float
 
 
 def main() -> None:
@@ -56,11 +54,8 @@ def main() -> None:
     written = people_sheets(args, transfer) | display_sheets(displays)
     for name, data in written.items():
         write_atomic(args.out / name, data)
-    chosen = typical(displays, args.display)
-    if args.before_after:
-        write_atomic(args.before_after, encoded(before_after(chosen), args.before_after))
     unseen = [display.name for display in displays if not display.quads]
-    print(json.dumps({"sheets": {n: len(d) for n, d in written.items()}, "typical": chosen.name, "no_face": unseen}))
+    print(json.dumps({"sheets": {n: len(d) for n, d in written.items()}, "no_face": unseen}))
 
 
 def arguments() -> argparse.Namespace:
@@ -69,8 +64,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--displays", type=Path, required=True, help="folder of display_*.png")
     parser.add_argument("--out", type=Path, required=True, help="folder of the sheets")
     parser.add_argument("--pair", help="name or folder of the pair")
-    parser.add_argument("--before-after", type=Path, help="write one display before and after, .png or .jpg")
-    parser.add_argument("--display", help="which one, by the stem of its file; a typical one without")
     parser.add_argument("--steps", type=int, help="of the projection; the pair's own without")
     parser.add_argument("--limit", type=int, help="people and displays, for a trial")
     parser.add_argument("--codes", type=Path, help="folder to keep the people's codes in, and to take them from")
@@ -112,13 +105,13 @@ def shown(path: Path, transfer: Transfer) -> Display:
     try:
         results = faces_of(source.rgb, transfer)
     except NoFace:
-        return Display(path.stem, source.rgb, source.rgb, (), float("nan"))
+        return Display(path.stem, source.rgb, source.rgb, ())
     after = source.rgb
     for result in results:
         blend = result.blend
         after = paste_blend(after, blend.top, blend.left, blend.pixels, blend.alpha)
     quads = tuple(result.found.quad for result in results)
-    return Display(path.stem, source.rgb, after, quads, float(results[0].projection.distance[0]))
+    return Display(path.stem, source.rgb, after, quads)
 
 
 def faces_of(rgb: Rgb, transfer: Transfer) -> list[FaceResult]:
@@ -139,31 +132,6 @@ def display_row(display: Display) -> Rgb:
         cells += [enlarged(picture, quad, MARGIN_FRAC, FACE_PX) for picture in (display.before, display.after)]
     titles = DISPLAY_TITLES if display.quads else (*DISPLAY_TITLES[:2], "no face found")
     return captioned(row_of(cells), display.name, titles)
-
-
-def before_after(display: Display) -> Rgb:
-    """One display for the README."""
-    return row_of(
-        [fitted(picture, WHOLE_PX, WHOLE_PX * 3 // 4) for picture in (display.before, display.after)]
-        + [
-            enlarged(picture, quad, MARGIN_FRAC, FACE_PX)
-            for quad in display.quads[:1]
-            for picture in (display.before, display.after)
-        ]
-    )
-
-
-def typical(displays: Sequence[Display], name: str | None) -> Display:
-    """The display of that name, else the one in the middle by the distance of its projection."""
-    if name:
-        return next(display for display in displays if display.name == name)
-    ranked = sorted((d for d in displays if d.quads), key=lambda display: display.distance)
-    return ranked[len(ranked) // 2] if ranked else displays[0]
-
-
-def encoded(picture: Rgb, path: Path) -> bytes:
-    """PNG or JPEG by the path's suffix."""
-    return encode_png(picture, None) if path.suffix.lower() == ".png" else encode_jpeg(picture)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,16 @@
 
 Plain adversarial training needs hundreds of thousands of images. Here an encoder helps (encoder.py). First it and the
 generator learn to reconstruct; then half of every batch are reconstructions of real pictures and half are random z, and
-both meet the discriminator. The networks and what is saved are StyleGAN2's, without the encoder.
+both meet the discriminator and another one of eyes and mouth (parts_mosaic.py). The networks and what is saved are
+StyleGAN2's, without the encoder.
 
   torchrun --nproc-per-node 2 -m tools.studio.train_base runs/a --data data --resolution 128 --kimg 20 --reconstruct 20
   torchrun --nproc-per-node 2 -m tools.studio.train_base runs/b --data data --resolution 128 --kimg 20 --init runs/a
+  torchrun --nproc-per-node 2 -m tools.studio.train_base runs/c --data data --kimg 20 --base studio --encode 6
 
-The same command again goes on from its checkpoint. Each ends in a base (base.json) for `refacer finetune --base`. Two
-processes of one thread each are much faster on two cores than one process of two threads; `python -m` takes one.
+The last goes on from a pair, which has no encoder: a new one learns alone at first. The same command again goes on from
+its checkpoint. Each ends in a base (base.json) for `refacer finetune --base`. Two processes of one thread each are much
+faster on two cores than one process of two threads; `python -m` takes one.
 """
 
 from __future__ import annotations
@@ -24,29 +27,34 @@ import torch
 from torch import Tensor, nn
 
 from refacer.files import encode_png, write_atomic
-from refacer.networks.stylegan2 import Generator
+from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator
 from refacer.options import FinetuneOptions, NetworkOptions
 from refacer.pixels import rgb_from_tensor, scale_to_unit
 from refacer.training import losses
 from refacer.training.checkpoint import load_latest, save_checkpoint
 from refacer.training.dataset import FaceDataset
+from refacer.training.drawing import precision_of
 from refacer.training.jitter import jitter
 from refacer.training.optimizers import clean_gradients, lazy_adam, lerp_towards
 from refacer.training.processes import Processes, joined
 from refacer.training.statistics import Statistics
-from refacer.weights.bases import encode_base, fresh_networks
+from refacer.weights.bases import Base, encode_base, fresh_networks, load_base
 from refacer.weights.growing import carry_over, grow_discriminator, grow_generator
 from tools.studio.encoder import Code, Encoder, Likeness
+from tools.studio.parts_mosaic import mosaic
 
 L1_WEIGHT, PERCEPTUAL_WEIGHT, ADVERSARIAL_WEIGHT = 4.0, 2.0, 1.0
 DIVERGENCE_WEIGHT = 1e-3  # per nat: how dear it is to tell pictures apart by z
 OFFSET_WEIGHT = 0.02
 OFFSET_SHARE = 0.8  # of the reconstructions are drawn from W+, the others from z alone
+PARTS_WEIGHT = 0.5  # of the discriminator of eyes and mouth, beside that of the whole picture
+PARTS_CHANNEL_BASE = 2048
 RAMP_KIMG = 1.0  # over which the adversarial loss comes in
 RECONSTRUCT_ADAM = {"lr": 3e-3, "betas": (0.9, 0.99)}  # momentum helps a reconstruction as much as it harms a game
 EMA_KIMG = 1.0
 EMA_RAMPUP = 0.05  # the half-life is at most this share of the images seen
 JITTER = 0.03
+CPU = torch.device("cpu")
 TICK = 500  # images
 
 
@@ -60,31 +68,37 @@ class BaseTrainer:
         options: FinetuneOptions,
         reconstruct_kimg: float,
         processes: Processes | None = None,
+        encode_kimg: float = 0,
     ) -> None:
         torch.manual_seed(options.seed)
         self.data, self.options = data, options
         self.generator, self.discriminator = fresh_networks(sizes)
+        self.parts_discriminator = parts_discriminator(sizes)
         self.encoder = Encoder(sizes.z_dim, self.generator.num_ws, sizes.w_dim)
         self.likeness = Likeness()
         self.ema: Generator = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.g_parameters = [*self.generator.parameters(), *self.encoder.parameters()]
-        self.d_parameters = list(self.discriminator.parameters())
+        self.d_parameters = [*self.discriminator.parameters(), *self.parts_discriminator.parameters()]
         self.g_optimizer = lazy_adam(self.g_parameters, self.options, None)
         self.d_optimizer = lazy_adam(self.d_parameters, self.options, self.options.r1_interval)
         self.reconstruct_optimizer = torch.optim.Adam(self.g_parameters, fused=True, **RECONSTRUCT_ADAM)
         self.images_seen, self.iteration, self.reconstruct = 0, 0, reconstruct_kimg * 1000
+        self.encode = encode_kimg * 1000
+        self.dtype = precision_of(options, CPU)
         self.processes = processes or Processes()
         self.share, self.rank = options.batch // self.processes.world, self.processes.rank
         self.draw = torch.Generator().manual_seed(options.seed + self.rank)
-        self.statistics = Statistics(torch.device("cpu"))
+        self.statistics = Statistics(CPU)
 
     def step(self) -> None:
         """One generator and one discriminator update on the same fakes; R1 now and then."""
         o = self.options
         images = scale_to_unit(self.data.batch(self.images_seen + self.rank * self.share, self.share))
         images = jitter(images, JITTER, self.draw)
-        if self.images_seen < self.reconstruct:
-            self._update_reconstruction(images)
+        if self.images_seen < self.encode:
+            self._update_reconstruction(images, list(self.encoder.parameters()))
+        elif self.images_seen < self.reconstruct:
+            self._update_reconstruction(images, self.g_parameters)
         else:
             self._update_discriminator(images, self._update_generator(images))
             if self.iteration % o.r1_interval == 0:
@@ -94,13 +108,20 @@ class BaseTrainer:
         half_life = min(EMA_KIMG * 1000, self.images_seen * EMA_RAMPUP)
         lerp_towards(self.ema, self.generator, 0.5 ** (o.batch / half_life))
 
-    def _update_reconstruction(self, images: Tensor) -> None:
-        """Encoder and generator alone, on the whole batch."""
-        _require_grad(self.g_parameters, True)
+    def _update_reconstruction(self, images: Tensor, parameters: list[nn.Parameter]) -> None:
+        """Reconstruction alone, on the whole batch, by the encoder or by encoder and generator."""
+        _require_grad(parameters, True)
         code = self.encoder(images)
-        drawn = self.generator.synthesis(self._codes(code), noise_mode="random", generator=self.draw)
+        drawn = self._drawn(self._codes(code))
         self._reconstruction(images, drawn, code).backward()
-        self._step(self.reconstruct_optimizer, self.g_parameters)
+        self._step(self.reconstruct_optimizer, parameters)
+
+    def _drawn(self, ws: Tensor) -> Tensor:
+        return self.generator.synthesis(ws, noise_mode="random", generator=self.draw, dtype=self.dtype)
+
+    def _verdicts(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of whole pictures and of their eyes and mouths."""
+        return self.discriminator(images, dtype=self.dtype), self.parts_discriminator(mosaic(images), dtype=self.dtype)
 
     def _update_generator(self, images: Tensor) -> Tensor:
         """Half of the batch reconstructed, half from random z; returns all pictures."""
@@ -109,18 +130,20 @@ class BaseTrainer:
         code = self.encoder(half)
         ws = self._codes(code)
         ws = torch.cat([ws, self._random_codes(ws)])
-        fakes = self.generator.synthesis(ws, noise_mode="random", generator=self.draw)
-        adversarial = losses.generator_loss(self.discriminator(fakes)).mean()
+        fakes = self._drawn(ws)
+        whole, eyes = (losses.generator_loss(logits).mean() for logits in self._verdicts(fakes))
+        adversarial = whole + PARTS_WEIGHT * eyes
         reconstruction = self._reconstruction(half, fakes[: len(half)], code)
         (reconstruction + self._adversarial_weight() * adversarial).backward()
         self._step(self.g_optimizer, self.g_parameters)
-        self.statistics.add("loss/adversarial", adversarial)
+        self.statistics.add("loss/adversarial", whole)
+        self.statistics.add("loss/adversarial_parts", eyes)
         return fakes.detach()
 
     def _codes(self, code: Code) -> Tensor:
         """W+ of a sample from the encoder's posterior, with its offsets now and then."""
         z = code.mean + (0.5 * code.logvar).exp() * torch.randn(code.mean.shape, generator=self.draw)
-        ws = self.generator.mapping(z, update_w_avg=True)
+        ws = self.generator.mapping(z, update_w_avg=self.images_seen >= self.encode)
         use = torch.rand(len(ws), 1, 1, generator=self.draw) < OFFSET_SHARE
         return ws + use * code.offsets
 
@@ -144,25 +167,34 @@ class BaseTrainer:
         return torch.stack([weight * value for weight, value in terms.values()]).sum()
 
     def _adversarial_weight(self) -> float:
-        return ADVERSARIAL_WEIGHT * min(1.0, 0.1 + (self.images_seen - self.reconstruct) / (RAMP_KIMG * 1000))
+        since = self.images_seen - max(self.encode, self.reconstruct)
+        return ADVERSARIAL_WEIGHT * min(1.0, 0.1 + since / (RAMP_KIMG * 1000))
 
     def _update_discriminator(self, images: Tensor, fakes: Tensor) -> None:
         _require_grad(self.d_parameters, True)
-        logits = self.discriminator(images)
-        loss = losses.discriminator_loss(logits, self.discriminator(fakes)).mean()
-        loss.backward()
+        pairs = list(zip(self._verdicts(images), self._verdicts(fakes), strict=True))
+        found = [losses.discriminator_loss(real, fake).mean() for real, fake in pairs]
+        torch.stack(found).sum().backward()
         self._step(self.d_optimizer, self.d_parameters)
-        self.statistics.add("loss/discriminator", loss)
-        self.statistics.add("signs/real", logits.sign())
+        for name, (real, _), loss in zip(("", "_parts"), pairs, found, strict=True):
+            self.statistics.add(f"loss/discriminator{name}", loss)
+            self.statistics.add(f"signs/real{name}", real.sign())
 
     def _update_r1(self, images: Tensor) -> None:
+        """In float32; the mosaic has half the side and thus a quarter of the weight."""
         o = self.options
         _require_grad(self.d_parameters, True)
-        images = images.detach().requires_grad_(True)
-        penalty = losses.r1_penalty(self.discriminator(images), images).mean()
-        (penalty * (o.gamma / 2 * o.r1_interval)).backward()
+        whole, eyes = (
+            losses.r1_penalty(network(seen), seen).mean()
+            for network, seen in (
+                (self.discriminator, images.detach().requires_grad_(True)),
+                (self.parts_discriminator, mosaic(images.detach()).requires_grad_(True)),
+            )
+        )
+        ((whole + eyes / 4) * (o.gamma / 2 * o.r1_interval)).backward()
         self._step(self.d_optimizer, self.d_parameters)
-        self.statistics.add("loss/r1", penalty)
+        self.statistics.add("loss/r1", whole)
+        self.statistics.add("loss/r1_parts", eyes)
 
     def _step(self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
         _require_grad(parameters, False)
@@ -178,6 +210,7 @@ class BaseTrainer:
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,
+            "parts_discriminator": self.parts_discriminator,
             "encoder": self.encoder,
             "ema": self.ema,
         }
@@ -191,6 +224,7 @@ class BaseTrainer:
             "images_seen": self.images_seen,
             "iteration": self.iteration,
             "reconstruct": self.reconstruct,
+            "encode": self.encode,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -201,8 +235,8 @@ class BaseTrainer:
         self.reconstruct_optimizer.load_state_dict(state["reconstruct_optimizer"])
         self.reconstruct_optimizer.param_groups[0].update(RECONSTRUCT_ADAM)
         self.draw.manual_seed(state["images_seen"] + self.rank)  # one state serves any number of processes
-        self.images_seen, self.iteration, self.reconstruct = (
-            state[key] for key in ("images_seen", "iteration", "reconstruct")
+        self.images_seen, self.iteration, self.reconstruct, self.encode = (
+            state[key] for key in ("images_seen", "iteration", "reconstruct", "encode")
         )
 
     def start_from(self, state: dict[str, Any]) -> None:
@@ -210,7 +244,15 @@ class BaseTrainer:
         for generator in (self.generator, self.ema):
             grow_generator(state["ema"], generator)
         grow_discriminator(state["discriminator"], self.discriminator)
+        carry_over(state["parts_discriminator"], self.parts_discriminator)
         carry_over(state["encoder"], self.encoder)
+
+    def start_from_base(self, base: Base) -> None:
+        """Take over the networks of a base of the same size; encoder and discriminator of parts stay random."""
+        for generator in (self.generator, self.ema):
+            generator.load_state_dict(base.generator.state_dict())
+        if base.discriminator is not None:
+            self.discriminator.load_state_dict(base.discriminator.state_dict())
 
     @torch.no_grad()
     def samples(self) -> Tensor:
@@ -222,6 +264,12 @@ class BaseTrainer:
         drawn = self.ema.synthesis(torch.cat([ws[:8] + code.offsets, ws]), noise_mode="const")
         rows = torch.cat([images, drawn]).split(8)
         return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
+
+
+def parts_discriminator(sizes: NetworkOptions) -> Discriminator:
+    """One of the mosaic of eyes and mouth, half the picture's side."""
+    base, most = min(PARTS_CHANNEL_BASE, sizes.channel_base), sizes.channel_max
+    return Discriminator(DiscriminatorConfig(img_resolution=sizes.resolution // 2, channel_base=base, channel_max=most))
 
 
 def _require_grad(parameters: list[nn.Parameter], value: bool) -> None:
@@ -260,21 +308,27 @@ def main() -> None:
     ap.add_argument("--reconstruct", type=float, default=0, help="kimg of reconstruction alone at the start")
     ap.add_argument("--batch", type=int, default=8)
     ap.add_argument("--init", type=Path, help="the run to start from, of the same resolution or of half")
+    ap.add_argument("--base", help="pair or base of this resolution to start from, in place of a run")
+    ap.add_argument("--encode", type=float, default=0, help="kimg at the start in which a new encoder learns alone")
+    ap.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the convolutions")
     ap.add_argument("--threads", type=int, default=1, help="of each process")
     args = ap.parse_args()
     torch.set_num_threads(args.threads)
-    with joined(torch.device("cpu")) as processes:
+    with joined(CPU) as processes:
         run(args, processes)
 
 
 def run(a: argparse.Namespace, processes: Processes) -> None:
     """Start or go on, train, and export the base."""
     sizes = NetworkOptions(a.resolution, channel_base=4096, channel_max=256, z_dim=256, w_dim=256, mapping_layers=4)
-    options = FinetuneOptions(batch=a.batch, kimg=a.kimg, gamma=0.0002 * a.resolution**2 / a.batch * 2, freeze=False)
-    trainer = BaseTrainer(FaceDataset(a.data, a.resolution), sizes, options, a.reconstruct, processes)
+    gamma = 0.0002 * a.resolution**2 / a.batch * 2
+    options = FinetuneOptions(batch=a.batch, kimg=a.kimg, gamma=gamma, freeze=False, precision=a.precision)
+    trainer = BaseTrainer(FaceDataset(a.data, a.resolution), sizes, options, a.reconstruct, processes, a.encode)
     state, _ = load_latest(a.out)
     if state is not None:
         trainer.load_state_dict(state)
+    elif a.base is not None:
+        trainer.start_from_base(load_base(a.base))
     elif a.init is not None:
         grown, _ = load_latest(a.init)
         assert grown is not None, f"{a.init} has no checkpoint"

@@ -81,6 +81,7 @@ class ProjectOptions:
     steps: int = 500  # Sec. 3.3
     lr: float = 0.01  # PTI's w_plus_projector
     noise_weight: float = 1e5  # lambda_n, Eq. 4
+    prior_weight: float = 0.0  # of how unlike w+ is the codes of random z (arXiv:2012.09036); not in the paper
     lr_rampup: float = 0.05  # share of the steps in which the rate rises from 0
     lr_rampdown: float = 0.25  # share of the steps in which it falls back, by a cosine
     initial_noise: float = 0.05  # noise on the codes at the start, in units of w_std

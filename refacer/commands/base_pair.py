@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from refacer.options import ProjectOptions, WStatistics
-from refacer.stages.project import w_statistics
+from refacer.stages.w_samples import w_statistics
 from refacer.weights import registry
 from refacer.weights.convert import DISCRIMINATOR_FILE, GENERATOR_FILE
 from refacer.weights.loaders import load_generator

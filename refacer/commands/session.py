@@ -153,12 +153,13 @@ class Session:
         return self._hashes[file]
 
     def project_options(self, flags: ProjectFlags, into: GeneratorRole = "rendering") -> ProjectOptions:
-        """The stage's options, steps and rate the pair's where none are given."""
+        """The stage's options, steps, rate and prior the pair's where none are given."""
         defaults = self.pair.defaults
         return ProjectOptions(
             steps=flags.steps or defaults.steps,
             lr=defaults.lr if flags.lr is None else flags.lr,
             noise_weight=flags.noise_weight,
+            prior_weight=defaults.prior if flags.prior is None else flags.prior,
             into=into,
             seed=self.common.seed,
         )

@@ -132,6 +132,12 @@ class ProjectFlags:
     noise_weight: Annotated[float, typer.Option(min=0, help="Weight of the noise regulariser.")] = (
         ProjectOptions.noise_weight
     )
+    prior: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Weight of how unlike codes are those of random z; the paper's: 0.", show_default="the pair's"
+        ),
+    ] = None
     init: Annotated[str, typer.Option(help="Where to start: mean, or a .npy file of one code.")] = "mean"
     batch: Annotated[int, typer.Option(min=1, help="Faces projected at once.")] = PROJECT_BATCH
     perceptual: Annotated[

@@ -10,7 +10,7 @@ from torch import nn
 
 from refacer.networks.stylegan2 import Generator
 from refacer.options import ProjectOptions, WStatistics
-from refacer.stages.project import w_statistics
+from refacer.stages.w_samples import w_statistics
 from refacer.training.loop import Trainer
 from refacer.weights.bases import Base, encode_base, fresh_discriminator
 from refacer.weights.pairs import EFFICIENTNET, encode_files

@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,10 +21,10 @@ from refacer.networks.noise import NoiseMaps, draw
 from refacer.networks.perceptual import Perceptual, distance
 from refacer.networks.stylegan2 import Generator
 from refacer.options import ProjectOptions, WStatistics
+from refacer.stages.code_prior import CodePrior, code_prior
 from refacer.types import Progress
 
 CHECK_STEPS = 20  # looking at the loss makes a GPU wait, so not at every step
-MAPPING_BATCH = 1000  # samples at a time; the average does not depend on it
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,8 @@ class Projection:
     """What Eq. 4 finds for N faces.
 
     codes: w+*, (N, num_ws, w_dim). distance: LPIPS(x, G(w+*, n*)), (N,). n* itself is not kept: the other generator has
-    its own noise. trace: one entry a step: step, lr, code_noise, and distance and noise_loss as one number a face.
+    its own noise. trace: one entry a step: step, lr, code_noise, and as one number a face distance, noise_loss and
+    prior, which is 0 where it has no weight.
     """
 
     codes: Tensor
@@ -53,7 +53,8 @@ def project(
 ) -> Projection:
     """Minimise lambda_n L_n(n) + LPIPS(x, G(w+, n)) over w+ and n (Eq. 4), repeatably and in float32.
 
-    faces: (N, 3, S, S) in [-1, 1]; another size than the generator's is resampled. w_std: spread of w (`w_statistics`).
+    `options.prior_weight` adds how unlike w+ is the codes of random z (`code_prior`), which the paper does not have.
+    faces: (N, 3, S, S) in [-1, 1]; another size than the generator's is resampled. w_std: spread of w (`w_samples`).
     init: codes to start from, (N or 1, num_ws, w_dim), instead of the average code in every layer.
     Raises ShapeMismatch for other shapes, RefacerError when the loss is no longer finite.
     """
@@ -62,24 +63,11 @@ def project(
         target = _target(faces, generator, perceptual)
         noise = NoiseMaps(generator, sources, faces.device)
         codes = _start(faces, generator, init)
-        synthesis = _Loss(generator, perceptual, target, noise)
-        trace = _optimise(codes, synthesis, sources, w_std, options, progress)
+        prior = code_prior(generator, WStatistics()) if options.prior_weight else None
+        loss = _Loss(generator, perceptual, target, noise, prior)
+        trace = _optimise(codes, loss, sources, w_std, options, progress)
         with torch.no_grad():
-            return Projection(codes.detach(), synthesis.distance(codes), trace)
-
-
-def w_statistics(generator: Generator, options: WStatistics) -> tuple[Tensor, float]:
-    """The average code (w_dim,) and the spread of w around it, one number, from samples of the mapping network.
-
-    The samples are the published projectors': numpy's RandomState, so that the numbers can be compared with theirs.
-    """
-    draws = np.random.RandomState(options.seed).randn(options.samples, generator.z_dim).astype(np.float32)
-    device = generator.mapping.w_avg.device
-    with torch.no_grad():
-        parts = torch.from_numpy(draws).split(MAPPING_BATCH)
-        w = torch.cat([generator.mapping(z.to(device))[:, 0] for z in parts]).double()
-        w_avg = w.mean(0)
-        return w_avg.float(), float((w - w_avg).square().sum().div(len(w)).sqrt())
+            return Projection(codes.detach(), loss.distance(codes), trace)
 
 
 def learning_rate(t: float, options: ProjectOptions) -> float:
@@ -94,27 +82,33 @@ def code_noise(t: float, w_std: float, options: ProjectOptions) -> float:
 
 
 class _Step(NamedTuple):
-    """What the trace keeps of a step; distance and noise_loss are (N,) and stay on the device until the end."""
+    """What the trace keeps of a step; the last three are (N,) and stay on the device until the end."""
 
     lr: float
     code_noise: float
     distance: Tensor
     noise_loss: Tensor
+    prior: Tensor
 
 
 @dataclass(frozen=True)
 class _Loss:
-    """The two terms of Eq. 4 for a batch of targets."""
+    """The two terms of Eq. 4 for a batch of targets, and the prior's, None where it has no weight."""
 
     generator: Generator
     perceptual: Perceptual
     target: Tensor
     noise: NoiseMaps
+    prior: CodePrior | None
 
     def distance(self, codes: Tensor) -> Tensor:
         """LPIPS(x, G(w+, n)), (N,)."""
         images = self.generator.synthesis(codes, noise=self.noise.named(), modulate="activations")
         return distance(self.perceptual.features(images), self.target)
+
+    def unlikely(self, codes: Tensor) -> Tensor:
+        """How unlike the codes are those of random z, (N,)."""
+        return codes.new_zeros(len(codes)) if self.prior is None else self.prior(codes)
 
 
 def _optimise(
@@ -132,10 +126,10 @@ def _optimise(
         t = step / options.steps
         rate, scale = learning_rate(t, options), code_noise(t, w_std, options)
         moved = codes + scale * draw(sources, codes.shape[1:], codes.device) if scale else codes
-        apart, noise_loss = loss.distance(moved), loss.noise.loss()
-        _descend(adam, rate, (apart + options.noise_weight * noise_loss).sum())
+        apart, noise_loss, unlikely = loss.distance(moved), loss.noise.loss(), loss.unlikely(codes)
+        _descend(adam, rate, (apart + options.noise_weight * noise_loss + options.prior_weight * unlikely).sum())
         loss.noise.normalise()
-        rows.append(_Step(rate, scale, apart.detach(), noise_loss.detach()))
+        rows.append(_Step(rate, scale, apart.detach(), noise_loss.detach(), unlikely.detach()))
         if step % CHECK_STEPS == 0 or step == options.steps - 1:
             _check_finite(apart, step)
         if progress:
@@ -187,11 +181,11 @@ def _trace(rows: list[_Step]) -> list[dict[str, Any]]:
     """The rows as plain numbers, fetched from the device at once."""
     if not rows:
         return []
-    distances = torch.stack([row.distance for row in rows]).tolist()
-    noise_losses = torch.stack([row.noise_loss for row in rows]).tolist()
+    names = ("distance", "noise_loss", "prior")
+    values = torch.stack([torch.stack([getattr(row, name) for name in names]) for row in rows]).tolist()
     return [
-        {"step": step, **row._asdict(), "distance": apart, "noise_loss": noise_loss}
-        for step, (row, apart, noise_loss) in enumerate(zip(rows, distances, noise_losses, strict=True))
+        {"step": step, **row._asdict(), **dict(zip(names, found, strict=True))}
+        for step, (row, found) in enumerate(zip(rows, values, strict=True))
     ]
 
 

@@ -24,7 +24,7 @@ from refacer.networks.face_parts import WithParts
 from refacer.networks.parser import FaceParser
 from refacer.networks.perceptual import DiscriminatorFeatures, Perceptual
 from refacer.networks.stylegan2 import Discriminator, Generator
-from refacer.options import DEFAULT_PAIR, DecodeOptions
+from refacer.options import DEFAULT_PAIR, DecodeOptions, ProjectOptions
 from refacer.weights import cache, registry
 from refacer.weights.bounded import shown
 from refacer.weights.efficientnet_file import EFFICIENTNET, efficientnet_sha256, load_efficientnet_features
@@ -53,6 +53,7 @@ class PairDefaults:
     steps: int
     lr: float
     psi: float = DecodeOptions.truncation_psi
+    prior: float = ProjectOptions.prior_weight
 
 
 @dataclass(frozen=True)
@@ -276,6 +277,10 @@ def _is_positive(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value < math.inf
 
 
+def _is_weight(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < math.inf
+
+
 def _are_parts(value: Any) -> bool:
     return value is None or (
         type(value) is dict and value.keys() == {"side_px", "weight"} and _is_size(value["side_px"])
@@ -298,7 +303,8 @@ FACTS: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("resolution", "num_ws", "w_dim"), _is_size),
     "w_std": _is_positive,
     "defaults": lambda value: (
-        type(value) is dict and {"steps", "lr"} <= value.keys() <= {"steps", "lr", "psi"} and _is_size(value["steps"])
+        type(value) is dict and {"steps", "lr"} <= value.keys() <= {"steps", "lr", "psi", "prior"}
+        and _is_size(value["steps"]) and _is_weight(value.get("prior", 0))
         and _is_positive(value["lr"]) and _is_positive(value.get("psi", 1)) and value.get("psi", 1) <= 1
     ),
     "networks": lambda value: type(value) is dict and all(map(_is_network, value.values())),

@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -46,6 +47,29 @@ def test_what_is_up_to_date_is_left_alone(cli, faces, tmp_path):
     assert statuses() == ["skipped", "done"]
     for option in (["--seed", 1], ["--steps", 3], ["--into", "real"], ["--force"]):
         assert statuses(*option) == ["done", "done"]
+
+
+def test_the_pair_s_own_prior_is_used_and_told(cli, faces, pair, tmp_path):
+    own = tmp_path / "pair"
+    shutil.copytree(pair, own)
+    facts = json.loads((own / "pair.json").read_text())
+    facts["defaults"]["prior"] = 0.5
+    (own / "pair.json").write_text(json.dumps(facts))
+
+    def found(*options):
+        call = ("project", faces / "a.png", "-o", tmp_path / "c.npy", "--trace", tmp_path / "t", "--force", *options)
+        ended = cli(*call)
+        assert ended.code == 0, ended.err
+        traced = json.loads((tmp_path / "t").read_text().splitlines()[-1])["prior"]
+        told = read_passport(tmp_path / "c.npy").faces[0].stages[1].parameters["prior_weight"]
+        return np.load(tmp_path / "c.npy").tobytes(), traced, told
+
+    with_its_own, without = found("--pair", own), found("--pair", own, "--prior", 0)
+    assert with_its_own == found("--prior", 0.5)
+    assert without == found()
+    assert with_its_own[0] != without[0]
+    assert with_its_own[1] > 0
+    assert (without[1:], with_its_own[2]) == ((0.0, 0.0), 0.5)
 
 
 def test_starting_from_a_code(cli, faces, stages, tmp_path):

@@ -1,6 +1,5 @@
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,7 +9,9 @@ from refacer.networks.perceptual import DiscriminatorFeatures
 from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.options import ProjectOptions, WStatistics
 from refacer.stages import project as module
-from refacer.stages.project import Projection, code_noise, learning_rate, project, w_statistics
+from refacer.stages.code_prior import code_prior
+from refacer.stages.project import Projection, code_noise, learning_rate, project
+from refacer.stages.w_samples import w_statistics
 
 SHAPE = {"img_resolution": 16, "channel_base": 256, "channel_max": 16}
 
@@ -52,6 +53,16 @@ def test_a_face_is_found_again(scene: Scene) -> None:
     assert float(found.distance) < 0.1 * found.trace[0]["distance"][0]
     average = decoded(scene.generator.mapping.w_avg.expand(found.codes.shape))
     assert (decoded(found.codes) - face).square().mean() < 0.3 * (average - face).square().mean()
+
+
+def test_a_prior_keeps_codes_likely(scene: Scene) -> None:
+    face = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(3)) * 2 - 1  # like nothing it draws
+    free, kept = (scene.project(face, steps=40, lr=0.1, prior_weight=weight) for weight in (0.0, 0.1))
+    prior = code_prior(scene.generator, WStatistics())
+    assert float(prior(kept.codes)) < 0.5 * float(prior(free.codes))
+    assert float(kept.distance) < kept.trace[0]["distance"][0]
+    assert {row["prior"][0] for row in free.trace} == {0.0}
+    assert kept.trace[-1]["prior"][0] == pytest.approx(float(prior(kept.codes)), rel=0.1)
 
 
 def test_codes_are_w_plus(scene: Scene) -> None:
@@ -195,19 +206,6 @@ def test_lack_of_memory_is_the_callers(scene: Scene) -> None:
     with pytest.raises(torch.OutOfMemoryError):
         scene.project()
     assert all(parameter.requires_grad for parameter in scene.generator.synthesis.parameters())
-
-
-def test_w_statistics_are_the_published_ones(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    z = torch.from_numpy(np.random.RandomState(123).randn(50, 8).astype(np.float32))
-    w = scene.generator.mapping(z)[:, 0].double()
-    w_avg = w.mean(0)
-    found, spread = w_statistics(scene.generator, WStatistics(samples=50))
-    torch.testing.assert_close(found, w_avg.float())
-    assert spread == pytest.approx(float(((w - w_avg) ** 2).sum() / 50) ** 0.5)
-    monkeypatch.setattr(module, "MAPPING_BATCH", 7)
-    again, spread_again = w_statistics(scene.generator, WStatistics(samples=50))
-    torch.testing.assert_close(again, found)
-    assert spread_again == pytest.approx(spread)
 
 
 @pytest.mark.gpu

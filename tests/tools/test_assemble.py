@@ -50,14 +50,14 @@ def parser_file(tmp_path) -> Path:
 
 def test_the_pair_carries_all_four_networks(tmp_path, parser_file):
     run = _run(tmp_path / "run")
-    files = assemble.assemble(run, parser_file, steps=70, lr=0.1, psi=0.9, perceptual={"blocks": [0, 1]})
+    files = assemble.assemble(run, parser_file, steps=70, lr=0.1, psi=0.9, prior=0.02, perceptual={"blocks": [0, 1]})
     out = tmp_path / "studio"
     out.mkdir()
     for name, data in files.items():
         (out / name).write_bytes(data)
     pair = load_pair(str(out))
     assert (pair.name, pair.licence, pair.commercial, pair.resolution) == ("studio", "CC0-1.0", "yes", 16)
-    assert (pair.defaults, pair.facts["perceptual"]) == (PairDefaults(70, 0.1, 0.9), {"blocks": [0, 1]})
+    assert (pair.defaults, pair.facts["perceptual"]) == (PairDefaults(70, 0.1, 0.9, 0.02), {"blocks": [0, 1]})
     assert pair.w_std == run.w_std
     for role in ("real", "rendering", "discriminator", "parser"):
         assert pair.path(role) == out / f"{role}.safetensors"
@@ -69,7 +69,7 @@ def test_the_pair_carries_all_four_networks(tmp_path, parser_file):
 def test_the_runs_own_settings_stay_where_none_are_given(tmp_path, parser_file):
     run = _run(tmp_path / "run")
     facts = json.loads(assemble.assemble(run, parser_file)["pair.json"])
-    assert facts["defaults"] == {**run.facts["defaults"], "psi": 1.0}
+    assert facts["defaults"] == {**run.facts["defaults"], "psi": 1.0, "prior": 0.0}
     assert facts["perceptual"] == {"network": "efficientnet-lite0"}
 
 

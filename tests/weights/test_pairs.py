@@ -91,6 +91,7 @@ def test_what_is_no_pair_is_said_so(tmp_path):
         {"name": 1}, {"resolution": "16"}, {"num_ws": 10**30}, {"w_std": float("nan")}, {"w_std": 0}, {"licence": None},
         {"commercial": "perhaps"}, {"commercial": []}, {"defaults": {"steps": 3}},
         {"defaults": {"steps": 3, "lr": "x"}}, {"defaults": {"steps": 3, "lr": 0.1, "psi": 1.5}},
+        {"defaults": {"steps": 3, "lr": 0.1, "prior": -1}}, {"defaults": {"steps": 3, "lr": 0.1, "prior": True}},
         {"networks": []}, {"networks": {"real": "x"}}, {"networks": {"real": {"file": "real.safetensors"}}},
         {"networks": {"real": {"sha256": 1}}}, {"perceptual": None},
         {"perceptual": {"more": 1}},

@@ -32,7 +32,13 @@ def main() -> None:
     args = arguments()
     perceptual = json.loads(args.perceptual) if args.perceptual else None
     files = assemble(
-        load_pair(str(args.run)), args.parser, steps=args.steps, lr=args.lr, psi=args.psi, perceptual=perceptual
+        load_pair(str(args.run)),
+        args.parser,
+        steps=args.steps,
+        lr=args.lr,
+        psi=args.psi,
+        prior=args.prior,
+        perceptual=perceptual,
     )
     report = sizes(files)
     for name, data in files.items():
@@ -48,6 +54,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="of `project` by default; the run's own without")
     parser.add_argument("--lr", type=float, help="of `project` by default; the run's own without")
     parser.add_argument("--psi", type=float, help="of `decode` by default; the run's own without")
+    parser.add_argument("--prior", type=float, help="of `project` by default; the run's own without")
     parser.add_argument("--perceptual", help='settings of the stand-in as JSON, e.g. {"blocks": [1, 2, 3]}')
     return parser.parse_args()
 
@@ -59,6 +66,7 @@ def assemble(
     steps: int | None = None,
     lr: float | None = None,
     psi: float | None = None,
+    prior: float | None = None,
     perceptual: dict[str, Any] | None = None,
 ) -> dict[str, bytes]:
     """The embedded pair's files by name, networks in half precision.
@@ -77,7 +85,7 @@ def assemble(
         "parser": parser_of(parser_file),
     }
     own = run.defaults
-    chosen = (steps or own.steps, lr or own.lr, psi or own.psi)
+    chosen = (steps or own.steps, lr or own.lr, psi or own.psi, own.prior if prior is None else prior)
     return encode_files(networks, facts(run, PairDefaults(*chosen), perceptual), {})
 
 

@@ -43,7 +43,7 @@ class Transfer:
         self.pair: Pair = load_pair(name)
         self.device = choose_device(device)
         defaults = self.pair.defaults
-        self.options = ProjectOptions(steps=steps or defaults.steps, lr=defaults.lr)
+        self.options = ProjectOptions(steps or defaults.steps, defaults.lr, prior_weight=defaults.prior)
         self.store = store
 
     @cached_property
@@ -113,7 +113,7 @@ class Transfer:
     def _key(self, into: GeneratorRole) -> str:
         """What a code depends on besides the face."""
         facts = [self.pair.sha256(into), self.pair.sha256("perceptual"), self.pair.facts["perceptual"]]
-        about = json.dumps([*facts, self.options.steps, self.options.lr], sort_keys=True)
+        about = json.dumps([*facts, self.options.steps, self.options.lr, self.options.prior_weight], sort_keys=True)
         return f"{into}-{hashlib.sha256(about.encode()).hexdigest()[:12]}"
 
     def _kept(self, path: Path) -> Projected:

@@ -11,6 +11,7 @@ from refacer.networks.ops import setup_filter, upsample2d
 from refacer.options import FinetuneOptions, NetworkOptions
 from refacer.pixels import rgb_from_tensor
 from refacer.training.dataset import FaceDataset
+from refacer.weights.bases import Base, fresh_networks
 from tools.studio import encoder
 from tools.studio.encoder import Code, Encoder, Likeness
 from tools.studio.train_base import BaseTrainer
@@ -81,3 +82,20 @@ def test_a_run_starts_from_a_smaller_one(data: FaceDataset, tmp_path: Path) -> N
     drawn = [g.synthesis(g.mapping(z), noise_mode="none") for g in (small.ema, large.ema)]
     assert torch.allclose(drawn[1], upsample2d(drawn[0], setup_filter()), atol=1e-4)
     assert torch.equal(large.generator.mapping.w_avg, small.ema.mapping.w_avg)
+
+
+def test_a_new_encoder_learns_alone_at_first(data: FaceDataset) -> None:
+    torch.manual_seed(5)
+    generator, discriminator = fresh_networks(SIZES)
+    base = Base(generator, discriminator, "", "CC0-1.0", "yes", None)
+    trainer = BaseTrainer(data, SIZES, OPTIONS, 0, encode_kimg=0.004)
+    trainer.start_from_base(base)
+    encoder = copy.deepcopy(trainer.encoder.state_dict())
+    trainer.step()
+    assert any(not torch.equal(tensor, encoder[name]) for name, tensor in trainer.encoder.state_dict().items())
+    for name, tensor in generator.state_dict().items():
+        assert torch.equal(trainer.generator.state_dict()[name], tensor), name
+    eyes = copy.deepcopy(trainer.parts_discriminator.state_dict())
+    trainer.step()
+    assert not torch.equal(trainer.generator.mapping.w_avg, generator.mapping.w_avg)
+    assert any(not torch.equal(tensor, eyes[name]) for name, tensor in trainer.parts_discriminator.state_dict().items())

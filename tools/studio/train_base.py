@@ -79,6 +79,7 @@ class BaseTrainer:
         self.ema: Generator = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.g_parameters = [*self.generator.parameters(), *self.encoder.parameters()]
         self.d_parameters = [*self.discriminator.parameters(), *self.parts_discriminator.parameters()]
+        _require_grad([*self.g_parameters, *self.d_parameters], False)  # but where they are in training
         self.g_optimizer = lazy_adam(self.g_parameters, self.options, None)
         self.d_optimizer = lazy_adam(self.d_parameters, self.options, self.options.r1_interval)
         self.reconstruct_optimizer = torch.optim.Adam(self.g_parameters, fused=True, **RECONSTRUCT_ADAM)

@@ -43,7 +43,7 @@ from refacer.weights.growing import carry_over, grow_discriminator, grow_generat
 from tools.studio.encoder import Code, Encoder, Likeness
 from tools.studio.parts_mosaic import mosaic
 
-L1_WEIGHT, PERCEPTUAL_WEIGHT, ADVERSARIAL_WEIGHT = 4.0, 2.0, 1.0
+L1_WEIGHT, PERCEPTUAL_WEIGHT = 4.0, 2.0
 DIVERGENCE_WEIGHT = 1e-3  # per nat: how dear it is to tell pictures apart by z
 OFFSET_WEIGHT = 0.02
 OFFSET_SHARE = 0.8  # of the reconstructions are drawn from W+, the others from z alone
@@ -69,6 +69,7 @@ class BaseTrainer:
         reconstruct_kimg: float,
         processes: Processes | None = None,
         encode_kimg: float = 0,
+        adversarial_weight: float = 1,
     ) -> None:
         torch.manual_seed(options.seed)
         self.data, self.options = data, options
@@ -84,7 +85,7 @@ class BaseTrainer:
         self.d_optimizer = lazy_adam(self.d_parameters, self.options, self.options.r1_interval)
         self.reconstruct_optimizer = torch.optim.Adam(self.g_parameters, fused=True, **RECONSTRUCT_ADAM)
         self.images_seen, self.iteration, self.reconstruct = 0, 0, reconstruct_kimg * 1000
-        self.encode = encode_kimg * 1000
+        self.encode, self.adversarial_weight = encode_kimg * 1000, adversarial_weight
         self.dtype = precision_of(options, CPU)
         self.processes = processes or Processes()
         self.share, self.rank = options.batch // self.processes.world, self.processes.rank
@@ -169,7 +170,7 @@ class BaseTrainer:
 
     def _adversarial_weight(self) -> float:
         since = self.images_seen - max(self.encode, self.reconstruct)
-        return ADVERSARIAL_WEIGHT * min(1.0, 0.1 + since / (RAMP_KIMG * 1000))
+        return self.adversarial_weight * min(1.0, 0.1 + since / (RAMP_KIMG * 1000))
 
     def _update_discriminator(self, images: Tensor, fakes: Tensor) -> None:
         _require_grad(self.d_parameters, True)
@@ -311,6 +312,7 @@ def main() -> None:
     ap.add_argument("--init", type=Path, help="the run to start from, of the same resolution or of half")
     ap.add_argument("--base", help="pair or base of this resolution to start from, in place of a run")
     ap.add_argument("--encode", type=float, default=0, help="kimg at the start in which a new encoder learns alone")
+    ap.add_argument("--adversarial", type=float, default=1, help="weight beside the reconstruction's")
     ap.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the convolutions")
     ap.add_argument("--threads", type=int, default=1, help="of each process")
     args = ap.parse_args()
@@ -324,7 +326,8 @@ def run(a: argparse.Namespace, processes: Processes) -> None:
     sizes = NetworkOptions(a.resolution, channel_base=4096, channel_max=256, z_dim=256, w_dim=256, mapping_layers=4)
     gamma = 0.0002 * a.resolution**2 / a.batch * 2
     options = FinetuneOptions(batch=a.batch, kimg=a.kimg, gamma=gamma, freeze=False, precision=a.precision)
-    trainer = BaseTrainer(FaceDataset(a.data, a.resolution), sizes, options, a.reconstruct, processes, a.encode)
+    data = FaceDataset(a.data, a.resolution)
+    trainer = BaseTrainer(data, sizes, options, a.reconstruct, processes, a.encode, a.adversarial)
     state, _ = load_latest(a.out)
     if state is not None:
         trainer.load_state_dict(state)

@@ -90,8 +90,8 @@ def networks_section(folder: Path) -> str:
         )
     total = sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) / 1e6
     d = facts["defaults"]
-    after = f"{total:.1f} MB in all. `project` takes {d['steps']} steps at a rate of {d['lr']} by default, "
-    after += f"`decode` draws with a psi of {d.get('psi', 1)}."
+    after = f"{total:.1f} MB in all. By default `project` takes {d['steps']} steps at a rate of {d['lr']} "
+    after += f"with a prior of {d.get('prior', 0)}, `decode` draws with a psi of {d.get('psi', 1)}."
     return markdown(("network", "values", "file", "sha256"), rows) + f"\n\n{after}"
 
 

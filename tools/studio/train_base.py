@@ -2,8 +2,7 @@
 
 Plain adversarial training needs hundreds of thousands of images. Here an encoder helps (encoder.py). First it and the
 generator learn to reconstruct; then half of every batch are reconstructions of real pictures and half are random z, and
-both meet the discriminator and another one of eyes and mouth (parts_mosaic.py). The networks and what is saved are
-StyleGAN2's, without the encoder.
+both meet the discriminator. The networks and what is saved are StyleGAN2's, without the encoder.
 
   torchrun --nproc-per-node 2 -m tools.studio.train_base runs/a --data data --resolution 128 --kimg 20 --reconstruct 20
   torchrun --nproc-per-node 2 -m tools.studio.train_base runs/b --data data --resolution 128 --kimg 20 --init runs/a
@@ -27,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from refacer.files import encode_png, write_atomic
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator
+from refacer.networks.stylegan2 import Generator
 from refacer.options import FinetuneOptions, NetworkOptions
 from refacer.pixels import rgb_from_tensor, scale_to_unit
 from refacer.training import losses
@@ -41,14 +40,11 @@ from refacer.training.statistics import Statistics
 from refacer.weights.bases import Base, encode_base, fresh_networks, load_base
 from refacer.weights.growing import carry_over, grow_discriminator, grow_generator
 from tools.studio.encoder import Code, Encoder, Likeness
-from tools.studio.parts_mosaic import mosaic
 
 L1_WEIGHT, PERCEPTUAL_WEIGHT = 4.0, 2.0
 DIVERGENCE_WEIGHT = 1e-3  # per nat: how dear it is to tell pictures apart by z
 OFFSET_WEIGHT = 0.02
 OFFSET_SHARE = 0.8  # of the reconstructions are drawn from W+, the others from z alone
-PARTS_WEIGHT = 0.5  # of the discriminator of eyes and mouth, beside that of the whole picture
-PARTS_CHANNEL_BASE = 2048
 RAMP_KIMG = 1.0  # over which the adversarial loss comes in
 RECONSTRUCT_ADAM = {"lr": 3e-3, "betas": (0.9, 0.99)}  # momentum helps a reconstruction as much as it harms a game
 EMA_KIMG = 1.0
@@ -74,12 +70,11 @@ class BaseTrainer:
         torch.manual_seed(options.seed)
         self.data, self.options = data, options
         self.generator, self.discriminator = fresh_networks(sizes)
-        self.parts_discriminator = parts_discriminator(sizes)
         self.encoder = Encoder(sizes.z_dim, self.generator.num_ws, sizes.w_dim)
         self.likeness = Likeness()
         self.ema: Generator = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.g_parameters = [*self.generator.parameters(), *self.encoder.parameters()]
-        self.d_parameters = [*self.discriminator.parameters(), *self.parts_discriminator.parameters()]
+        self.d_parameters = list(self.discriminator.parameters())
         _require_grad([*self.g_parameters, *self.d_parameters], False)  # but where they are in training
         self.g_optimizer = lazy_adam(self.g_parameters, self.options, None)
         self.d_optimizer = lazy_adam(self.d_parameters, self.options, self.options.r1_interval)
@@ -121,9 +116,8 @@ class BaseTrainer:
     def _drawn(self, ws: Tensor) -> Tensor:
         return self.generator.synthesis(ws, noise_mode="random", generator=self.draw, dtype=self.dtype)
 
-    def _verdicts(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of whole pictures and of their eyes and mouths."""
-        return self.discriminator(images, dtype=self.dtype), self.parts_discriminator(mosaic(images), dtype=self.dtype)
+    def _judged(self, images: Tensor) -> Tensor:
+        return self.discriminator(images, dtype=self.dtype)
 
     def _update_generator(self, images: Tensor) -> Tensor:
         """Half of the batch reconstructed, half from random z; returns all pictures."""
@@ -133,13 +127,11 @@ class BaseTrainer:
         ws = self._codes(code)
         ws = torch.cat([ws, self._random_codes(ws)])
         fakes = self._drawn(ws)
-        whole, eyes = (losses.generator_loss(logits).mean() for logits in self._verdicts(fakes))
-        adversarial = whole + PARTS_WEIGHT * eyes
+        adversarial = losses.generator_loss(self._judged(fakes)).mean()
         reconstruction = self._reconstruction(half, fakes[: len(half)], code)
         (reconstruction + self._adversarial_weight() * adversarial).backward()
         self._step(self.g_optimizer, self.g_parameters)
-        self.statistics.add("loss/adversarial", whole)
-        self.statistics.add("loss/adversarial_parts", eyes)
+        self.statistics.add("loss/adversarial", adversarial)
         return fakes.detach()
 
     def _codes(self, code: Code) -> Tensor:
@@ -174,29 +166,22 @@ class BaseTrainer:
 
     def _update_discriminator(self, images: Tensor, fakes: Tensor) -> None:
         _require_grad(self.d_parameters, True)
-        pairs = list(zip(self._verdicts(images), self._verdicts(fakes), strict=True))
-        found = [losses.discriminator_loss(real, fake).mean() for real, fake in pairs]
-        torch.stack(found).sum().backward()
+        logits = self._judged(images)
+        loss = losses.discriminator_loss(logits, self._judged(fakes)).mean()
+        loss.backward()
         self._step(self.d_optimizer, self.d_parameters)
-        for name, (real, _), loss in zip(("", "_parts"), pairs, found, strict=True):
-            self.statistics.add(f"loss/discriminator{name}", loss)
-            self.statistics.add(f"signs/real{name}", real.sign())
+        self.statistics.add("loss/discriminator", loss)
+        self.statistics.add("signs/real", logits.sign())
 
     def _update_r1(self, images: Tensor) -> None:
-        """In float32; the mosaic has half the side and thus a quarter of the weight."""
+        """In float32, as its second derivatives need."""
         o = self.options
         _require_grad(self.d_parameters, True)
-        whole, eyes = (
-            losses.r1_penalty(network(seen), seen).mean()
-            for network, seen in (
-                (self.discriminator, images.detach().requires_grad_(True)),
-                (self.parts_discriminator, mosaic(images.detach()).requires_grad_(True)),
-            )
-        )
-        ((whole + eyes / 4) * (o.gamma / 2 * o.r1_interval)).backward()
+        images = images.detach().requires_grad_(True)
+        penalty = losses.r1_penalty(self.discriminator(images), images).mean()
+        (penalty * (o.gamma / 2 * o.r1_interval)).backward()
         self._step(self.d_optimizer, self.d_parameters)
-        self.statistics.add("loss/r1", whole)
-        self.statistics.add("loss/r1_parts", eyes)
+        self.statistics.add("loss/r1", penalty)
 
     def _step(self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
         _require_grad(parameters, False)
@@ -212,7 +197,6 @@ class BaseTrainer:
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,
-            "parts_discriminator": self.parts_discriminator,
             "encoder": self.encoder,
             "ema": self.ema,
         }
@@ -246,11 +230,10 @@ class BaseTrainer:
         for generator in (self.generator, self.ema):
             grow_generator(state["ema"], generator)
         grow_discriminator(state["discriminator"], self.discriminator)
-        carry_over(state["parts_discriminator"], self.parts_discriminator)
         carry_over(state["encoder"], self.encoder)
 
     def start_from_base(self, base: Base) -> None:
-        """Take over the networks of a base of the same size; encoder and discriminator of parts stay random."""
+        """Take over the networks of a base of the same size; the encoder stays random."""
         for generator in (self.generator, self.ema):
             generator.load_state_dict(base.generator.state_dict())
         if base.discriminator is not None:
@@ -266,12 +249,6 @@ class BaseTrainer:
         drawn = self.ema.synthesis(torch.cat([ws[:8] + code.offsets, ws]), noise_mode="const")
         rows = torch.cat([images, drawn]).split(8)
         return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
-
-
-def parts_discriminator(sizes: NetworkOptions) -> Discriminator:
-    """One of the mosaic of eyes and mouth, half the picture's side."""
-    base, most = min(PARTS_CHANNEL_BASE, sizes.channel_base), sizes.channel_max
-    return Discriminator(DiscriminatorConfig(img_resolution=sizes.resolution // 2, channel_base=base, channel_max=most))
 
 
 def _require_grad(parameters: list[nn.Parameter], value: bool) -> None:

@@ -35,15 +35,25 @@ class Projected:
 
 
 class Transfer:
-    """A pair's networks, each read once. store: a folder in which found codes are kept for the next call."""
+    """A pair's networks, each read once. store: a folder in which found codes are kept for the next call.
+
+    steps and prior: of the projection; the pair's own without.
+    """
 
     def __init__(
-        self, name: str | None, *, device: str = "auto", steps: int | None = None, store: Path | None = None
+        self,
+        name: str | None,
+        *,
+        device: str = "auto",
+        steps: int | None = None,
+        prior: float | None = None,
+        store: Path | None = None,
     ) -> None:
         self.pair: Pair = load_pair(name)
         self.device = choose_device(device)
-        defaults = self.pair.defaults
-        self.options = ProjectOptions(steps or defaults.steps, defaults.lr, prior_weight=defaults.prior)
+        own = self.pair.defaults
+        weight = own.prior if prior is None else prior
+        self.options = ProjectOptions(steps or own.steps, own.lr, prior_weight=weight)
         self.store = store
 
     @cached_property

@@ -1,6 +1,7 @@
 """The training of a discriminator alone: the generator stays, photographs are told from what it draws, runs go on."""
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,5 @@ def test_a_run_goes_on_from_its_state(base: Base, data: FaceDataset, tmp_path: P
     train(tmp_path / "b", base, trainer_of(base, data, OPTIONS))
     first, second = ((tmp_path / name / "discriminator.safetensors").read_bytes() for name in "ab")
     assert first == second
+    seen = [json.loads(line)["images_seen"] for line in (tmp_path / "b" / "log.jsonl").read_text().splitlines()]
+    assert seen == [40, 80]

@@ -81,13 +81,21 @@ def train(folder: Path, base: Base, trainer: DiscriminatorTrainer) -> None:
         if not trainer.processes.first:
             continue
         if isinstance(event, Tick):
-            line = {"images_seen": event.images_seen, "seconds_per_kimg": event.seconds_per_kimg} | event.means
-            print(json.dumps({name: round(value, 4) for name, value in line.items()}), flush=True)
+            log_tick(folder / "log.jsonl", event)
         save_checkpoint(folder, state)
     if trainer.processes.first:
         facts = {"licence": base.licence, "commercial": base.commercial, "kimg": trainer.images_seen / 1000}
         for name, content in encode_base(base.generator, trainer.nets.discriminator, facts).items():
             write_atomic(folder / name, content)
+
+
+def log_tick(path: Path, tick: Tick) -> None:
+    """Add the tick to the log, and print it."""
+    values = {"images_seen": tick.images_seen, "seconds_per_kimg": tick.seconds_per_kimg} | tick.means
+    line = json.dumps({name: round(value, 4) for name, value in values.items()})
+    print(line, flush=True)
+    with path.open("a") as log:
+        log.write(line + "\n")
 
 
 if __name__ == "__main__":

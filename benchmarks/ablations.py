@@ -42,7 +42,7 @@ VARIANTS: dict[str, dict[str, str]] = {
 DIRECT = ROWS["direct"]
 # As the studio pair's own, Sec. 4.1 but for what docs/finetuning.md explains.
 TRAINING = {"batch": "8", "ema-kimg": "0.25", "aug": "none", "jitter": "0.03", "tick": "0.1", "gamma": "1.6"}
-WEIGHTS = {"sketch-weight": "1e-5", "color-weight": "4"}
+WEIGHTS = {"sketch-weight": "2e-5", "color-weight": "8"}
 COLUMNS = {
     "fid_to_renders": "FID* to renders",
     "fid_to_photos": "FID* to photos",

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,7 @@ from refacer.training.statistics import Statistics
 from refacer.weights.bases import Base, encode_base, fresh_networks, load_base
 from refacer.weights.growing import carry_over, grow_discriminator, grow_generator
 from tools.studio.encoder import Code, Encoder, Likeness
+from tools.studio.run_log import log_tick
 
 L1_WEIGHT, PERCEPTUAL_WEIGHT = 4.0, 2.0
 DIVERGENCE_WEIGHT = 1e-3  # per nat: how dear it is to tell pictures apart by z
@@ -268,10 +268,7 @@ def train(trainer: BaseTrainer, folder: Path) -> None:
         seconds = time.perf_counter() - began
         began = time.perf_counter()
         line = {"images_seen": trainer.images_seen, "images_per_s": (trainer.images_seen - start) / seconds}
-        line |= trainer.statistics.take()
-        print(json.dumps({k: round(v, 4) for k, v in line.items()}), flush=True)
-        with (folder / "log.jsonl").open("a") as log:
-            log.write(json.dumps(line) + "\n")
+        log_tick(folder, line | trainer.statistics.take())
         write_atomic(
             folder / f"samples/{trainer.images_seen:07d}.png", encode_png(rgb_from_tensor(trainer.samples()), None)
         )

@@ -11,7 +11,6 @@ The same command again goes on from its checkpoint. It ends in a base (base.json
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
@@ -25,6 +24,7 @@ from refacer.training.loop import Trainer
 from refacer.training.processes import Processes, joined
 from refacer.training.trained import make_networks
 from refacer.weights.bases import Base, encode_base, fresh_discriminator, load_base
+from tools.studio.run_log import log_tick
 
 CPU = torch.device("cpu")
 
@@ -81,21 +81,13 @@ def train(folder: Path, base: Base, trainer: DiscriminatorTrainer) -> None:
         if not trainer.processes.first:
             continue
         if isinstance(event, Tick):
-            log_tick(folder / "log.jsonl", event)
+            pace = {"images_seen": event.images_seen, "seconds_per_kimg": event.seconds_per_kimg}
+            log_tick(folder, {**pace, **event.means})
         save_checkpoint(folder, state)
     if trainer.processes.first:
         facts = {"licence": base.licence, "commercial": base.commercial, "kimg": trainer.images_seen / 1000}
         for name, content in encode_base(base.generator, trainer.nets.discriminator, facts).items():
             write_atomic(folder / name, content)
-
-
-def log_tick(path: Path, tick: Tick) -> None:
-    """Add the tick to the log, and print it."""
-    values = {"images_seen": tick.images_seen, "seconds_per_kimg": tick.seconds_per_kimg} | tick.means
-    line = json.dumps({name: round(value, 4) for name, value in values.items()})
-    print(line, flush=True)
-    with path.open("a") as log:
-        log.write(line + "\n")
 
 
 if __name__ == "__main__":

@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 import torch
 from torch import Tensor
 
-from benchmarks.studio_measures import Identity, identity_distance
-from benchmarks.studio_rows import Person, enlarged, finite_mean, read_people
-from refacer.options import DecodeOptions
-from refacer.stages.run import decoded
+from benchmarks.studio_measures import Identity
+from benchmarks.studio_rows import Person, enlarged, figures_of, mean_figures, read_people
 from tools.studio.card import markdown
-from tools.studio.judge import JUDGE_FILE, Judge, face_mask, load_judge, photo_logits
-from tools.studio.transfer import Transfer
+from tools.studio.judge import JUDGE_FILE, Judge, load_judge
+from tools.studio.transfer import Projected, Transfer
 
 HEAD = ("prior", "psi", "distance", "identity: method to input", "to photo", "judged photo")
 
@@ -33,9 +32,10 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     people = read_people(args.data / "pairs.zip", args.limit)
     judge, identity = load_judge(JUDGE_FILE), Identity()
+    transfer = Transfer(args.pair, device=args.device, store=args.codes).read()
     rows: list[tuple[str, ...]] = []
     for prior in args.priors:
-        transfer = Transfer(args.pair, device=args.device, prior=prior, store=args.codes).read()
+        transfer.options = replace(transfer.options, prior_weight=prior)
         rows += prior_rows(transfer, people, args.psis, identity, judge)
     print(markdown(HEAD, rows))
 
@@ -56,28 +56,30 @@ def arguments() -> argparse.Namespace:
 def prior_rows(
     transfer: Transfer, people: list[Person], psis: list[float], identity: Identity, judge: Judge
 ) -> Iterator[tuple[str, ...]]:
-    """One row for each psi."""
+    """One row for each psi, with the prior of the transfer's options."""
+    network = transfer.pair.whole_perceptual(torch.device("cpu"))
     found = [transfer.project(person.name, person.face, "rendering") for person in people]
-    distance = fmean(each.distance for each in found)
+    measured = [
+        figures_of(person, pictures_of(person, each, transfer, psis), identity, judge, network)
+        for person, each in zip(people, found, strict=True)
+    ]
+    prior, distance = f"{transfer.options.prior_weight:g}", fmean(each.distance for each in found)
     for psi in psis:
-        options = DecodeOptions(truncation_psi=psi)
-        pictures = [decoded(each.codes, transfer.real, options).cpu() for each in found]
-        figures = [judged(person, x, identity, judge) for person, x in zip(people, pictures, strict=True)]
-        to_input, to_photo, photo = zip(*figures, strict=True)
-        prior = f"{transfer.options.prior_weight:g}"
-        means = (f"{finite_mean(to_input):.3f}", f"{finite_mean(to_photo):.3f}")
-        yield prior, f"{psi:g}", f"{distance:.3f}", *means, f"{sum(photo)} of {len(people)}"
+        rows = [figures[f"{psi:g}"] for figures in measured]
+        mean = mean_figures(rows)
+        identities = (f"{mean['identity_to_input']:.3f}", f"{mean['identity_to_photo']:.3f}")
+        photos = sum(row.photo for row in rows)
+        yield prior, f"{psi:g}", f"{distance:.3f}", *identities, f"{photos:.0f} of {len(people)}"
 
 
-def judged(person: Person, picture: Tensor, identity: Identity, judge: Judge) -> tuple[float, float, bool]:
-    """A picture's identity distances to the input and to the true photo, and whether it passes for a photo."""
-    shown = [enlarged(picture, person.face.shape[-1]), person.face, person.photo]
-    landmarks = [identity.landmarks(each) for each in shown]
-    own, face, photo = (
-        identity.describe(each, points, landmarks[1:]) for each, points in zip(shown, landmarks, strict=True)
-    )
-    passes = float(photo_logits(judge, shown[0], face_mask(person.labels))[0]) > 0
-    return identity_distance(own, face), identity_distance(own, photo), passes
+def pictures_of(
+    person: Person, found: Projected, transfer: Transfer, psis: list[float]
+) -> dict[str, tuple[Tensor, float]]:
+    """The code decoded with each psi, by its name, beside the input and the true photo; and the seconds it took."""
+    size = person.face.shape[-1]
+    drawn = {f"{psi:g}": enlarged(transfer.decode(found.codes, psi).cpu(), size) for psi in psis}
+    method = {name: (picture, found.seconds) for name, picture in drawn.items()}
+    return {"input": (person.face, 0.0), **method, "photo": (person.photo, 0.0)}
 
 
 if __name__ == "__main__":

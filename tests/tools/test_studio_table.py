@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
@@ -20,29 +19,9 @@ from benchmarks.studio_measures import (
 from benchmarks.studio_rows import ROWS, Figures, Person, figures_of, mean_figures, with_noise
 from refacer.files import read_source
 from refacer.pixels import tensor_from_rgb
-from tools.studio.judge import Judge
+from tests.tools.fakes import Brightness, PhotoIfBright
 
 SIDE = 64
-
-
-class Brightness:
-    """Identity and perceptual network in one: a face is its mean brightness."""
-
-    def landmarks(self, face: torch.Tensor) -> None:
-        return None
-
-    def describe(self, face: torch.Tensor, own: object, instead: object = ()) -> np.ndarray:
-        return np.array([float(face.mean())])
-
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        return images.mean((2, 3))
-
-
-class PhotoIfBright(Judge):
-    """Calls a face a photograph where it is brighter than mid grey."""
-
-    def forward(self, faces: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        return (faces * masks).sum((1, 2, 3))
 
 
 @pytest.fixture

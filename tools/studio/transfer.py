@@ -35,25 +35,15 @@ class Projected:
 
 
 class Transfer:
-    """A pair's networks, each read once. store: a folder in which found codes are kept for the next call.
-
-    steps and prior: of the projection; the pair's own without.
-    """
+    """A pair's networks, each read once. store: a folder in which found codes are kept for the next call."""
 
     def __init__(
-        self,
-        name: str | None,
-        *,
-        device: str = "auto",
-        steps: int | None = None,
-        prior: float | None = None,
-        store: Path | None = None,
+        self, name: str | None, *, device: str = "auto", steps: int | None = None, store: Path | None = None
     ) -> None:
         self.pair: Pair = load_pair(name)
         self.device = choose_device(device)
-        own = self.pair.defaults
-        weight = own.prior if prior is None else prior
-        self.options = ProjectOptions(steps or own.steps, own.lr, prior_weight=weight)
+        defaults = self.pair.defaults
+        self.options = ProjectOptions(steps or defaults.steps, defaults.lr, prior_weight=defaults.prior)
         self.store = store
 
     @cached_property
@@ -105,9 +95,10 @@ class Transfer:
         """How found codes are decoded: with the pair's own psi."""
         return DecodeOptions(truncation_psi=self.pair.defaults.psi)
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """The realistic pictures of found codes (N, num_ws, w_dim), as files hold them."""
-        return decoded(codes, self.real, self.decoding)
+    def decode(self, codes: Tensor, psi: float | None = None) -> Tensor:
+        """The realistic pictures of found codes (N, num_ws, w_dim), as files hold them; psi: the pair's own without."""
+        options = self.decoding if psi is None else replace(self.decoding, truncation_psi=psi)
+        return decoded(codes, self.real, options)
 
     def labels(self, faces: Tensor) -> Tensor:
         """uint8 class ids (N, S, S) by the pair's parser."""

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from refacer.images.pixels import labels_from_array, rgb_from_tensor, tensor_from_rgb
 from refacer.networks.parser import FaceParser
 from refacer.options import CompositeOptions
-from refacer.pixels import labels_from_array, rgb_from_tensor, tensor_from_rgb
 from refacer.stages.composite import Blend, composite
 from refacer.stages.parse import mask_from_labels, parse
 from refacer.types import Points, Rgb

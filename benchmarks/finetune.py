@@ -25,8 +25,8 @@ from refacer.files import encode_png
 from refacer.networks.sketch import LineExtractor
 from refacer.options import FinetuneOptions, NetworkOptions
 from refacer.training.dataset import FaceDataset
-from refacer.training.loop import Trainer
 from refacer.training.trained import make_networks
+from refacer.training.trainer import Trainer
 from refacer.weights.bases import fresh_networks
 from refacer.weights.efficientnet_file import load_efficientnet_features
 

@@ -20,7 +20,7 @@ import torch
 from refacer.device import choose_device, machine_name
 from refacer.files import write_atomic
 from refacer.networks.perceptual import VGG16_LAYOUT, LpipsVgg
-from refacer.networks.stylegan2 import Generator, GeneratorConfig
+from refacer.networks.stylegan2.networks import Generator, GeneratorConfig
 from refacer.options import DecodeOptions, ProjectOptions
 from refacer.stages.decode import decode
 from refacer.stages.project import project

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from refacer.images.pixels import rgb_from_tensor
 from refacer.networks.identity import DlibIdentity
 from refacer.networks.parser import CLASS_IDS
 from refacer.networks.perceptual import Perceptual, distance
 from refacer.options import PASTED_CLASSES, FinetuneOptions
-from refacer.pixels import rgb_from_tensor
 from refacer.training.losses import blur
 from refacer.types import Points
 from refacer.weights.dlib_files import landmarks_path, recognition_path

@@ -20,8 +20,8 @@ from benchmarks.studio_measures import (
     perceptual_distance,
     squared_difference,
 )
+from refacer.images.pixels import labels_from_array, snap, tensor_from_rgb
 from refacer.networks.perceptual import Perceptual
-from refacer.pixels import labels_from_array, snap, tensor_from_rgb
 from tools.studio.judge import Judge, face_mask, photo_logits
 from tools.studio.parser_data import read_portraits
 from tools.studio.transfer import Transfer

@@ -13,8 +13,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from refacer import __version__
-from refacer.commands import console, dataset, eval, finetune, signatures, weights
+from refacer import __version__, console
+from refacer.commands import dataset, eval, finetune, signatures, weights
 from refacer.errors import RefacerError
 
 INTERRUPTED, TERMINATED = 130, 143

@@ -21,7 +21,7 @@ from torch import nn
 
 from refacer.cli import main
 from refacer.networks.parser import StudioParser
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.weights.loaders import encode_network
 
 DATA = Path(__file__).parent / "data"

@@ -55,7 +55,7 @@ def test_an_interrupt_in_the_middle_of_a_projection(cli, stages, tmp_path, monke
     def interrupted(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("refacer.stages.run.project", interrupted)
+    monkeypatch.setattr("refacer.stages.pipeline.project", interrupted)
     ended = cli("project", stages / "display.face.png", "-o", tmp_path / "c.npy", "--report", tmp_path / "report")
     assert ended.code == 130
     assert "interrupted" in ended.err
@@ -130,7 +130,7 @@ def test_errors_are_a_line_and_a_code(cli, look, monkeypatch, error, code):
     def fail(*_args):
         raise error
 
-    monkeypatch.setattr("refacer.commands.align.find_faces", fail)
+    monkeypatch.setattr("refacer.jobs.align.find_faces", fail)
     ended = cli("align", look, "-o", "never.png")
     assert ended.code == code
     assert ("Traceback" in ended.err) == (code == 1)
@@ -151,7 +151,7 @@ def test_memory_that_does_not_suffice_says_what_to_lower(cli, stages, monkeypatc
         calls.append(len(faces))
         raise MemoryError
 
-    monkeypatch.setattr("refacer.stages.run.project", project)
+    monkeypatch.setattr("refacer.stages.pipeline.project", project)
     (tmp_path / "in").mkdir()
     for name in "abc":
         (tmp_path / f"in/{name}.png").write_bytes((stages / "display.face.png").read_bytes())

@@ -69,6 +69,6 @@ def dataset(
     The same command again goes on, and applies other limits and lists at once. Look at review.html in the folder;
     dataset.zip beside it is for `refacer finetune`.
     """
-    from refacer.commands.dataset_run import DatasetRun
+    from refacer.datasets.make import DatasetRun
 
     DatasetRun(tuple(sources), flags, tuple(keep or ()), tuple(drop or ()), jobs, common).go()

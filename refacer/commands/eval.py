@@ -63,6 +63,6 @@ def evaluate(
 
     Without folders, or with --pair, the pair is measured. A measure is named after the network it was taken by.
     """
-    from refacer.commands.eval_run import Evaluation
+    from refacer.evaluation.evaluate import Evaluation
 
     Evaluation(tuple(sets or ()), tuple(against or ()), flags, common).go()

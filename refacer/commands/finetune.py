@@ -116,7 +116,7 @@ def finetune(
         "channel_base": channel_base, "channel_max": channel_max, "z_dim": z_dim, "w_dim": w_dim,
         "mapping_layers": mapping_layers,
     }  # fmt: skip
-    from refacer.commands.training_run import TrainingRun
+    from refacer.finetuning.run import TrainingRun
 
     run = TrainingRun(data, output, base, resolution, sizes, options, device, quiet)
     run.show() if dry_run else run.go(resume)

@@ -40,14 +40,14 @@ def run(
     keep_stages: Annotated[Path | None, typer.Option(help="Folder for every stage's files.", file_okay=False)] = None,
 ) -> None:
     """Give the faces in pictures a photo-realistic look; everything else stays as it is."""
-    from refacer.commands.run import RunFlags, main
+    from refacer.jobs.run import RunFlags, main
 
     main(inputs, RunFlags(aligning, projecting, decoding, parsing, blending, mask, keep_stages), common)
 
 
 def align(aligning: AlignFlags, common: Common, inputs: Inputs = None) -> None:
     """Cut the faces out of pictures as FFHQ does; where a face came from travels inside its PNG."""
-    from refacer.commands.align import main
+    from refacer.jobs.align import main
 
     main(inputs, aligning, common)
 
@@ -60,7 +60,7 @@ def project(
     trace: Annotated[Path | None, typer.Option(help="Write a line of JSON per face and step.")] = None,
 ) -> None:
     """Find the W+ code of aligned faces."""
-    from refacer.commands.project import main
+    from refacer.jobs.project import main
 
     main(inputs, projecting, into, trace, common)
 
@@ -72,7 +72,7 @@ def decode(
     into: Annotated[GeneratorRole, typer.Option(help="Which generator of the pair draws.")] = DecodeOptions.into,
 ) -> None:
     """Draw W+ codes with the realistic generator."""
-    from refacer.commands.decode import main
+    from refacer.jobs.decode import main
 
     main(inputs, decoding, into, common)
 
@@ -84,7 +84,7 @@ def parse(
     labels: Annotated[bool, typer.Option("--labels", help="Write all 19 classes as a palette PNG.")] = False,
 ) -> None:
     """Find the parts of aligned faces that are pasted."""
-    from refacer.commands.parse import main
+    from refacer.jobs.parse import main
 
     main(inputs, parsing, labels, common)
 
@@ -106,7 +106,7 @@ def composite(
     allow_mismatch: Annotated[bool, typer.Option("--allow-mismatch", help="Paste into another picture too.")] = False,
 ) -> None:
     """Put faces back into the picture they were cut from (Eq. B1)."""
-    from refacer.commands.composite import Placing, main
+    from refacer.jobs.composite import Placing, main
 
     placing = Placing(tuple(mask or ("auto",)), tuple(place or ()), allow_mismatch)
     main(target[0], target[1:], placing, parsing, blending, common)

@@ -12,7 +12,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from refacer.networks.resampling import Sampling, sample_affine
+from refacer.images.resampling import Sampling, sample_affine
 from refacer.types import Points
 
 CROP_PX = 112

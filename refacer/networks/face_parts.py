@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from refacer.images.resampling import resized
 from refacer.networks.perceptual import Perceptual
-from refacer.networks.resampling import resized
 from refacer.options import PART_CENTRES, PART_FRAC
 
 

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from refacer.images.pixels import rgb_from_tensor
 from refacer.networks.curricular_face import CurricularFace, face_crop
 from refacer.networks.landmarks import DlibLandmarks
 from refacer.options import AlignOptions
-from refacer.pixels import rgb_from_tensor
 from refacer.types import Points
 
 FaceFinder = Callable[[Tensor, AlignOptions], list[Points]]

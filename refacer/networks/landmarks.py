@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refacer.errors import InputRefused
+from refacer.images.pixels import rgb_from_tensor
 from refacer.options import AlignOptions
-from refacer.pixels import rgb_from_tensor
 from refacer.types import Points
 
 Box = tuple[float, float, float, float]

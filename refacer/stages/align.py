@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from refacer.errors import UsageError
-from refacer.networks.resampling import (
+from refacer.images.resampling import (
     LANCZOS_LOBES,
     Sampling,
     filter_both,

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from refacer.networks.ops import LRELU_SLOPE
-from refacer.networks.stylegan2 import Generator
+from refacer.networks.stylegan2.networks import Generator
+from refacer.networks.stylegan2.ops import LRELU_SLOPE
+from refacer.networks.stylegan2.w_statistics import w_samples
 from refacer.options import WStatistics
-from refacer.stages.w_samples import w_samples
 
 FLOOR = 0.01  # of the mean variance, added to each: axes that random z hardly use are not forbidden
 

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from refacer.errors import PassportMismatch
-from refacer.networks.color import image_from_lab, lab_from_image
-from refacer.networks.resampling import LANCZOS_LOBES, Sampling, filter_both, gaussian_taps, sample_affine
+from refacer.images.color import image_from_lab, lab_from_image
+from refacer.images.resampling import LANCZOS_LOBES, Sampling, filter_both, gaussian_taps, sample_affine
 from refacer.options import CompositeOptions
 from refacer.types import CropTransform, Points
 

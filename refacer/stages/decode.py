@@ -7,7 +7,7 @@ from torch import Tensor
 
 from refacer.device import seeded_generator
 from refacer.errors import ShapeMismatch
-from refacer.networks.stylegan2 import Generator
+from refacer.networks.stylegan2.networks import Generator
 from refacer.options import DecodeOptions
 
 

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from refacer.device import seeded_generator
 from refacer.errors import RefacerError, ShapeMismatch
-from refacer.networks.noise import NoiseMaps, draw
 from refacer.networks.perceptual import Perceptual, distance
-from refacer.networks.stylegan2 import Generator
+from refacer.networks.stylegan2.networks import Generator
+from refacer.networks.stylegan2.noise import NoiseMaps, draw
 from refacer.options import ProjectOptions, WStatistics
 from refacer.stages.code_prior import CodePrior, code_prior
 from refacer.types import Progress

@@ -24,9 +24,9 @@ from refacer.files.archives import Archives
 from refacer.files.decoding import Decoded, open_picture
 from refacer.files.pictures import MID_GREY
 from refacer.files.samples import Native, flattened, native_of
-from refacer.networks.resampling import resized
+from refacer.images.pixels import rgb_from_tensor, tensor_from_rgb
+from refacer.images.resampling import resized
 from refacer.options import MAX_PIXELS
-from refacer.pixels import rgb_from_tensor, tensor_from_rgb
 
 CACHE_BYTES = 4 * 2**30
 """A set that fits in this much memory is decoded once."""

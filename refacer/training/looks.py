@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from refacer.training import losses
-from refacer.training.drawing import Drawing
+from refacer.training.generate import Drawing
 
 
 def gradient_norms(drawing: Drawing, count: int) -> dict[str, float]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from refacer.networks.perceptual import Perceptual
 from refacer.networks.sketch import SketchExtractor
-from refacer.networks.stylegan2 import Discriminator, Generator
+from refacer.networks.stylegan2.networks import Discriminator, Generator
 
 FROZEN = ("mapping.", ".torgb.")
 """Sec. 4.1: the mapping network and the ToRGB layers keep the weights of G_real."""

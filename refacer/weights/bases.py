@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from refacer.errors import InputRefused
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.options import NetworkOptions
 from refacer.weights.growing import grow_discriminator, grow_generator
 from refacer.weights.loaders import encode_network, load_discriminator, load_generator, sha256_of

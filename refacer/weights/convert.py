@@ -15,14 +15,14 @@ from typing import Any
 from safetensors.torch import save
 
 from refacer.errors import InputRefused
-from refacer.networks.stylegan2 import Discriminator, Generator
-from refacer.weights import encoders, nvidia, rosinality
-from refacer.weights.bounded import shown
-from refacer.weights.containers import read_weights, refusing
-from refacer.weights.inert import LazyTensor
+from refacer.networks.stylegan2.networks import Discriminator, Generator
+from refacer.weights.formats import encoders, nvidia, rosinality
+from refacer.weights.formats.bounded import shown
+from refacer.weights.formats.containers import read_weights, refusing
+from refacer.weights.formats.inert import LazyTensor
+from refacer.weights.formats.recognise import recognise
+from refacer.weights.formats.states import LazyState, read_state, state_dict
 from refacer.weights.loaders import KIND, encode_network, load_generator
-from refacer.weights.recognise import recognise
-from refacer.weights.states import LazyState, read_state, state_dict
 
 STYLEGAN2 = "stylegan2"
 GENERATOR_FILE, DISCRIMINATOR_FILE, NETWORK_FILE = (

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from refacer.networks.layers import LRELU_GAIN, Conv
-from refacer.networks.ops import LRELU_SLOPE
-from refacer.networks.stylegan2 import Discriminator, Generator
+from refacer.networks.stylegan2.layers import LRELU_GAIN, Conv
+from refacer.networks.stylegan2.networks import Discriminator, Generator
+from refacer.networks.stylegan2.ops import LRELU_SLOPE
 
 SIGNED_RGB = 6  # channels that carry red, green and blue and their negatives
 

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from refacer.errors import InputRefused, RefacerError, WeightsMissing
 from refacer.networks.parser import StudioParser
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from refacer.weights.bounded import shown
+from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.weights.formats.bounded import shown
+from refacer.weights.formats.sizes import config_from
+from refacer.weights.formats.states import require, shapes_of
 from refacer.weights.hashes import sha256_of as sha256_of
-from refacer.weights.sizes import config_from
-from refacer.weights.states import require, shapes_of
 
 KIND = "refacer"
 

@@ -23,11 +23,11 @@ from refacer.errors import InputRefused, UsageError, WeightsMissing
 from refacer.networks.face_parts import WithParts
 from refacer.networks.parser import FaceParser
 from refacer.networks.perceptual import DiscriminatorFeatures, Perceptual
-from refacer.networks.stylegan2 import Discriminator, Generator
+from refacer.networks.stylegan2.networks import Discriminator, Generator
 from refacer.options import DEFAULT_PAIR, DecodeOptions, ProjectOptions
 from refacer.weights import cache, registry
-from refacer.weights.bounded import shown
 from refacer.weights.efficientnet_file import EFFICIENTNET, efficientnet_sha256, load_efficientnet_features
+from refacer.weights.formats.bounded import shown
 from refacer.weights.loaders import (
     encode_network,
     load_discriminator,

@@ -22,9 +22,9 @@ from refacer.networks.sketch import DeepFaceSketch, LineExtractor, SketchExtract
 from refacer.weights import cache, registry
 from refacer.weights.dlib_files import landmarks_path, recognition_path
 from refacer.weights.efficientnet_file import EFFICIENTNET, load_efficientnet_features
+from refacer.weights.formats.states import filled_with
 from refacer.weights.loaders import read_network
 from refacer.weights.packages import verified_package_path
-from refacer.weights.states import filled_with
 
 NETWORK_FILE = "network.safetensors"
 N = TypeVar("N")

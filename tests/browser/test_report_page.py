@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refacer.commands.run_identity import RunIdentity
+from refacer.finetuning.identity import RunIdentity
 
 pytestmark = pytest.mark.browser
 

@@ -128,7 +128,7 @@ def test_formats(cli, look, tmp_path):
 
 
 def test_a_generator_that_is_no_partner(cli, look, tmp_path):
-    from refacer.networks.stylegan2 import Generator, GeneratorConfig
+    from refacer.networks.stylegan2.networks import Generator, GeneratorConfig
     from refacer.weights.loaders import encode_network
 
     shape = GeneratorConfig(img_resolution=32, channel_base=256, channel_max=8, z_dim=16, w_dim=16, mapping_layers=2)

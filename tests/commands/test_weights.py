@@ -18,7 +18,7 @@ from refacer.networks.landmarks import retinaface_network
 from refacer.networks.parser import BiSeNetParser
 from refacer.networks.perceptual import _vgg16_trunk
 from refacer.networks.sketch import DeepFaceSketch, LineExtractor
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.weights import cache, published, registry
 from refacer.weights.pairs import encode_files, load_pair
 

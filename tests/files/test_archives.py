@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from refacer.datasets.sheets import COLUMNS, ROWS, THUMB_PX, encode_thumbnail, sheets_of
 from refacer.errors import InputRefused, OutputNotWritable
 from refacer.files.archives import Archives, read_member, write_zip, zip_pictures
-from refacer.files.sheets import COLUMNS, ROWS, THUMB_PX, encode_thumbnail, sheets_of
 
 
 def test_what_is_packed_is_listed_and_read_and_packs_to_the_same_bytes(tmp_path):

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from refacer.errors import ShapeMismatch
-from refacer.networks.config import DiscriminatorConfig, GeneratorConfig
+from refacer.networks.stylegan2.config import DiscriminatorConfig, GeneratorConfig
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from refacer.networks.curricular_face import (
     five_points,
     source_from_crop,
 )
-from refacer.weights.recognise import ir_shapes
-from refacer.weights.states import COUNTER, shapes_of
+from refacer.weights.formats.recognise import ir_shapes
+from refacer.weights.formats.states import COUNTER, shapes_of
 
 TURN, SHIFT = 1.5 * complex(math.cos(0.3), math.sin(0.3)), complex(40, 20)
 

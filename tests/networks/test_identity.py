@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from refacer.files import read_source
+from refacer.images.pixels import tensor_from_rgb
 from refacer.networks.curricular_face import CurricularFace
 from refacer.networks.identity import SAME_PERSON, CurricularFaceIdentity, DlibIdentity, central_face
-from refacer.pixels import tensor_from_rgb
 from refacer.weights.dlib_files import landmarks_path, recognition_path
 
 FACES = Path(__file__).parents[1] / "data/align"

@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from refacer.errors import InputRefused
+from refacer.images.pixels import tensor_from_rgb
 from refacer.networks.landmarks import DlibLandmarks, RetinaFaceLandmarks, retinaface_network, without_duplicates
 from refacer.options import AlignOptions
-from refacer.pixels import tensor_from_rgb
 from refacer.stages.align import quad_from_landmarks
 
 DATA = Path(__file__).parents[1] / "data" / "faces"

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from refacer.errors import InputRefused, UsageError
 from refacer.networks.perceptual import DiscriminatorFeatures, LpipsVgg, distance, lpips_linear_weights, shrink
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig
+from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from refacer.errors import UsageError
+from refacer.images.pixels import rgb_from_tensor, tensor_from_rgb
 from refacer.options import AlignOptions
-from refacer.pixels import rgb_from_tensor, tensor_from_rgb
 from refacer.stages.align import align, quad_from_five_points, quad_from_landmarks, select_faces
 from refacer.types import CropTransform, Points
 

@@ -3,9 +3,9 @@
 import torch
 from torch.nn import functional as F
 
-from refacer.networks.layers import Linear
-from refacer.networks.ops import LRELU_SLOPE
-from refacer.networks.stylegan2 import Generator, GeneratorConfig
+from refacer.networks.stylegan2.layers import Linear
+from refacer.networks.stylegan2.networks import Generator, GeneratorConfig
+from refacer.networks.stylegan2.ops import LRELU_SLOPE
 from refacer.options import WStatistics
 from refacer.stages.code_prior import FLOOR, code_prior
 

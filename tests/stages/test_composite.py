@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from refacer.errors import PassportMismatch
-from refacer.networks.color import lab_from_image
+from refacer.images.color import lab_from_image
+from refacer.images.pixels import paste_blend, tensor_from_rgb
 from refacer.options import AlignOptions, CompositeOptions
-from refacer.pixels import paste_blend, tensor_from_rgb
 from refacer.stages.align import align
 from refacer.stages.composite import Blend, composite, erode, match_color
 from refacer.types import CropTransform, Points

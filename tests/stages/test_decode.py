@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from refacer.errors import ShapeMismatch
-from refacer.networks.stylegan2 import Generator, GeneratorConfig
+from refacer.networks.stylegan2.networks import Generator, GeneratorConfig
 from refacer.options import DecodeOptions
 from refacer.stages.decode import decode
 

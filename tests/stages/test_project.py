@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from refacer.errors import RefacerError, ShapeMismatch
 from refacer.networks.perceptual import DiscriminatorFeatures
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.networks.stylegan2.w_statistics import w_statistics
 from refacer.options import ProjectOptions, WStatistics
 from refacer.stages import project as module
 from refacer.stages.code_prior import code_prior
 from refacer.stages.project import Projection, code_noise, learning_rate, project
-from refacer.stages.w_samples import w_statistics
 
 SHAPE = {"img_resolution": 16, "channel_base": 256, "channel_max": 16}
 

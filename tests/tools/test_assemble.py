@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from refacer.commands.trained_result import encode_pair
 from refacer.errors import InputRefused, ShapeMismatch, UsageError
+from refacer.finetuning.result import encode_pair
 from refacer.networks.parser import StudioParser
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.weights.bases import Base
 from refacer.weights.loaders import encode_network
 from refacer.weights.pairs import Pair, PairDefaults, load_pair

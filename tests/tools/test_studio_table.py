@@ -18,7 +18,7 @@ from benchmarks.studio_measures import (
 )
 from benchmarks.studio_rows import ROWS, Figures, Person, figures_of, mean_figures, with_noise
 from refacer.files import read_source
-from refacer.pixels import tensor_from_rgb
+from refacer.images.pixels import tensor_from_rgb
 from tests.tools.fakes import Brightness, PhotoIfBright
 
 SIDE = 64

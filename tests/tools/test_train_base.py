@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from refacer.files import encode_png
-from refacer.networks.ops import setup_filter, upsample2d
+from refacer.images.pixels import rgb_from_tensor
+from refacer.networks.stylegan2.ops import setup_filter, upsample2d
 from refacer.options import FinetuneOptions, NetworkOptions
-from refacer.pixels import rgb_from_tensor
 from refacer.training.dataset import FaceDataset
 from refacer.weights.bases import Base, fresh_networks
 from tools.studio import encoder

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from refacer.files import encode_png
+from refacer.images.pixels import rgb_from_tensor, scale_to_unit
 from refacer.options import FinetuneOptions, NetworkOptions
-from refacer.pixels import rgb_from_tensor, scale_to_unit
 from refacer.training.dataset import FaceDataset
 from refacer.weights.bases import Base, fresh_networks, load_base
 from tools.studio.train_discriminator import train, trainer_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refacer.training.loop import Trainer
+from refacer.training.trainer import Trainer
 from tests.training.tiny import tiny_trainer
 
 

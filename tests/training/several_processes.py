@@ -14,8 +14,8 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import start_processes
 
-from refacer.training.loop import Trainer
 from refacer.training.processes import Processes
+from refacer.training.trainer import Trainer
 from tests.training.tiny import tiny_trainer
 
 WORLDS = (1, 2, 3, 4)

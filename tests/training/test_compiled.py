@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from refacer.training.loop import Trainer
+from refacer.training.trainer import Trainer
 
 # torch.compile asks every input for its gradient, also where there is none to be had.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")

@@ -11,12 +11,12 @@ import torch
 
 from refacer.networks.perceptual import DiscriminatorFeatures
 from refacer.networks.sketch import LineExtractor
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.options import FinetuneOptions
 from refacer.training.dataset import FaceDataset
-from refacer.training.loop import Trainer
 from refacer.training.processes import Processes
 from refacer.training.trained import make_networks
+from refacer.training.trainer import Trainer
 
 
 def tiny_trainer(

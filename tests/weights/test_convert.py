@@ -16,13 +16,13 @@ from torch import nn
 from refacer.errors import InputRefused, WeightsMissing
 from refacer.files import encode_codes
 from refacer.networks.landmarks import retinaface_network
-from refacer.networks.ops import setup_filter
 from refacer.networks.sketch import DeepFaceSketch
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from refacer.weights import encoders, recognise, rosinality
-from refacer.weights.containers import read_weights
+from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.networks.stylegan2.ops import setup_filter
 from refacer.weights.convert import convert, load_generator_file
-from refacer.weights.inert import LazyTensor, Storage
+from refacer.weights.formats import encoders, recognise, rosinality
+from refacer.weights.formats.containers import read_weights
+from refacer.weights.formats.inert import LazyTensor, Storage
 from refacer.weights.loaders import encode_network, load_discriminator, load_generator, read_network
 from tests.weights import writers
 from tests.weights.writers import Call, Name, easy_dict, persistent, pickled, snapshot, torch_file

@@ -2,8 +2,8 @@
 
 import torch
 
-from refacer.networks.ops import downsample2d, setup_filter
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig
+from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig
+from refacer.networks.stylegan2.ops import downsample2d, setup_filter
 from refacer.weights.growing import grow_discriminator
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from refacer.networks.stylegan2 import Generator, GeneratorConfig
+from refacer.networks.stylegan2.networks import Generator, GeneratorConfig
 from tests.weights import writers
 from tests.weights.writers import Call, Fill, Name, Reference, pickled, snapshot, torch_file
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save
 
 from refacer.errors import InputRefused, UsageError, WeightsMissing
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.options import NetworkOptions
 from refacer.weights import pairs
 from refacer.weights.bases import encode_base, grow, load_base

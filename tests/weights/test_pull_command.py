@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.weights import cache, download, registry
 from refacer.weights.pairs import load_pair
 from tests.weights.writers import snapshot

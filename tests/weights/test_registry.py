@@ -5,8 +5,9 @@ import re
 import pytest
 
 from refacer.errors import UsageError
-from refacer.weights import encoders, recognise, registry
+from refacer.weights import registry
 from refacer.weights.convert import STYLEGAN2
+from refacer.weights.formats import encoders, recognise
 
 NEEDED = {
     "ffhq", "ffhq-rosinality", "e4e", "retinaface", "bisenet", "parsenet", "vgg16", "alexnet", "lpips-vgg", "sketch",

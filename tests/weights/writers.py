@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from refacer.networks.ops import setup_filter
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from refacer.weights.rosinality import layout
+from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.networks.stylegan2.ops import setup_filter
+from refacer.weights.formats.rosinality import layout
 
 SOURCE = "raise SystemExit('this source must never run')\n"
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001

@@ -19,7 +19,7 @@ from torch import nn
 
 from refacer.errors import InputRefused, ShapeMismatch, UsageError
 from refacer.files import write_atomic
-from refacer.networks.stylegan2 import Generator
+from refacer.networks.stylegan2.networks import Generator
 from refacer.weights.loaders import load_studio_parser, read_network
 from refacer.weights.pairs import Pair, PairDefaults, encode_files, load_pair
 from refacer.weights.registry import UNSTATED

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from refacer.images.resampling import resized
 from refacer.networks.face_parts import parts
-from refacer.networks.layers import Linear
-from refacer.networks.resampling import resized
-from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig
+from refacer.networks.stylegan2.layers import Linear
+from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig
 from refacer.options import PART_CENTRES
 from refacer.weights.efficientnet_file import load_efficientnet_features
 

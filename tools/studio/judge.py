@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from refacer.images.pixels import rgb_from_tensor, tensor_from_rgb
 from refacer.networks.parser import CLASS_IDS
-from refacer.pixels import rgb_from_tensor, tensor_from_rgb
 from refacer.weights.loaders import encode_network, read_network
 
 KIND = "judge"

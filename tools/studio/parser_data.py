@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from refacer.images.pixels import tensor_from_rgb
 from refacer.networks.landmarks import DlibLandmarks
 from refacer.networks.parser import NUM_CLASSES, STUDIO_IDS
 from refacer.options import AlignOptions
-from refacer.pixels import tensor_from_rgb
 from refacer.stages.align import quad_from_landmarks
 from refacer.types import Points
 

@@ -18,10 +18,10 @@ import torch
 
 from refacer.errors import NoFace
 from refacer.files import read_source, write_atomic
+from refacer.images.pixels import paste_blend, rgb_from_tensor, tensor_from_rgb
 from refacer.networks.landmarks import DlibLandmarks
 from refacer.options import MAX_PIXELS, AlignOptions
-from refacer.pixels import paste_blend, rgb_from_tensor, tensor_from_rgb
-from refacer.stages.run import FaceResult, Networks, RunOptions, run
+from refacer.stages.pipeline import FaceResult, Networks, RunOptions, run
 from refacer.types import Points, Rgb
 from refacer.weights.dlib_files import landmarks_path
 from tools.studio.parser_data import read_portraits

@@ -25,13 +25,13 @@ import torch
 from torch import Tensor, nn
 
 from refacer.files import encode_png, write_atomic
-from refacer.networks.stylegan2 import Generator
+from refacer.images.pixels import rgb_from_tensor, scale_to_unit
+from refacer.networks.stylegan2.networks import Generator
 from refacer.options import FinetuneOptions, NetworkOptions
-from refacer.pixels import rgb_from_tensor, scale_to_unit
 from refacer.training import losses
 from refacer.training.checkpoint import load_latest, save_checkpoint
 from refacer.training.dataset import FaceDataset
-from refacer.training.drawing import precision_of
+from refacer.training.generate import precision_of
 from refacer.training.jitter import jitter
 from refacer.training.optimizers import clean_gradients, lazy_adam, lerp_towards
 from refacer.training.processes import Processes, joined

@@ -17,12 +17,12 @@ import torch
 
 from refacer.files import write_atomic
 from refacer.options import FinetuneOptions
-from refacer.stages.finetune import Tick, finetune
 from refacer.training.checkpoint import load_latest, save_checkpoint
 from refacer.training.dataset import FaceDataset
-from refacer.training.loop import Trainer
+from refacer.training.finetune import Tick, finetune
 from refacer.training.processes import Processes, joined
 from refacer.training.trained import make_networks
+from refacer.training.trainer import Trainer
 from refacer.weights.bases import Base, encode_base, fresh_discriminator, load_base
 from tools.studio.run_log import log_tick
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from refacer.files import write_atomic
-from refacer.pixels import labels_from_array, tensor_from_rgb
+from refacer.images.pixels import labels_from_array, tensor_from_rgb
 from tools.studio.judge import (
     FACE_CLASSES,
     JUDGE_PX,

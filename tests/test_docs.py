@@ -35,7 +35,7 @@ def test_the_command_line_reference_is_current():
 FOLDERS = ("refacer", "tests", "tools", "benchmarks", "docs", "examples", ".ci")
 SUFFIXES = {".py", ".md", ".toml", ".yaml", ".html", ".css"}
 ELSEWHERE = re.compile(
-    r"\b(?:DESIGN|[Ff]acts) \d|\((?=facts\b)|\"facts\"|\b(?:DESIGN|house|style)\.md|\bpaper\.txt|\bissue #?\d",
+    r"\b(?:DESIGN|[Ff]acts) \d|[(]facts\b|\b(?:DESIGN|house|style)\.md|\bpaper\.txt|\bissue #?\d",
     re.MULTILINE,
 )
 """Working papers and trackers that a reader of the repository does not have."""
@@ -43,6 +43,8 @@ PATH = re.compile(
     r"(?<![\w./{}*-])(?:refacer|tests|tools|benchmarks|docs|examples)/[\w./-]*\w\.(?:py|md|toml|html|css|schema\.json)\b"
 )
 PAGE = re.compile(r"(?<![\w/.*-])[\w-]+\.md\b")
+PLACE = re.compile(r"`([a-z][a-z_\d/.]*\.py)(?:: (\w[\w.]*))?`")
+"""`stages/align.py` or `stages/align.py: quad_from_landmarks` on a page."""
 MODULE = re.compile(r"(?<![\w./-])(?:refacer|benchmarks|tools)(?:\.[a-z_]\w*)+(?![\w/(-])")
 
 
@@ -77,14 +79,24 @@ def is_module(name: str) -> bool:
     return False
 
 
+def misplaced(text: str, folder: Path) -> Iterator[str]:
+    """Files that a page names and that are not there, and names that are not in the file they are said to be in."""
+    for file, name in PLACE.findall(text):
+        place = next((base / file for base in (ROOT, ROOT / "refacer", folder) if (base / file).is_file()), None)
+        if place is None or not all(re.search(rf"\b{part}\b", place.read_text()) for part in name.split(".")):
+            yield f"{file}: {name}" if name else file
+
+
 def dangling(path: Path) -> Iterator[str]:
     """What a file refers to that is not in the repository."""
     text = prose(path)
     yield from ELSEWHERE.findall(text)
     if path.name == "CHANGELOG.md":  # it tells of what was
         return
-    yield from (name for name in PATH.findall(text) if not (ROOT / name).exists())
+    yield from (name for name in PATH.findall(text) if "NAME" not in name and not (ROOT / name).exists())
     yield from (name for name in MODULE.findall(text) if not is_module(name))
+    if path.suffix == ".md":
+        yield from misplaced(text, path.parent)
     if path.suffix != ".py" or path.is_relative_to(ROOT / "refacer"):
         places = (ROOT, path.parent, ROOT / "docs")
         yield from (name for name in PAGE.findall(text) if not any((place / name).exists() for place in places))

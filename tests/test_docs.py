@@ -134,6 +134,12 @@ def test_what_the_readme_shows_of_make_is_what_make_does():
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
+def test_a_commit_is_checked_by_what_make_lint_runs():
+    (lint,) = re.findall(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    entries = re.findall(r"entry: (.*)", (ROOT / ".pre-commit-config.yaml").read_text())
+    assert entries == [line.strip().replace("$(BIN)", ".venv/bin") for line in lint.splitlines()]
+
+
 @pytest.fixture
 def workplace(tmp_path: Path, look: Path) -> Path:
     """A folder with the pictures that README speaks of."""

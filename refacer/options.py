@@ -50,14 +50,8 @@ class DownloadOptions:
     max_bytes: int = 8 * 1024**3  # nothing larger is taken
 
 
-@dataclass(frozen=True)
-class FetchOptions:
-    """How patiently pictures are fetched. A picture of 200 million pixels as JPEG takes some 100 MB."""
-
-    attempts: int = 4
-    wait_s: float = 1.0  # before the second attempt; twice as long before each further one
-    timeout_s: float = 30.0  # of silence
-    max_bytes: int = 256 * 1024**2
+PICTURE_DOWNLOAD = DownloadOptions(attempts=4, max_bytes=256 * 1024**2)
+"""How patiently pictures are fetched. A picture of 200 million pixels as JPEG takes some 100 MB."""
 
 
 @dataclass(frozen=True)

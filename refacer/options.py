@@ -1,11 +1,13 @@
-"""Every number of the method, each with where it comes from. The command line's defaults are these.
+"""The numbers of the method, each with where it comes from; the command line's defaults are these.
 
-"Eq." and "B1" are the paper's; "facts" are the published configurations of StyleGAN2-ADA, PTI and FFHQ.
+"Eq." and "Sec." are the paper's. Published configurations are those of StyleGAN2-ADA (NVlabs/stylegan2-ada-pytorch on
+GitHub), of PTI's projector (danielroich/PTI) and of FFHQ's alignment (NVlabs/ffhq-dataset).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 NoiseMode = Literal["const", "none", "random"]
@@ -56,7 +58,7 @@ PICTURE_DOWNLOAD = DownloadOptions(attempts=4, max_bytes=256 * 1024**2)
 
 @dataclass(frozen=True)
 class AlignOptions:
-    """The FFHQ crop (facts: FFHQ's `recreate_aligned_images`)."""
+    """The FFHQ crop, as `recreate_aligned_images` of the ffhq-dataset repository makes it."""
 
     size: int | None = None  # side of the crop in pixels; None: the pair's resolution
     transform_size: int = 4096  # FFHQ samples at 4096 and shrinks to the output; caps the supersampling here
@@ -87,7 +89,7 @@ class ProjectOptions:
 
 @dataclass(frozen=True)
 class WStatistics:
-    """How w_avg and w_std are estimated (facts: the published projector)."""
+    """How w_avg and w_std are estimated, as in the published projectors."""
 
     samples: int = 10_000
     seed: int = 123
@@ -121,6 +123,53 @@ class CompositeOptions:
 
 
 @dataclass(frozen=True)
+class Choices:
+    """What a user may choose about the treatment of a picture: the options of `refacer run` by their own names.
+
+    None leaves a value to the pair or, for `faces` and `size`, to the command.
+    """
+
+    faces: str | None = None  # all, largest, or numbers from the left: "0,2"
+    size: int | None = None  # side of the crop in pixels
+    detector: Literal["dlib", "retinaface"] = AlignOptions.detector
+    min_size: int = AlignOptions.min_size_px
+    steps: int | None = None
+    lr: float | None = None
+    noise_weight: float = ProjectOptions.noise_weight
+    prior: float | None = None
+    init: str | Path = "mean"  # or a .npy file of one code
+    batch: int = PROJECT_BATCH
+    perceptual: Perception = "auto"
+    generator: str | Path | None = None  # a file in place of the pair's realistic generator
+    noise: NoiseMode = DecodeOptions.noise_mode
+    psi: float | None = None
+    classes: str = ",".join(PASTED_CLASSES)
+    parser: ParserChoice = "auto"
+    erode: float = CompositeOptions.erode_frac
+    feather: float = CompositeOptions.feather_frac
+    color: Literal["none", "lab"] = CompositeOptions.color
+    mask: Literal["auto", "none"] = "auto"  # paste the parsed parts, or all of the crop
+    seed: int = ProjectOptions.seed
+    max_pixels: int = MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How a command treats files, whatever it makes.
+
+    output: a file, a folder, "-" for stdout, or None; report: gets a line of JSON an item; json: the report on stdout.
+    """
+
+    output: str | None = None
+    force: bool = False
+    report: Path | None = None
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True)
 class LineOptions:
     """The stand-in for DeepFaceEditing's sketches: XDoG, chosen by looking at pairs of both looks."""
 
@@ -145,7 +194,7 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class FinetuneOptions:
-    """Sec. 3.2 and 4.1 over StyleGAN2-ADA's `stylegan2` configuration (facts 3)."""
+    """Sec. 3.2 and 4.1 over StyleGAN2-ADA's `stylegan2` configuration."""
 
     batch: int = 32
     kimg: float = 40.0

@@ -1,4 +1,4 @@
-"""Option groups: a dataclass of annotated fields becomes options, so that commands can share them."""
+"""How a command is declared: a frozen dataclass of annotated fields among its parameters becomes options."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from inspect import Parameter
 from typing import Any, get_type_hints
+
+import typer
+
+
+def add_command(app: typer.Typer, function: Callable[..., None], example: str) -> None:
+    """Add a function to the program as the command of its name, its groups spread into options."""
+    app.command(function.__name__, epilog=f"Example: {example}")(with_groups(function))
 
 
 def with_groups(function: Callable[..., None]) -> Callable[..., None]:
@@ -41,7 +48,4 @@ def _flattened(parameter: Parameter, groups: dict[str, Any]) -> Iterator[Paramet
 
 
 def _default(item: Field[Any]) -> Any:
-    """The field's default; Typer makes a list of its own for each call."""
-    if item.default_factory is not MISSING:
-        return item.default_factory()
     return Parameter.empty if item.default is MISSING else item.default

@@ -13,8 +13,7 @@ from refacer.options import Limits
 SMALL, BLURRED, LOW_SCORE = "small", "blurred", "low-score"
 DUPLICATE, NEAR_DUPLICATE = "duplicate", "near-duplicate"
 DROPPED, NOT_LISTED = "dropped", "not-listed"
-REASONS = (SMALL, BLURRED, LOW_SCORE, DUPLICATE, NEAR_DUPLICATE, DROPPED, NOT_LISTED)
-"""Why a face is put aside; the last two are a person's."""
+"""Why a face is put aside; the last two are a person's reasons."""
 
 
 @dataclass(frozen=True)

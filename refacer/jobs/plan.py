@@ -183,6 +183,7 @@ def _expand(
         console.warn(f"{path}: {len(listing.doubled)} links to inputs are left out, the first is {listing.doubled[0]}")
     yield from ((entry.path, entry.below) for entry in listing.entries)
 
+
 def _item(path: Path, relative: Path, folder: Path | None, single: Path | str | None, kind: Kind) -> Item:
     """The item of one input file or stdin."""
     source = None if str(path) == STDIO else path

@@ -48,8 +48,9 @@ class FaceDataset:
     """Pictures of aligned faces at one resolution; with `mirror` the list holds each one flipped, too.
 
     sources: folders or zips (refacer/files/sources.py tells what counts in them); every picture must be square and is
-    resized to `resolution` by area. Raises UsageError where nothing is found. Pictures that cannot be used are left out and listed in `refused` by name
-    and reason, those that were changed in `converted` by name and what was done; `sha256` is of the files in use.
+    resized to `resolution` by area. Raises UsageError where nothing is found. Pictures that cannot be used are left out
+    and listed in `refused` by name and reason, those that were changed in `converted` by name and what was done;
+    `sha256` is of the files in use.
     """
 
     def __init__(self, sources: Sequence[Path], resolution: int, *, mirror: bool = True, seed: int = 0) -> None:

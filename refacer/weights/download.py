@@ -1,6 +1,6 @@
 """Downloads that go on where they stopped: mirrors, retries, disk space, and a hash before anybody sees the file.
 
-`download` is for weights, `fetch` for any file. They use the standard library, since pooch starts again after an
+`download` is for weights, `download_file` for any file. They use the standard library: pooch starts again after an
 interruption.
 """
 
@@ -93,7 +93,7 @@ def download(weight: Weight, part: Path, options: DownloadOptions | None = None,
     name = weight.name
     try:
         wanted = Wanted(name, tuple(weight.urls), weight.sha256, weight.bytes)
-        return fetch(wanted, part, options or DownloadOptions(), told)
+        return download_file(wanted, part, options or DownloadOptions(), told)
     except NotDownloadedError as failure:
         said = "; ".join(f"{urlsplit(url).hostname}: {reason}" for url, reason in failure.reasons.items())
         by_hand = f"get {weight.urls[0]} by other means and `refacer weights import FILE --as {name}`"
@@ -104,7 +104,7 @@ def download(weight: Weight, part: Path, options: DownloadOptions | None = None,
         raise WeightsMissing(f"{name}: {reason}; run the same command again to go on, or {by_hand}") from failure
 
 
-def fetch(wanted: Wanted, part: Path, options: DownloadOptions, told: Transfer | None = None) -> str:
+def download_file(wanted: Wanted, part: Path, options: DownloadOptions, told: Transfer | None = None) -> str:
     """Fill `part` with a file from http or https, going on with what it holds; returns its sha256.
 
     Raises NotDownloadedError where no address gives it, OutputNotWritable where the disk does not suffice.

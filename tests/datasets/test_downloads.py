@@ -8,12 +8,12 @@ from typing import ClassVar
 
 import pytest
 
-from refacer.datasets.downloads import fetch, read_url_list
+from refacer.datasets.downloads import fetch
 from refacer.errors import InputRefused
-from refacer.options import FetchOptions
+from refacer.options import DownloadOptions
 
 PICTURE = bytes(range(256)) * 40
-QUICK = FetchOptions(attempts=3, wait_s=0, timeout_s=5, max_bytes=1024**2)
+QUICK = DownloadOptions(attempts=3, backoff_s=0, timeout_s=5, max_bytes=1024**2)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -95,19 +95,10 @@ def test_what_cannot_be_fetched_is_refused(server, tmp_path, name, says, asked):
 
 def test_a_server_that_stays_busy_is_given_up(server, tmp_path):
     with pytest.raises(InputRefused, match="503"):
-        fetch(f"{server}/busy", tmp_path, FetchOptions(attempts=2, wait_s=0))
+        fetch(f"{server}/busy", tmp_path, DownloadOptions(attempts=2, backoff_s=0))
 
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://localhost/a.png", "a.png", "http://[bad"])
 def test_other_addresses_are_refused(tmp_path, url):
     with pytest.raises(InputRefused, match=r"mend the list|not downloaded"):
         fetch(url, tmp_path, QUICK)
-
-
-def test_a_list(tmp_path):
-    path = tmp_path / "list.txt"
-    path.write_bytes("\ufeff# portraits\r\nhttp://a/1.png\r\n\r\n  http://a/2.png \nhttp://a/1.png\n".encode())
-    assert read_url_list(path) == ["http://a/1.png", "http://a/2.png"]
-    path.write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(InputRefused, match="not a text file"):
-        read_url_list(path)

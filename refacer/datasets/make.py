@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -143,13 +144,11 @@ class _Run:
         }
         about = {"refacer": __version__, "size": self.recipe.size, "limits": self.options.limits, **facts}
         failed = [line for line in self.frame.report.results if line["status"] == "failed"]
-        failures = sorted(({"source": line["input"], "error": line["error"]} for line in failed), key=_source)
-        self.recipe.folder.finish(about, sorted(rows, key=lambda row: row["name"]), failures)
+        failures = [{"source": line["input"], "error": line["error"]} for line in failed]
+        self.recipe.folder.finish(
+            about, sorted(rows, key=itemgetter("name")), sorted(failures, key=itemgetter("source"))
+        )
         return facts
-
-
-def _source(failure: dict[str, str]) -> str:
-    return failure["source"]
 
 
 def _folder(files: FileOptions) -> DatasetFolder:

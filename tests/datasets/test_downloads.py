@@ -1,6 +1,7 @@
 """Downloads from a server in this process."""
 
 import threading
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from refacer.datasets.downloads import fetch
+from refacer.datasets.downloads import fetch, gather
 from refacer.errors import InputRefused
 from refacer.options import DownloadOptions
 
@@ -102,3 +103,22 @@ def test_a_server_that_stays_busy_is_given_up(server, tmp_path):
 def test_other_addresses_are_refused(tmp_path, url):
     with pytest.raises(InputRefused, match=r"mend the list|not downloaded"):
         fetch(url, tmp_path, QUICK)
+
+
+def test_all_sources_are_gathered_and_damage_to_one_stops_nothing(tmp_path):
+    folder, urls = tmp_path / "renders", ["http://a/1.png", "http://a/2.png"]
+    for name in ("b.png", "a.jpg", ".hidden.png", "__MACOSX/a.png", "set/faces/c.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (folder / "again.png").symlink_to("b.png")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("z.png", b"")
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "a.zip").read_bytes()[:-9])
+    (tmp_path / "urls.txt").write_text("\n".join(urls))
+    sources = [folder, folder / "b.png", tmp_path / "a.zip", tmp_path / "cut.zip", tmp_path / "urls.txt"]
+    gathered = gather(sources, skip=folder / "set", offline=False)
+    names = [f"{tmp_path}/a.zip::z.png", f"{folder}/a.jpg", f"{folder}/b.png"]
+    assert [item.name for item in gathered.items] == sorted([*names, *urls])
+    ((name, error),) = gathered.refused
+    assert name == str(tmp_path / "cut.zip")
+    assert "damaged" in str(error)

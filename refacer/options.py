@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 NoiseMode = Literal["const", "none", "random"]
 GeneratorRole = Literal["real", "rendering"]
@@ -52,14 +52,8 @@ class DownloadOptions:
     max_bytes: int = 8 * 1024**3  # nothing larger is taken
 
 
-@dataclass(frozen=True)
-class FetchOptions:
-    """How patiently pictures are fetched. A picture of 200 million pixels as JPEG takes some 100 MB."""
-
-    attempts: int = 4
-    wait_s: float = 1.0  # before the second attempt; twice as long before each further one
-    timeout_s: float = 30.0  # of silence
-    max_bytes: int = 256 * 1024**2
+PICTURE_DOWNLOAD = DownloadOptions(attempts=4, max_bytes=256 * 1024**2)
+"""How patiently pictures are fetched. A picture of 200 million pixels as JPEG takes some 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -268,6 +262,35 @@ class Limits:
     max_blur: float = 0.62  # 0 is sharp (Crété et al. 2007)
     min_score: float = 0.2  # of dlib's detector on the crop
     max_bits: int = 24  # of 256 in which two faces' hashes differ; more make them two faces
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """What `refacer dataset` is told: how faces are made, and what they must have to be kept.
+
+    None leaves `size` to the pair, `min_size` to `size` and `jobs` to the processor. keep, drop: text files that name
+    faces.
+    """
+
+    size: int | None = None  # side of the crops in pixels
+    detector: Literal["dlib", "retinaface"] = AlignOptions.detector
+    min_size: int | None = None  # least side of a face's quad in its picture, in pixels
+    max_blur: float = Limits.max_blur
+    min_score: float = Limits.min_score
+    max_bits: int = Limits.max_bits
+    keep: tuple[Path, ...] = ()
+    drop: tuple[Path, ...] = ()
+    pair: str | None = None
+    device: str = "auto"
+    max_pixels: int = MAX_PIXELS
+    offline: bool = False
+    jobs: int | None = None  # processes at work
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """The settings that decide which faces are kept, by name."""
+        names = ("size", "detector", "min_size", "max_blur", "min_score", "max_bits")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)

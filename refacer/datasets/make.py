@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from refacer import __version__, console
-from refacer.commands.shared import Common
 from refacer.datasets.curation import Measured, Verdict, judge, with_lists
 from refacer.datasets.downloads import Gathered, Item, gather
 from refacer.datasets.faces import Outcome, Recipe, as_record, make_all
 from refacer.datasets.folder import DatasetFolder, Journal
+from refacer.equipment import Equipment
 from refacer.errors import NoFace, OutputNotWritable, UsageError
 from refacer.files.folder_lock import LOCK, FolderLock
 from refacer.files.sources import DATASET_JOURNAL, read_list
 from refacer.jobs.frame import Frame
-from refacer.jobs.session import Session
-from refacer.options import LEAST_FOUND_PX, LEAST_SIDE_FRAC, AlignOptions, DatasetOptions, FileOptions, Limits
+from refacer.options import LEAST_FOUND_PX, LEAST_SIDE_FRAC, Choices, DatasetOptions, FileOptions, Limits
 
 
 def make_dataset(sources: Sequence[Path], options: DatasetOptions, files: FileOptions) -> None:
@@ -35,11 +34,13 @@ def make_dataset(sources: Sequence[Path], options: DatasetOptions, files: FileOp
     keep, drop = (_named(paths) for paths in (options.keep, options.drop))
     gathered = gather(sources, skip=folder.path, offline=options.offline)
     # each process would take a share of a GPU's memory, so that one must be asked for
-    session = Session(Common(pair=options.pair, device="cpu" if options.device == "auto" else options.device))
-    size = options.size or session.pair.resolution
-    align = AlignOptions(size=size, detector=options.detector, min_size_px=LEAST_FOUND_PX)
-    settings = {"align": asdict(align), "models": session.detector_models(align)}
-    recipe = Recipe(folder, align, size, session.common.device, options.max_pixels)
+    device = "cpu" if options.device == "auto" else options.device
+    size = options.size or Equipment(options.pair, device).resolution
+    choices = Choices(size=size, detector=options.detector, min_size=LEAST_FOUND_PX, max_pixels=options.max_pixels)
+    finder = Equipment(options.pair, device, choices)
+    finder.require(detector=True)
+    settings = {"align": asdict(finder.align_options), "models": finder.detector_models()}
+    recipe = Recipe(folder, choices, device)
     with FolderLock(folder.path, "refacer dataset"), Frame(files, gathered.count) as frame:
         run = _Run(recipe, options, Journal(folder.path, settings, fresh=files.force), frame)
         run.take_all(gathered)
@@ -120,7 +121,7 @@ class _Run:
         """The verdict on every face of the pictures that were given; raises UsageError for lists of other faces."""
         faces = [Measured(**face) for digest in self.seen for face in self.journal.records[digest]["faces"]]
         options = self.options
-        least_px = options.min_size or self.recipe.size * LEAST_SIDE_FRAC
+        least_px = options.min_size or self.recipe.choices.size * LEAST_SIDE_FRAC
         verdicts = judge(faces, Limits(least_px, options.max_blur, options.min_score, options.max_bits))
         for option, names in (("--keep", keep), ("--drop", drop)):
             if unknown := sorted((names or frozenset()) - verdicts.keys()):
@@ -142,7 +143,7 @@ class _Run:
             "put_aside": dict(sorted(reasons.items())),
             "same_file": sum(len(names) - 1 for names in self.seen.values()),
         }
-        about = {"refacer": __version__, "size": self.recipe.size, "limits": self.options.limits, **facts}
+        about = {"refacer": __version__, "size": self.recipe.choices.size, "limits": self.options.limits, **facts}
         failed = [line for line in self.frame.report.results if line["status"] == "failed"]
         failures = [{"source": line["input"], "error": line["error"]} for line in failed]
         self.recipe.folder.finish(

@@ -70,7 +70,8 @@ def list_folder(top: Path, suffixes: Collection[str] = SUFFIXES, skip: Iterable[
     root = top / DATASET_FACES if is_dataset(top) else top
     walk = _Walk(frozenset(suffixes), frozenset(identity(folder) for folder in skip if folder))
     walk.go(root)
-    entries = [Entry(path, path.relative_to(root)) for path in sorted(walk.taken.values(), key=str)]
+    found = [Entry(path, path.relative_to(root)) for path in walk.taken.values()]
+    entries = sorted(found, key=lambda entry: (entry.below.parts[:-1], entry.below.name))
     return Listing(tuple(entries), tuple(walk.refused), tuple(walk.doubled))
 
 

@@ -93,8 +93,8 @@ def dataset(
 ) -> None:
     """Make a training set in the folder -o: align every face, put bad and doubled ones aside, pack the rest.
 
-    The same command again goes on, and applies other limits and lists at once. Look at review.html in the folder;
-    the folder and dataset.zip in it are for `refacer finetune`.
+    The same command again goes on, and applies other limits and lists at once. Look at review.html in the folder.
+    `refacer finetune` takes the folder or the dataset.zip in it.
     """
     from refacer.datasets.make import make_dataset
 

@@ -100,7 +100,10 @@ class _Run:
             return
         self.seen.setdefault(digest, []).append(item.name)
         names = [face["name"] for face in self.journal.records[digest]["faces"]]
-        self.frame.report.add(item.name, "skipped" if known else "done", names, seconds, {"faces": len(names)})
+        status = "skipped" if known else "done"
+        self.frame.report.add(item.name, status, names, seconds, {"faces": len(names)})
+        if self.frame.files.verbose:
+            console.note(f"{item.name}: {status}, {len(names)} faces")
 
     def _failed(self, name: str, error: Exception) -> None:
         """Record a failure; that there is no face on a picture of many is worth a line only where lines are asked for.

@@ -170,6 +170,16 @@ class FileOptions:
 
 
 @dataclass(frozen=True)
+class Call:
+    """What was typed of a command: how files are treated, the pair and the device, what was chosen."""
+
+    files: FileOptions
+    pair: str | None = None
+    device: str = "auto"
+    choices: Choices = Choices()
+
+
+@dataclass(frozen=True)
 class LineOptions:
     """The stand-in for DeepFaceEditing's sketches: XDoG, chosen by looking at pairs of both looks."""
 

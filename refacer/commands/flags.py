@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from refacer.options import (
     DEFAULT_PAIR,
+    Call,
     Choices,
     FileOptions,
     NoiseMode,
@@ -24,6 +25,12 @@ from refacer.options import (
 
 FINDING, INVERSION, DECODING, PASTING = "Finding faces", "Inversion", "Decoding", "Pasting"
 MACHINE, FILES = "Networks and machine", "Files"
+
+
+def call(files: FileOptions, machine: Machine, *groups: Any, **choices: Any) -> Call:
+    """A command as it was typed; `groups` and `choices` are what it lets its user choose."""
+    chosen = {name: value for group in groups for name, value in vars(group).items()}
+    return Call(files, machine.pair, machine.device, Choices(**chosen, **choices))
 
 
 def existing(paths: list[Path] | None) -> list[Path] | None:
@@ -111,6 +118,34 @@ class Files(FileOptions):
     ] = False
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at the first bad input.", rich_help_panel=FILES)
+    ] = False
+
+
+@dataclass(frozen=True)
+class OneFile(FileOptions):
+    """Where the one result goes and what is said about it."""
+
+    output: Output = None
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="In a folder, overwrite a file that is not refacer's.",
+            rich_help_panel=FILES,
+        ),
+    ] = False
+    report: Annotated[
+        Path | None, typer.Option(help="Write a line of JSON for each item and a summary.", rich_help_panel=FILES)
+    ] = None
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the report to stdout as one JSON object.", rich_help_panel=FILES)
+    ] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.", rich_help_panel=FILES)] = False
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Print a line for each item, and the licence in use.", rich_help_panel=FILES
+        ),
     ] = False
 
 

@@ -41,6 +41,19 @@ class Item:
             return self.output
         return self.output.with_name(f"{self.output.stem}.{label}{self.output.suffix}")
 
+    def written(self) -> list[Path]:
+        """The results that an earlier call has left: the only one, or those of several."""
+        if self.output is None:
+            return []
+        stem, suffix = self.output.stem, self.output.suffix
+        several = [path for path in self.output.parent.glob(f"*{suffix}") if _is_part(path.name, stem, suffix)]
+        return [*([self.output] if self.output.is_file() else []), *sorted(several)]
+
+
+def _is_part(name: str, stem: str, suffix: str) -> bool:
+    """Whether a name is `stem.N.suffix`."""
+    return name.startswith(f"{stem}.") and name[len(stem) + 1 : -len(suffix)].isdigit()
+
 
 @dataclass
 class Claims:

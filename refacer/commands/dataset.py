@@ -9,15 +9,10 @@ from typing import Annotated
 import typer
 
 from refacer.commands.flags import FINDING, MACHINE, Detector, Files, Machine, MaxPixels, existing
-from refacer.commands.groups import add_command
 from refacer.options import MAX_PIXELS, DatasetOptions
 
+EXAMPLE = "refacer dataset renders/ urls.txt -o drfhq"
 CHOOSING = "Choosing faces"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    add_command(app, dataset, "refacer dataset renders/ urls.txt -o drfhq")
 
 
 @dataclass(frozen=True)

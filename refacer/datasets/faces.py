@@ -14,23 +14,19 @@ from typing import Any
 
 import torch
 
-from refacer.commands.shared import Common
 from refacer.datasets.curation import Measured
 from refacer.datasets.downloads import Item
 from refacer.datasets.folder import DatasetFolder
 from refacer.datasets.measures import FaceScore, blur_of, perceptual_hash
 from refacer.datasets.sheets import encode_thumbnail
 from refacer.device import is_out_of_memory
+from refacer.engine import Refacer
 from refacer.errors import NoFace, OutOfMemory, RefacerError
-from refacer.files import Source, encode_png, read_source, write_atomic
+from refacer.files import Source, read_source, write_atomic
 from refacer.files.archives import Archives
-from refacer.images.pixels import rgb_from_tensor, tensor_from_rgb
-from refacer.jobs.align import face_record
-from refacer.jobs.passports import Records
-from refacer.jobs.session import Session
-from refacer.options import AlignOptions
-from refacer.stages.pipeline import Found, aligned, find_faces
-from refacer.types import CropTransform, Passport, Rgb
+from refacer.images.pixels import tensor_from_rgb
+from refacer.options import Choices
+from refacer.types import CropTransform, Rgb
 
 NAME_DIGITS = 16  # of the source's sha256: a face is named by what it was cut from, wherever that lies
 
@@ -40,11 +36,13 @@ class Recipe:
     """How faces are made, the same for every picture. known: sha256 of the pictures that are done already."""
 
     folder: DatasetFolder
-    options: AlignOptions
-    size: int
+    choices: Choices
     device: str
-    max_pixels: int
     known: frozenset[str] = frozenset()
+
+    def studio(self) -> Refacer:
+        """What finds and cuts the faces; each process has its own."""
+        return Refacer(device=self.device, **vars(self.choices))
 
 
 @dataclass(frozen=True)
@@ -63,9 +61,9 @@ class FaceMaker:
         self.recipe, self.archives = recipe, Archives()
 
     @cached_property
-    def session(self) -> Session:
-        """The device and the detector."""
-        return Session(Common(device=self.recipe.device, max_pixels=self.recipe.max_pixels))
+    def studio(self) -> Refacer:
+        """What finds and cuts the faces."""
+        return self.recipe.studio()
 
     @cached_property
     def score(self) -> FaceScore:
@@ -80,7 +78,7 @@ class FaceMaker:
             digest = hashlib.sha256(data).hexdigest()
             if digest in recipe.known:
                 return Outcome(digest)
-            source = read_source(data, max_pixels=recipe.max_pixels, name=item.name)
+            source = read_source(data, max_pixels=recipe.choices.max_pixels, name=item.name)
             return Outcome(digest, self._faces(source, digest))
         except NoFace:
             return Outcome(digest, (), NoFace("no face found"))
@@ -93,27 +91,23 @@ class FaceMaker:
             return Outcome(digest, (), problem)
 
     def _faces(self, source: Source, digest: str) -> tuple[Measured, ...]:
-        options, size = self.recipe.options, self.recipe.size
-        image = self.session.tensor(source)
-        found = find_faces(image, self.session.detector(options), options, "all")
-        record = Records(self.session).align(options, size, faces="all", count=len(found))
-        faces = []
-        for face in found:
-            rgb = rgb_from_tensor(aligned(image, face, size, options))
-            name = f"{digest[:NAME_DIGITS]}.{face.index}.png"
-            write_atomic(self.recipe.folder.thumbnail(name), encode_thumbnail(rgb))
-            passport = Passport(source.info, (face_record(face, size, record),))
-            write_atomic(self.recipe.folder.incoming / name, encode_png(rgb, passport))
-            faces.append(self._measured(name, face, rgb))
-        return tuple(faces)
+        """Cut out, store and measure all faces of a picture; raises NoFace."""
+        folder, measured = self.recipe.folder, []
+        for face in self.studio.align(source, faces="all"):
+            record = face.passport.faces[0]
+            name = f"{digest[:NAME_DIGITS]}.{record.index}.png"
+            write_atomic(folder.thumbnail(name), encode_thumbnail(face.pixels))
+            face.save(folder.incoming / name)
+            measured.append(self._measured(name, CropTransform(record.quad, face.size).side_px, face.pixels))
+        return tuple(measured)
 
-    def _measured(self, name: str, face: Found, rgb: Rgb) -> Measured:
+    def _measured(self, name: str, side_px: float, rgb: Rgb) -> Measured:
         """What is known about a face; rounded, so that a file gives back the same."""
         image = tensor_from_rgb(rgb)
         return Measured(
             name=name,
             pixels=hashlib.sha256(rgb.tobytes()).hexdigest(),
-            side_px=round(CropTransform(face.quad, self.recipe.size).side_px, 2),
+            side_px=round(side_px, 2),
             blur=round(blur_of(image), 4),
             score=round(self.score(image), 3),
             hash=perceptual_hash(image).tobytes().hex(),

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from refacer import __version__, console
-from refacer.commands.shared import Common
 from refacer.datasets.curation import Measured, Verdict, judge, with_lists
 from refacer.datasets.downloads import Gathered, Item, gather
 from refacer.datasets.faces import Outcome, Recipe, as_record, make_all
 from refacer.datasets.folder import DatasetFolder, Journal
+from refacer.equipment import Equipment
 from refacer.errors import NoFace, OutputNotWritable, UsageError
 from refacer.files.folder_lock import LOCK, FolderLock
 from refacer.files.sources import DATASET_JOURNAL, read_list
 from refacer.jobs.frame import Frame
-from refacer.jobs.session import Session
-from refacer.options import LEAST_FOUND_PX, LEAST_SIDE_FRAC, AlignOptions, DatasetOptions, FileOptions, Limits
+from refacer.options import LEAST_FOUND_PX, LEAST_SIDE_FRAC, Choices, DatasetOptions, FileOptions, Limits
+from refacer.weights import terms
 
 
 def make_dataset(sources: Sequence[Path], options: DatasetOptions, files: FileOptions) -> None:
@@ -34,14 +34,14 @@ def make_dataset(sources: Sequence[Path], options: DatasetOptions, files: FileOp
     folder = _folder(files)
     keep, drop = (_named(paths) for paths in (options.keep, options.drop))
     gathered = gather(sources, skip=folder.path, offline=options.offline)
-    # each process would take a share of a GPU's memory, so that one must be asked for
-    session = Session(Common(pair=options.pair, device="cpu" if options.device == "auto" else options.device))
-    size = options.size or session.pair.resolution
-    align = AlignOptions(size=size, detector=options.detector, min_size_px=LEAST_FOUND_PX)
-    settings = {"align": asdict(align), "models": session.detector_models(align)}
-    recipe = Recipe(folder, align, size, session.common.device, options.max_pixels)
-    with FolderLock(folder.path, "refacer dataset"), Frame(files, gathered.count) as frame:
-        run = _Run(recipe, options, Journal(folder.path, settings, fresh=files.force), frame)
+    recipe = _recipe(folder, options)
+    equipment = recipe.studio().equipment
+    equipment.require(detector=True)
+    equipment.note(terms.of_detector(options.detector))  # which works in other processes
+    settings = {"align": asdict(equipment.align_options), "models": equipment.detector_models()}
+    with FolderLock(folder.path, "refacer dataset"), Frame(files, gathered.count, facts=equipment.facts) as frame:
+        journal = Journal(folder.path, settings, fresh=files.force)
+        run = _Run(recipe, equipment.crop_px, options, journal, frame)
         run.take_all(gathered)
         verdicts = run.judged(keep, drop)
         facts = run.finish(verdicts)
@@ -60,8 +60,8 @@ def make_dataset(sources: Sequence[Path], options: DatasetOptions, files: FileOp
 class _Run:
     """A set in the making. seen: the names of every picture that gave faces, by sha256."""
 
-    def __init__(self, recipe: Recipe, options: DatasetOptions, journal: Journal, frame: Frame) -> None:
-        self.recipe, self.options, self.journal, self.frame = recipe, options, journal, frame
+    def __init__(self, recipe: Recipe, size: int, options: DatasetOptions, journal: Journal, frame: Frame) -> None:
+        self.recipe, self.size, self.options, self.journal, self.frame = recipe, size, options, journal, frame
         self.seen: dict[str, list[str]] = {}
 
     def take_all(self, gathered: Gathered) -> None:
@@ -123,7 +123,7 @@ class _Run:
         """The verdict on every face of the pictures that were given; raises UsageError for lists of other faces."""
         faces = [Measured(**face) for digest in self.seen for face in self.journal.records[digest]["faces"]]
         options = self.options
-        least_px = options.min_size or self.recipe.size * LEAST_SIDE_FRAC
+        least_px = options.min_size or self.size * LEAST_SIDE_FRAC
         verdicts = judge(faces, Limits(least_px, options.max_blur, options.min_score, options.max_bits))
         for option, names in (("--keep", keep), ("--drop", drop)):
             if unknown := sorted((names or frozenset()) - verdicts.keys()):
@@ -145,7 +145,7 @@ class _Run:
             "put_aside": dict(sorted(reasons.items())),
             "same_file": sum(len(names) - 1 for names in self.seen.values()),
         }
-        about = {"refacer": __version__, "size": self.recipe.size, "limits": self.options.limits, **facts}
+        about = {"refacer": __version__, "size": self.size, "limits": self.options.limits, **facts}
         failed = [line for line in self.frame.report.results if line["status"] == "failed"]
         failures = [{"source": line["input"], "error": line["error"]} for line in failed]
         self.recipe.folder.finish(
@@ -165,6 +165,14 @@ def _folder(files: FileOptions) -> DatasetFolder:
     if foreign and not (folder / DATASET_JOURNAL).is_file() and not files.force:
         raise OutputNotWritable(f"{folder}: exists and is not a data set of refacer's; choose another folder")
     return DatasetFolder(folder)
+
+
+def _recipe(folder: DatasetFolder, options: DatasetOptions) -> Recipe:
+    """How faces are made. Raises UsageError for a device that is not there, WeightsMissing for an unknown pair."""
+    size = options.size or Equipment(options.pair).resolution
+    choices = Choices(size=size, detector=options.detector, min_size=LEAST_FOUND_PX, max_pixels=options.max_pixels)
+    # each process would take a share of a GPU's memory, so that one must be asked for
+    return Recipe(folder, choices, "cpu" if options.device == "auto" else options.device)
 
 
 def _named(paths: Sequence[Path]) -> frozenset[str] | None:

@@ -115,7 +115,7 @@ def test_the_report_has_a_line_for_each_picture(made):
 
 def test_the_same_command_again_makes_nothing_anew(made, sources, cli, tmp_path, monkeypatch):
     shutil.copytree(made, tmp_path / "set")
-    monkeypatch.setattr("refacer.datasets.faces.find_faces", None)
+    monkeypatch.setattr("refacer.engine.find_faces", None)
     ended = cli("dataset", sources, "-o", tmp_path / "set", *ARGUMENTS, "--json")
     assert ended.code == 1
     assert {line["status"] for line in json.loads(ended.out)["results"]} == {"skipped", "failed"}
@@ -167,7 +167,7 @@ def test_neither_order_nor_processes_matter(made, sources, cli, tmp_path):
 def test_other_limits_and_lists_apply_without_making_faces(made, sources, cli, tmp_path, monkeypatch):
     folder = tmp_path / "set"
     shutil.copytree(made, folder)
-    monkeypatch.setattr("refacer.datasets.faces.find_faces", None)
+    monkeypatch.setattr("refacer.engine.find_faces", None)
     names = {name: face["name"] for name, face in manifest(made)[1].items()}
 
     def reasons(*options: object) -> dict[str, list[str]]:

@@ -24,9 +24,10 @@ from refacer.engine import Refacer
 from refacer.errors import NoFace, OutOfMemory, RefacerError
 from refacer.files import Source, read_source, write_atomic
 from refacer.files.archives import Archives
+from refacer.files.artefacts import Face
 from refacer.images.pixels import tensor_from_rgb
 from refacer.options import Choices
-from refacer.types import CropTransform, Rgb
+from refacer.types import CropTransform
 
 NAME_DIGITS = 16  # of the source's sha256: a face is named by what it was cut from, wherever that lies
 
@@ -94,20 +95,19 @@ class FaceMaker:
         """Cut out, store and measure all faces of a picture; raises NoFace."""
         folder, measured = self.recipe.folder, []
         for face in self.studio.align(source, faces="all"):
-            record = face.passport.faces[0]
-            name = f"{digest[:NAME_DIGITS]}.{record.index}.png"
+            name = f"{digest[:NAME_DIGITS]}.{face.passport.faces[0].index}.png"
             write_atomic(folder.thumbnail(name), encode_thumbnail(face.pixels))
             face.save(folder.incoming / name)
-            measured.append(self._measured(name, CropTransform(record.quad, face.size).side_px, face.pixels))
+            measured.append(self._measured(name, face))
         return tuple(measured)
 
-    def _measured(self, name: str, side_px: float, rgb: Rgb) -> Measured:
+    def _measured(self, name: str, face: Face) -> Measured:
         """What is known about a face; rounded, so that a file gives back the same."""
-        image = tensor_from_rgb(rgb)
+        image = tensor_from_rgb(face.pixels)
         return Measured(
             name=name,
-            pixels=hashlib.sha256(rgb.tobytes()).hexdigest(),
-            side_px=round(side_px, 2),
+            pixels=hashlib.sha256(face.pixels.tobytes()).hexdigest(),
+            side_px=round(CropTransform(face.passport.faces[0].quad, face.size).side_px, 2),
             blur=round(blur_of(image), 4),
             score=round(self.score(image), 3),
             hash=perceptual_hash(image).tobytes().hex(),

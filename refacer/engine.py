@@ -155,7 +155,7 @@ class Refacer:
 
     # ------------------------------------------------------------ stages
 
-    def align(self, image: Picture, *, faces: str | None = None) -> list[Face]:
+    def align(self, image: Picture | Source, *, faces: str | None = None) -> list[Face]:
         """Cut faces out of a picture as FFHQ does.
 
         Args:

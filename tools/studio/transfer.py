@@ -22,6 +22,7 @@ from refacer.options import DecodeOptions, GeneratorRole, ProjectOptions
 from refacer.stages.parse import parse
 from refacer.stages.pipeline import decoded
 from refacer.stages.project import project
+from refacer.weights.choices import choose
 from refacer.weights.pairs import Pair, load_pair
 
 
@@ -56,11 +57,16 @@ class Transfer:
 
     @cached_property
     def perceptual(self) -> Perceptual:
-        return self.pair.perceptual(self.device)
+        return choose("perceptual", "pair", self.pair).load(self.device)
+
+    @property
+    def whole_perceptual(self) -> Perceptual:
+        """The same on the CPU, for any two pictures: without a closer look at the parts of aligned faces."""
+        return choose("perceptual", "pair", self.pair).whole().load(torch.device("cpu"))
 
     @cached_property
     def parser(self) -> FaceParser:
-        return self.pair.parser(self.device)
+        return choose("parser", "pair", self.pair).load(self.device)
 
     def generator(self, role: GeneratorRole) -> Generator:
         return self.real if role == "real" else self.rendering
@@ -113,7 +119,8 @@ class Transfer:
 
     def _key(self, into: GeneratorRole) -> str:
         """What a code depends on besides the face."""
-        facts = [self.pair.sha256(into), self.pair.sha256("perceptual"), self.pair.facts["perceptual"]]
+        perceptual = choose("perceptual", "pair", self.pair)
+        facts = [self.pair.sha256(into), perceptual.uses[0].sha256, self.pair.facts["perceptual"]]
         about = json.dumps([*facts, self.options.steps, self.options.lr, self.options.prior_weight], sort_keys=True)
         return f"{into}-{hashlib.sha256(about.encode()).hexdigest()[:12]}"
 

@@ -20,13 +20,10 @@ import torch
 from torch import nn
 
 from refacer.errors import InputRefused, UsageError, WeightsMissing
-from refacer.networks.face_parts import WithParts
-from refacer.networks.parser import FaceParser
-from refacer.networks.perceptual import DiscriminatorFeatures, Perceptual
 from refacer.networks.stylegan2.networks import Discriminator, Generator
 from refacer.options import DEFAULT_PAIR, DecodeOptions, ProjectOptions
 from refacer.weights import cache, registry
-from refacer.weights.efficientnet_file import EFFICIENTNET, efficientnet_sha256, load_efficientnet_features
+from refacer.weights.efficientnet_file import EFFICIENTNET as EFFICIENTNET
 from refacer.weights.formats.bounded import shown
 from refacer.weights.loaders import (
     encode_network,
@@ -111,11 +108,8 @@ class Pair:
         return role in self.facts["networks"]
 
     def sha256(self, role: str) -> str:
-        """sha256 of the file behind a role; a perceptual stand-in's is that of its network."""
-        if role == "perceptual" and self.facts["perceptual"].get("network") == EFFICIENTNET:
-            return efficientnet_sha256()
-        owner = self.parser_owner() if role == "parser" else self
-        return str(owner._entry("discriminator" if role == "perceptual" else role)["sha256"])
+        """sha256 of the file behind a role."""
+        return str(self._entry(role)["sha256"])
 
     def weight_name(self, role: str) -> str | None:
         """The weight of the registry that a network was taken from, where pair.json says so."""
@@ -138,25 +132,6 @@ class Pair:
     def discriminator(self, device: torch.device) -> Discriminator:
         """The discriminator that the pair carries."""
         return load_discriminator(self.path("discriminator")).to(device)
-
-    def perceptual(self, device: torch.device) -> Perceptual:
-        """The pair's own stand-in for LPIPS in Eq. 4; it may look at eyes and mouth once more."""
-        whole, parts = self.whole_perceptual(device), self.facts["perceptual"].get("parts")
-        return WithParts(whole, **parts).to(device).eval() if parts else whole
-
-    def whole_perceptual(self, device: torch.device) -> Perceptual:
-        """The same for any two pictures, aligned faces or not."""
-        settings = {key: value for key, value in self.facts["perceptual"].items() if key != "parts"}
-        network = settings.pop("network", DISCRIMINATOR)
-        if network == EFFICIENTNET:
-            return load_efficientnet_features(**settings).to(device)
-        if network != DISCRIMINATOR:
-            raise InputRefused(f"pair {self.name} names an unknown perceptual network: {network}")
-        return DiscriminatorFeatures(self.discriminator(device), **settings).to(device).eval()
-
-    def parser(self, device: torch.device) -> FaceParser:
-        """The pair's face parser; the default pair's where it has none."""
-        return load_studio_parser(self.parser_owner().path("parser")).to(device)
 
     def path(self, role: str) -> Path:
         """The verified file behind a role."""
@@ -181,15 +156,6 @@ class Pair:
             for entry in named
             if not cache.owner_of(entry["sha256"]) and not _file_with_hash(self.folder, entry)
         ]
-
-    @property
-    def judges_itself(self) -> bool:
-        """Whether the stand-in for LPIPS is the pair's own discriminator."""
-        return self.facts["perceptual"].get("network", DISCRIMINATOR) == DISCRIMINATOR
-
-    def parser_owner(self) -> Pair:
-        """This pair, or the embedded default where it carries no parser."""
-        return self if self.has("parser") else load_pair(DEFAULT_PAIR)
 
     def _entry(self, role: str) -> Mapping[str, str]:
         try:

@@ -1,6 +1,7 @@
 """Every number of the method, each with where it comes from. The command line's defaults are these.
 
-"Eq." and "B1" are the paper's; "facts" are the published configurations of StyleGAN2-ADA, PTI and FFHQ.
+"Eq.", "Sec.", "Appendix" and "Table" are those of the paper that this program implements (README.md). Other numbers are
+those of published code: NVlabs/stylegan2-ada-pytorch, danielroich/PTI and NVlabs/ffhq-dataset on GitHub.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ PART_CENTRES = ((0.40, 0.47), (0.60, 0.47), (0.50, 0.73))
 """Where FFHQ's alignment puts eyes and mouth: (x, y) as fractions of the crop's side."""
 
 PART_FRAC = 0.25
-"""Side of the square about each of them."""
+"""Side of the square about each of those centres, as a fraction of the crop's."""
 
 MAX_PIXELS = 200_000_000
 """A picture with more pixels is refused before it is decoded."""
@@ -62,7 +63,7 @@ class FetchOptions:
 
 @dataclass(frozen=True)
 class AlignOptions:
-    """The FFHQ crop (facts: FFHQ's `recreate_aligned_images`)."""
+    """The FFHQ crop: `recreate_aligned_images` of NVlabs/ffhq-dataset."""
 
     size: int | None = None  # side of the crop in pixels; None: the pair's resolution
     transform_size: int = 4096  # FFHQ samples at 4096 and shrinks to the output; caps the supersampling here
@@ -81,7 +82,7 @@ class ProjectOptions:
     steps: int = 500  # Sec. 3.3
     lr: float = 0.01  # PTI's w_plus_projector
     noise_weight: float = 1e5  # lambda_n, Eq. 4
-    prior_weight: float = 0.0  # of how unlike w+ is the codes of random z (arXiv:2012.09036); not in the paper
+    prior_weight: float = 0.0  # of the latent prior (arXiv:2012.09036); 0 is the paper's loss
     lr_rampup: float = 0.05  # share of the steps in which the rate rises from 0
     lr_rampdown: float = 0.25  # share of the steps in which it falls back, by a cosine
     initial_noise: float = 0.05  # noise on the codes at the start, in units of w_std
@@ -93,7 +94,7 @@ class ProjectOptions:
 
 @dataclass(frozen=True)
 class WStatistics:
-    """How w_avg and w_std are estimated (facts: the published projector)."""
+    """How w_avg and w_std are estimated: as `projector.py` of NVlabs/stylegan2-ada-pytorch does it."""
 
     samples: int = 10_000
     seed: int = 123
@@ -123,7 +124,7 @@ class CompositeOptions:
     erode_frac: float = 0.02  # radius of the erosion, as a fraction of the quad's side
     feather_frac: float = 0.01  # sigma of the Gaussian, as a fraction of the quad's side
     color: Literal["none", "lab"] = "lab"
-    color_spread: float = 0.5  # share of the difference in spread that "lab" takes over; means it takes over whole
+    color_spread: float = 0.5  # share of the difference in spread that "lab" removes; the means it makes equal
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class FinetuneOptions:
-    """Sec. 3.2 and 4.1 over StyleGAN2-ADA's `stylegan2` configuration (facts 3)."""
+    """Sec. 3.2 and 4.1 over the configuration `stylegan2` of StyleGAN2-ADA's train.py (arXiv:2006.06676)."""
 
     batch: int = 32
     kimg: float = 40.0

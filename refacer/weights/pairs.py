@@ -20,9 +20,8 @@ import torch
 from torch import nn
 
 from refacer.errors import InputRefused, UsageError, WeightsMissing
-from refacer.networks.face_parts import WithParts
 from refacer.networks.parser import FaceParser
-from refacer.networks.perceptual import DiscriminatorFeatures, Perceptual
+from refacer.networks.perceptual import DiscriminatorFeatures, Perceptual, WithParts
 from refacer.networks.stylegan2.networks import Discriminator, Generator
 from refacer.options import DEFAULT_PAIR, DecodeOptions, ProjectOptions
 from refacer.weights import cache, registry

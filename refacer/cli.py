@@ -14,7 +14,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from refacer import __version__, console
-from refacer.commands import dataset, eval, finetune, signatures, weights
+from refacer.commands import align, composite, dataset, decode, eval, finetune, parse, project, run, weights
+from refacer.commands.groups import add_command
 from refacer.errors import RefacerError
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -26,7 +27,15 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-signatures.register(app)
+for module, function in (
+    (run, run.run),
+    (align, align.align),
+    (project, project.project),
+    (decode, decode.decode),
+    (parse, parse.parse),
+    (composite, composite.composite),
+):
+    add_command(app, function, module.EXAMPLE)
 finetune.register(app)
 dataset.register(app)
 eval.register(app)

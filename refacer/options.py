@@ -1,13 +1,14 @@
-"""Every number of the method, each with where it comes from. The command line's defaults are these.
+"""The numbers of the method, each with where it comes from; the command line's defaults are these.
 
-"Eq.", "Sec.", "Appendix" and "Table" are those of the paper that this program implements (README.md). Other numbers are
-those of published code: NVlabs/stylegan2-ada-pytorch, danielroich/PTI and NVlabs/ffhq-dataset on GitHub.
+"Eq.", "Sec." and "Appendix" are the paper's (README.md). Published configurations are those of StyleGAN2-ADA (NVlabs/stylegan2-ada-pytorch on
+GitHub), of PTI's projector (danielroich/PTI) and of FFHQ's alignment (NVlabs/ffhq-dataset).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 NoiseMode = Literal["const", "none", "random"]
 GeneratorRole = Literal["real", "rendering"]
@@ -51,19 +52,13 @@ class DownloadOptions:
     max_bytes: int = 8 * 1024**3  # nothing larger is taken
 
 
-@dataclass(frozen=True)
-class FetchOptions:
-    """How patiently pictures are fetched. A picture of 200 million pixels as JPEG takes some 100 MB."""
-
-    attempts: int = 4
-    wait_s: float = 1.0  # before the second attempt; twice as long before each further one
-    timeout_s: float = 30.0  # of silence
-    max_bytes: int = 256 * 1024**2
+PICTURE_DOWNLOAD = DownloadOptions(attempts=4, max_bytes=256 * 1024**2)
+"""How patiently pictures are fetched. A picture of 200 million pixels as JPEG takes some 100 MB."""
 
 
 @dataclass(frozen=True)
 class AlignOptions:
-    """The FFHQ crop: `recreate_aligned_images` of NVlabs/ffhq-dataset."""
+    """The FFHQ crop, as `recreate_aligned_images` of the ffhq-dataset repository makes it."""
 
     size: int | None = None  # side of the crop in pixels; None: the pair's resolution
     transform_size: int = 4096  # FFHQ samples at 4096 and shrinks to the output; caps the supersampling here
@@ -94,7 +89,7 @@ class ProjectOptions:
 
 @dataclass(frozen=True)
 class WStatistics:
-    """How w_avg and w_std are estimated: as `projector.py` of NVlabs/stylegan2-ada-pytorch does it."""
+    """How w_avg and w_std are estimated, as in the published projectors."""
 
     samples: int = 10_000
     seed: int = 123
@@ -128,6 +123,63 @@ class CompositeOptions:
 
 
 @dataclass(frozen=True)
+class Choices:
+    """What a user may choose about the treatment of a picture: the options of `refacer run` by their own names.
+
+    None leaves a value to the pair or, for `faces` and `size`, to the command.
+    """
+
+    faces: str | None = None  # all, largest, or numbers from the left: "0,2"
+    size: int | None = None  # side of the crop in pixels
+    detector: Literal["dlib", "retinaface"] = AlignOptions.detector
+    min_size: int = AlignOptions.min_size_px
+    steps: int | None = None
+    lr: float | None = None
+    noise_weight: float = ProjectOptions.noise_weight
+    prior: float | None = None
+    init: str | Path = "mean"  # or a .npy file of one code
+    batch: int = PROJECT_BATCH
+    perceptual: Perception = "auto"
+    generator: str | Path | None = None  # a file in place of the pair's realistic generator
+    noise: NoiseMode = DecodeOptions.noise_mode
+    psi: float | None = None
+    classes: str = ",".join(PASTED_CLASSES)
+    parser: ParserChoice = "auto"
+    erode: float = CompositeOptions.erode_frac
+    feather: float = CompositeOptions.feather_frac
+    color: Literal["none", "lab"] = CompositeOptions.color
+    mask: Literal["auto", "none"] = "auto"  # paste the parsed parts, or all of the crop
+    seed: int = ProjectOptions.seed
+    max_pixels: int = MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How a command treats files, whatever it makes.
+
+    output: a file, a folder, "-" for stdout, or None; report: gets a line of JSON an item; json: the report on stdout.
+    """
+
+    output: str | None = None
+    force: bool = False
+    report: Path | None = None
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """What was typed of a command: how files are treated, the pair and the device, what was chosen."""
+
+    files: FileOptions
+    pair: str | None = None
+    device: str = "auto"
+    choices: Choices = Choices()
+
+
+@dataclass(frozen=True)
 class LineOptions:
     """The stand-in for DeepFaceEditing's sketches: XDoG, chosen by looking at pairs of both looks."""
 
@@ -152,7 +204,7 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class FinetuneOptions:
-    """Sec. 3.2 and 4.1 over the configuration `stylegan2` of StyleGAN2-ADA's train.py (arXiv:2006.06676)."""
+    """Sec. 3.2 and 4.1 over StyleGAN2-ADA's `stylegan2` configuration."""
 
     batch: int = 32
     kimg: float = 40.0
@@ -210,6 +262,35 @@ class Limits:
     max_blur: float = 0.62  # 0 is sharp (Crété et al. 2007)
     min_score: float = 0.2  # of dlib's detector on the crop
     max_bits: int = 24  # of 256 in which two faces' hashes differ; more make them two faces
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """What `refacer dataset` is told: how faces are made, and what they must have to be kept.
+
+    None leaves `size` to the pair, `min_size` to `size` and `jobs` to the processor. keep, drop: text files that name
+    faces.
+    """
+
+    size: int | None = None  # side of the crops in pixels
+    detector: Literal["dlib", "retinaface"] = AlignOptions.detector
+    min_size: int | None = None  # least side of a face's quad in its picture, in pixels
+    max_blur: float = Limits.max_blur
+    min_score: float = Limits.min_score
+    max_bits: int = Limits.max_bits
+    keep: tuple[Path, ...] = ()
+    drop: tuple[Path, ...] = ()
+    pair: str | None = None
+    device: str = "auto"
+    max_pixels: int = MAX_PIXELS
+    offline: bool = False
+    jobs: int | None = None  # processes at work
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """The settings that decide which faces are kept, by name."""
+        names = ("size", "detector", "min_size", "max_blur", "min_score", "max_bits")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def test_errors_are_a_line_and_a_code(cli, look, monkeypatch, error, code):
     def fail(*_args):
         raise error
 
-    monkeypatch.setattr("refacer.jobs.align.find_faces", fail)
+    monkeypatch.setattr("refacer.engine.find_faces", fail)
     ended = cli("align", look, "-o", "never.png")
     assert ended.code == code
     assert ("Traceback" in ended.err) == (code == 1)

@@ -13,12 +13,12 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "refacer"
 EVERYONE = {"types", "options", "errors", "refacer"}
 BELOW = {"files", "images", "device"}  # open to everyone but stages and networks, which read no files
-JOBS = BELOW | {"jobs", "engine", "stages", "networks", "weights", "console"}
+JOBS = BELOW | {"jobs", "engine", "equipment", "records", "stages", "networks", "weights", "console"}
 ALLOWED = {
     "types": {"errors"},
     "options": set(),
     "errors": set(),
-    "console": set(),
+    "console": {"device"},
     "device": {"errors"},
     "files": {"files"},
     "images": {"images", "types"},
@@ -26,7 +26,9 @@ ALLOWED = {
     "stages": {"stages", "networks", "images", "device"},
     "training": BELOW | {"training", "stages", "networks"},
     "weights": BELOW | {"weights", "networks", "console"},
-    "engine": BELOW | {"stages", "networks", "weights"},
+    "equipment": BELOW | {"stages", "networks", "weights"},
+    "records": {"equipment"},
+    "engine": BELOW | {"equipment", "records", "stages"},
     "jobs": JOBS,
     "datasets": JOBS | {"datasets"},
     "finetuning": JOBS | {"finetuning", "training"},
@@ -34,7 +36,7 @@ ALLOWED = {
     "commands": {"commands", "jobs", "datasets", "finetuning", "evaluation", "weights", "console"},
     "cli": {"commands", "console"},
     "__main__": {"cli"},
-    "__init__": {"engine"},
+    "__init__": {"engine", "files", "weights"},
 }
 INFERENCE = ("align", "project", "decode", "parse", "composite", "pipeline")
 HEAVY = ("torch", "numpy", "cv2", "PIL", "dlib", "facexlib", "lpips", "safetensors")

@@ -4,45 +4,57 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from refacer.commands.groups import with_groups
-from refacer.commands.shared import Common, existing
-from refacer.options import AlignOptions, Limits
+from refacer.commands.flags import FINDING, MACHINE, Detector, Files, Machine, MaxPixels, existing
+from refacer.commands.groups import add_command
+from refacer.options import MAX_PIXELS, DatasetOptions
 
-EXAMPLE = "Example: refacer dataset renders/ urls.txt -o drfhq"
+CHOOSING = "Choosing faces"
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command(epilog=EXAMPLE)(with_groups(dataset))
+    add_command(app, dataset, "refacer dataset renders/ urls.txt -o drfhq")
 
 
 @dataclass(frozen=True)
-class DatasetFlags:
-    """What a face must have to be kept."""
+class Choosing:
+    """How faces are cut out, and what they must have to be kept."""
 
     size: Annotated[
-        int | None, typer.Option(min=16, max=4096, help="Of the crops, in pixels.", show_default="the pair's")
-    ] = None
-    detector: Annotated[Literal["dlib", "retinaface"], typer.Option(help="What finds the faces.")] = (
-        AlignOptions.detector
-    )
+        int | None,
+        typer.Option(
+            min=16, max=4096, help="Side of the crops in pixels.", show_default="the pair's", rich_help_panel=FINDING
+        ),
+    ] = DatasetOptions.size
+    detector: Detector = DatasetOptions.detector
     min_size: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Least side of a face's quad in its picture, in pixels.", show_default="half of --size"
+            min=1,
+            help="Least side of a face's square in its picture, in pixels.",
+            show_default="half of --size",
+            rich_help_panel=CHOOSING,
         ),
-    ] = None
-    max_blur: Annotated[float, typer.Option(min=0, max=1, help="Most blur; 0 is sharp.")] = Limits.max_blur
-    min_score: Annotated[float, typer.Option(min=-1, help="Least score of dlib's detector on the crop.")] = (
-        Limits.min_score
+    ] = DatasetOptions.min_size
+    max_blur: Annotated[float, typer.Option(min=0, max=1, help="Most blur; 0 is sharp.", rich_help_panel=CHOOSING)] = (
+        DatasetOptions.max_blur
     )
+    min_score: Annotated[
+        float, typer.Option(min=-1, help="Least score of dlib's detector on the crop.", rich_help_panel=CHOOSING)
+    ] = DatasetOptions.min_score
     max_bits: Annotated[
-        int, typer.Option(min=0, max=256, help="Faces whose hashes of 256 bits differ in no more are duplicates.")
-    ] = Limits.max_bits
+        int,
+        typer.Option(
+            min=0,
+            max=256,
+            help="Faces whose hashes of 256 bits differ in no more bits than this are duplicates.",
+            rich_help_panel=CHOOSING,
+        ),
+    ] = DatasetOptions.max_bits
 
 
 def dataset(
@@ -55,20 +67,44 @@ def dataset(
             show_default=False,
         ),
     ],
-    flags: DatasetFlags,
-    common: Common,
+    choosing: Choosing,
+    machine: Machine,
+    files: Files,
     keep: Annotated[
         list[Path] | None,
-        typer.Option(help="Keep the faces that this text file names, a line each, and no others.", callback=existing),
+        typer.Option(
+            help="Keep the faces that this text file names, one a line, and no others.",
+            callback=existing,
+            rich_help_panel=CHOOSING,
+        ),
     ] = None,
-    drop: Annotated[list[Path] | None, typer.Option(help="Drop the faces that it names.", callback=existing)] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at work.", show_default="the cores")] = None,
+    drop: Annotated[
+        list[Path] | None,
+        typer.Option(help="Drop the faces that this file names.", callback=existing, rich_help_panel=CHOOSING),
+    ] = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Refuse lists of URLs.", rich_help_panel=MACHINE)
+    ] = DatasetOptions.offline,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes at work.", show_default="the cores", rich_help_panel=MACHINE),
+    ] = DatasetOptions.jobs,
 ) -> None:
     """Make a training set in the folder -o: align every face, put bad and doubled ones aside, pack the rest.
 
     The same command again goes on, and applies other limits and lists at once. Look at review.html in the folder;
-    dataset.zip beside it is for `refacer finetune`.
+    the folder and dataset.zip in it are for `refacer finetune`.
     """
-    from refacer.datasets.make import DatasetRun
+    from refacer.datasets.make import make_dataset
 
-    DatasetRun(tuple(sources), flags, tuple(keep or ()), tuple(drop or ()), jobs, common).go()
+    options = DatasetOptions(
+        **vars(choosing),
+        **vars(machine),
+        keep=tuple(keep or ()),
+        drop=tuple(drop or ()),
+        max_pixels=max_pixels,
+        offline=offline,
+        jobs=jobs,
+    )
+    make_dataset(sources, options, files)

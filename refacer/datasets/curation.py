@@ -13,8 +13,7 @@ from refacer.options import Limits
 SMALL, BLURRED, LOW_SCORE = "small", "blurred", "low-score"
 DUPLICATE, NEAR_DUPLICATE = "duplicate", "near-duplicate"
 DROPPED, NOT_LISTED = "dropped", "not-listed"
-REASONS = (SMALL, BLURRED, LOW_SCORE, DUPLICATE, NEAR_DUPLICATE, DROPPED, NOT_LISTED)
-"""Why a face is put aside; the last two are a person's."""
+"""Why a face is put aside; the last two are a person's reasons."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,8 @@ def judge(faces: Iterable[Measured], limits: Limits) -> dict[str, Verdict]:
     Faces are taken from the best to the worst, and one is put aside that looks like an earlier one or like its mirror
     image (training sees both).
     """
-    ranked = sorted(faces, key=_rank)
+    # the largest first, then the sharpest, then by anything that does not depend on the order
+    ranked = sorted(faces, key=lambda face: (-face.side_px, face.blur, face.pixels, face.name))
     verdicts = {face.name: Verdict(_faults(face, limits)) for face in ranked}
     sound = [face for face in ranked if verdicts[face.name].kept]
     return verdicts | _twins(sound, limits.max_bits)
@@ -76,11 +76,6 @@ def _by_hand(name: str, verdict: Verdict, keep: frozenset[str] | None, drop: fro
     return verdict if verdict.reasons else Verdict((NOT_LISTED,))
 
 
-def _rank(face: Measured) -> tuple[float, float, str, str]:
-    """The best first: the largest, the sharpest; then anything that does not depend on the order."""
-    return -face.side_px, face.blur, face.pixels, face.name
-
-
 def _faults(face: Measured, limits: Limits) -> tuple[str, ...]:
     """What is wrong with a face by itself."""
     faults = {
@@ -94,19 +89,19 @@ def _faults(face: Measured, limits: Limits) -> tuple[str, ...]:
 def _twins(ranked: Sequence[Measured], max_bits: int) -> dict[str, Verdict]:
     """The verdicts on faces that look like one before them."""
     kept: list[Measured] = []
-    hashes = np.empty((len(ranked), _words(ranked)), np.uint64)
-    found: dict[str, Verdict] = {}
+    hashes = np.empty((len(ranked), len(ranked[0].hash) // 16 if ranked else 0), np.uint64)  # 16 digits are 64 bits
+    verdicts: dict[str, Verdict] = {}
     for face in ranked:
         bits = _differing_bits(hashes[: len(kept)], face)
         nearest = int(bits.argmin()) if kept else -1
         if kept and bits[nearest] <= max_bits:
             twin = kept[nearest]
             reason = DUPLICATE if twin.pixels == face.pixels else NEAR_DUPLICATE
-            found[face.name] = Verdict((reason,), twin.name)
+            verdicts[face.name] = Verdict((reason,), twin.name)
             continue
         hashes[len(kept)] = _unpacked(face.hash)
         kept.append(face)
-    return found
+    return verdicts
 
 
 def _differing_bits(hashes: NDArray[np.uint64], face: Measured) -> NDArray[np.int64]:
@@ -119,7 +114,3 @@ def _differing_bits(hashes: NDArray[np.uint64], face: Measured) -> NDArray[np.in
 def _unpacked(hash: str) -> NDArray[np.uint64]:
     """A hexadecimal hash as words of 64 bits."""
     return np.frombuffer(bytes.fromhex(hash), np.uint64)
-
-
-def _words(faces: Sequence[Measured]) -> int:
-    return len(faces[0].hash) // 16 if faces else 0

@@ -1,4 +1,4 @@
-"""The folder of a data set: where its faces lie, and the files that show them.
+"""The folder of a data set: where its faces lie, the files that show them, and the journal for going on.
 
 faces/ quarantine/REASON/   aligned faces, kept and put aside
 thumbs/ sheets/ review.html what a person looks at
@@ -11,20 +11,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from refacer.datasets.review import review_page
 from refacer.datasets.sheets import sheets_of
 from refacer.errors import OutputNotWritable
 from refacer.files import write_atomic
 from refacer.files.archives import write_zip
+from refacer.files.sources import DATASET_FACES, DATASET_JOURNAL
 
-KEPT, ASIDE, NOT_GIVEN = "faces", "quarantine", "not-given"
+KEPT, ASIDE, NOT_GIVEN = DATASET_FACES, "quarantine", "not-given"
 SHEETS = {"kept": False, "quarantine": True}
-CAPTION_LETTERS = 26
+CAPTION_LETTERS = 16
+JOURNAL_VERSION = 1  # of what is measured: another one measures anew
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class DatasetFolder:
         """
         self._place({row["name"]: _place_of(row) for row in rows})
         lines = [about, *({**row, "file": f"{_place_of(row)}/{row['name']}"} for row in rows), *failures]
-        write_atomic(self.path / "manifest.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
+        write_atomic(self.path / "manifest.jsonl", _json_lines(lines).encode())
         thumbnails = {row["name"]: self.thumbnail(row["name"]).read_bytes() for row in rows}
         shown = sorted(rows, key=_doubtful_first)
         write_atomic(self.page, review_page(shown, thumbnails))
@@ -130,6 +132,40 @@ class DatasetFolder:
                     path.unlink()
 
 
+class Journal:
+    """A line of JSON for each picture as it is done, so that the same command goes on.
+
+    records: what is known of each picture by sha256; settings: how its faces were made, where others begin anew.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], *, fresh: bool = False) -> None:
+        self.path = folder / DATASET_JOURNAL
+        self._file: IO[str] | None = None
+        self.header = json.loads(json.dumps({"version": JOURNAL_VERSION, **settings}))
+        lines = [] if fresh else _whole_lines(self.path)
+        self.continued = bool(lines) and lines[0] == self.header
+        self.records: dict[str, dict[str, Any]] = {line["sha256"]: line for line in lines[1:]} if self.continued else {}
+
+    def open(self, known: Collection[str]) -> None:
+        """Begin to write, with the records that still hold."""
+        self.records = {digest: record for digest, record in self.records.items() if digest in known}
+        write_atomic(self.path, _json_lines([self.header, *self.records.values()]).encode())
+        self._file = self.path.open("a", encoding="utf-8")
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Keep what was found out about a picture, at once."""
+        self.records[record["sha256"]] = record
+        if self._file is None:
+            raise ValueError("the journal is not open")
+        self._file.write(_json_lines([record]))
+        self._file.flush()
+
+    def close(self) -> None:
+        """End writing; what is known stays in `records`."""
+        if self._file:
+            self._file.close()
+
+
 def _place_of(row: Mapping[str, Any]) -> str:
     return f"{ASIDE}/{row['reasons'][0]}" if row["reasons"] else KEPT
 
@@ -140,4 +176,19 @@ def _doubtful_first(row: Mapping[str, Any]) -> tuple[bool, tuple[str, ...], floa
 
 
 def _caption(row: Mapping[str, Any]) -> str:
-    return (f"{row['reasons'][0]} " if row["reasons"] else "") + row["name"][: CAPTION_LETTERS - 10]
+    return (f"{row['reasons'][0]} " if row["reasons"] else "") + row["name"][:CAPTION_LETTERS]
+
+
+def _json_lines(values: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(value) + "\n" for value in values)
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The records up to the first line that is cut off or damaged."""
+    lines: list[dict[str, Any]] = []
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            lines.append(json.loads(line))
+    except (OSError, ValueError):
+        return lines
+    return lines

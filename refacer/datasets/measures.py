@@ -1,8 +1,9 @@
-"""What can be measured on one aligned face without looking at the others: sharpness and a perceptual hash."""
+"""What is measured on one aligned face: sharpness, a perceptual hash, and how surely it shows a face."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,12 +11,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from refacer.images.pixels import rgb_from_tensor
+from refacer.networks.perceptual import shrink
+
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 BLUR_PX = 256  # blur is judged at no more than this size, or a large natural face would count as blurred
 BLUR_CENTRE_FRAC = 0.6  # of the side: the face, not the background, which may be out of focus
 BLUR_KERNEL = 9  # Crété et al.: length of the box filter
 HASH_PX, HASH_SIDE = 32, 16  # pixels a side that are transformed; frequencies a side that are kept
 HASH_BITS = HASH_SIDE**2
+SCORED_PX = 256  # larger pictures are shrunk to it, smaller ones doubled until they have it
+LEAST_SCORE = -1.0  # where no face is found even at this score, this is the score
+CENTRE_FRAC = 0.2  # of the side: how far the face's box may lie from where an aligned face is
 
 
 def luma(image: Tensor) -> Tensor:
@@ -51,6 +58,28 @@ def perceptual_hash(image: Tensor) -> NDArray[np.uint8]:
     return np.packbits(np.array(bits.tolist(), np.bool_))
 
 
+class FaceScore:
+    """dlib's frontal HOG detector on aligned faces: how sure it is, which a landmark detector does not tell.
+
+    Its usual threshold is 0; clear faces have 1 and more.
+    """
+
+    def __init__(self) -> None:
+        import dlib  # here, so that a machine without dlib can import this module
+
+        library: Any = dlib
+        self._detector: Any = library.get_frontal_face_detector()
+
+    def __call__(self, face: Tensor) -> float:
+        """The score of the face in the middle of (1, 3, S, S) in [-1, 1]; LEAST_SCORE where there is none."""
+        rgb = rgb_from_tensor(shrink(face, SCORED_PX))
+        side = rgb.shape[0]
+        doublings = max(0, math.ceil(math.log2(SCORED_PX / side)))
+        boxes, scores, _ = self._detector.run(rgb, doublings, LEAST_SCORE)
+        found = zip(boxes, scores, strict=True)
+        return max((float(score) for box, score in found if _is_central(box, side)), default=LEAST_SCORE)
+
+
 def _blur_along(grey: Tensor) -> float:
     """Crété et al., Eq. 1 to 7, along the width."""
     box = grey.new_full((1, 1, 1, BLUR_KERNEL), 1 / BLUR_KERNEL)
@@ -67,3 +96,9 @@ def _cosines(length: int, count: int) -> Tensor:
     rows = torch.cos(math.pi * k * (n + 0.5) / length) * math.sqrt(2 / length)
     rows[0] /= math.sqrt(2)
     return rows
+
+
+def _is_central(box: Any, side: int) -> bool:
+    """Whether a box is that of the face the picture was aligned to: between eyes and mouth, below the middle."""
+    x, y = (box.left() + box.right()) / 2, (box.top() + box.bottom()) / 2
+    return math.dist((x, y), (side / 2, 0.55 * side)) < CENTRE_FRAC * side

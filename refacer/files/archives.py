@@ -1,31 +1,24 @@
-"""Zips of pictures: listed and read within bounds, written whole or not at all, the same bytes for the same files."""
+"""Zips of pictures: read within bounds, written whole or not at all, the same bytes for the same files."""
 
 from __future__ import annotations
 
+import struct
 import threading
 import zipfile
 import zlib
 from collections.abc import Sequence
+from lzma import LZMAError
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from refacer.errors import InputRefused, OutputNotWritable
-from refacer.files.encoding import SUFFIXES
 from refacer.files.streams import read_stream, replacing
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip can hold: files in ours have no other."""
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
-
-
-def zip_pictures(path: Path) -> list[str]:
-    """Sorted names of the pictures in a zip; raises InputRefused."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return sorted(name for name in archive.namelist() if Path(name).suffix.lower() in SUFFIXES)
-    except (*_DAMAGE, OSError) as error:
-        raise InputRefused(f"{path}: not a readable zip; pack it again") from error
+DAMAGE = (zipfile.BadZipFile, zlib.error, LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError)
+"""What zipfile raises where a zip is damaged, encrypted, or packed in a way that it does not know."""
 
 
 class Archives:
@@ -42,15 +35,14 @@ class Archives:
                 self._opened[path] = zipfile.ZipFile(path)
             return self._opened[path]
 
-
-def read_member(path: Path, member: str, archives: Archives) -> bytes:
-    """One file of a zip, its checksum tested; raises InputRefused."""
-    name = f"{path}::{member}"
-    try:
-        with archives.opened(path).open(member) as stream:
-            return read_stream(stream, name)  # type: ignore[arg-type]
-    except (*_DAMAGE, KeyError, OSError) as error:
-        raise InputRefused(f"{name}: cannot be read from the zip; pack it again") from error
+    def read(self, path: Path, member: str) -> bytes:
+        """One file of a zip, its checksum tested; raises InputRefused, also beyond MAX_FILE_BYTES."""
+        name = f"{path}::{member}"
+        try:
+            with self.opened(path).open(member) as stream:
+                return read_stream(cast(BinaryIO, stream), name)
+        except (*DAMAGE, KeyError, OSError, ValueError) as error:
+            raise InputRefused(f"{name}: cannot be read from the zip ({error}); pack it again") from error
 
 
 def write_zip(path: Path, files: Sequence[Path]) -> None:
@@ -59,13 +51,8 @@ def write_zip(path: Path, files: Sequence[Path]) -> None:
     Raises OutputNotWritable; leaves nothing half-written.
     """
     try:
-        with replacing(path) as stream:
-            _pack(stream, files)
+        with replacing(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+            for file in sorted(files, key=lambda file: file.name):
+                archive.writestr(zipfile.ZipInfo(file.name, EARLIEST), file.read_bytes())
     except OSError as error:
         raise OutputNotWritable(f"{path}: cannot be written ({error.strerror}); choose another output") from error
-
-
-def _pack(stream: BinaryIO, files: Sequence[Path]) -> None:
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        for file in sorted(files, key=lambda file: file.name):
-            archive.writestr(zipfile.ZipInfo(file.name, EARLIEST), file.read_bytes())

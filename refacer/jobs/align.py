@@ -7,67 +7,64 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refacer import console
-from refacer.commands.shared import AlignFlags, Common
-from refacer.files import SUFFIXES, Source, encode_png
-from refacer.images.pixels import rgb_from_tensor
-from refacer.jobs.passports import Records
-from refacer.jobs.plan import Kind, make_plan
-from refacer.jobs.runner import Outcome, Work, labelled, run_plan
-from refacer.jobs.session import Session
-from refacer.options import AlignOptions
-from refacer.stages.pipeline import Found, aligned, find_faces
-from refacer.types import FaceRecord, Passport, Progress, StageRecord
+from refacer.engine import Refacer
+from refacer.files import SUFFIXES, Source
+from refacer.jobs.plan import Item, Kind, make_plan
+from refacer.jobs.runner import Outcome, Work, labelled, passport_of, run_plan
+from refacer.options import Call
+from refacer.records import like
+from refacer.types import FaceRecord, Progress
 
 ADVICE = "give a smaller picture, lower --size, or use --device cpu"
 
 
-def main(inputs: Sequence[Path] | None, flags: AlignFlags, common: Common) -> None:
+def main(inputs: Sequence[Path] | None, call: Call) -> None:
     """Align the chosen faces; into one file or stdout goes the largest unless another one is chosen."""
-    kind = Kind(SUFFIXES, ".png", (".png",), several=names_several(flags.faces))
-    plan = make_plan(inputs, common.output, kind, extra=[common.report])
-    session = Session(common)
-    session.require(detector=flags.detector)
-    faces = flags.faces or ("all" if plan.folder else "largest")
-    aligning = Aligning(session, flags.options(), flags.size or session.pair.resolution, faces)
-    run_plan(plan, Work(session.read, aligning.process, ADVICE, facts=session.facts), common)
+    chosen = call.choices.faces
+    several = chosen is not None and chosen != "largest" and not chosen.isdigit()
+    plan = make_plan(inputs, call.files.output, Kind(SUFFIXES, ".png", (".png",), several), extra=[call.files.report])
+    studio = Refacer.of(call)
+    studio.equipment.require(detector=True)
+    skips = plan.folder is not None and not call.files.force
+    aligning = Aligning(studio, chosen or ("all" if plan.folder else "largest"), skips, call.files.quiet)
+    run_plan(plan, Work(aligning.load, aligning.process, ADVICE, facts=studio.equipment.facts), call.files)
 
 
 @dataclass(frozen=True)
 class Aligning:
-    """Find, choose and cut faces."""
+    """Find, choose and cut faces; in a folder only of pictures whose faces are not up to date."""
 
-    session: Session
-    options: AlignOptions
-    size: int
+    studio: Refacer
     faces: str
+    skips: bool
+    quiet: bool
+
+    def load(self, item: Item) -> Source | None:
+        """A picture; None where its faces are all there."""
+        source = self.studio.read(item.read())
+        return None if self.skips and self._is_current(item, source) else source
 
     def process(self, sources: list[Source], _progress: Progress) -> list[Outcome]:
         """The faces of each picture."""
-        return [self._faces(source) for source in sources]
+        return [self._cut(source) for source in sources]
 
-    def _faces(self, source: Source) -> Outcome:
-        image = self.session.tensor(source)
-        found = find_faces(image, self.session.detector(self.options), self.options, self.faces)
-        record = Records(self.session).align(self.options, self.size, faces=self.faces, count=found[0].count)
-        results = {}
-        for face in found:
-            passport = Passport(source.info, (face_record(face, self.size, record),))
-            pixels = rgb_from_tensor(aligned(image, face, self.size, self.options))
-            results[str(face.index)] = encode_png(pixels, passport)
-        self._say_what_is_left(found)
-        return Outcome(labelled(results), facts={"faces": len(found), "faces_found": found[0].count})
+    def _cut(self, source: Source) -> Outcome:
+        faces = self.studio.align(source, faces=self.faces)
+        records = [face.passport.faces[0] for face in faces]
+        if len(faces) < records[0].count and not self.quiet:
+            console.note(f"{records[0].count} faces found, {len(faces)} taken; choose with --faces")
+        encoded = {str(record.index): face.encode() for record, face in zip(records, faces, strict=True)}
+        return Outcome(labelled(encoded), facts={"faces": len(faces), "faces_found": records[0].count})
 
-    def _say_what_is_left(self, found: list[Found]) -> None:
-        if len(found) < found[0].count and not self.session.common.quiet:
-            console.note(f"{found[0].count} faces found, {len(found)} taken; choose with --faces")
+    def _is_current(self, item: Item, source: Source) -> bool:
+        """Whether the faces that are there are those that this call would cut from the picture."""
+        there = {path: passport_of(path) for path in item.written()}
+        faces = [p.faces[0] for p in there.values() if p and p.source == source.info and len(p.faces) == 1]
+        return bool(faces) and len(faces) == len(there) and self._are_all(sorted(faces, key=lambda face: face.index))
 
-
-def face_record(face: Found, size: int, record: StageRecord) -> FaceRecord:
-    """A face that was just aligned; only 68 landmarks are kept."""
-    landmarks = face.landmarks if len(face.landmarks) == 68 else ()
-    return FaceRecord(face.index, face.count, landmarks, face.quad, size, (record,))
-
-
-def names_several(faces: str | None) -> bool:
-    """Whether --faces asks for more than one face."""
-    return faces is not None and faces != "largest" and not faces.isdigit()
+    def _are_all(self, faces: list[FaceRecord]) -> bool:
+        """Whether these are all the faces that --faces chooses, each cut as it would be now."""
+        record = self.studio.align_record(self.faces, faces[0].count)
+        if not all(like(face.stages, [record]) for face in faces):
+            return False
+        return self.studio.would_choose([face.index for face in faces], faces[0].count, self.faces)

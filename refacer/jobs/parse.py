@@ -6,52 +6,50 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from refacer.commands.shared import Common, ParseFlags
-from refacer.files import SUFFIXES, Source, encode_labels, encode_mask
-from refacer.images.pixels import array_from_labels
-from refacer.jobs.passports import Records
+from refacer import console
+from refacer.engine import Refacer
+from refacer.files import SUFFIXES
+from refacer.files.artefacts import Face
 from refacer.jobs.plan import Item, Kind, make_plan
-from refacer.jobs.project import face_passport, square
-from refacer.jobs.runner import Outcome, Work, run_plan
-from refacer.jobs.session import Session
-from refacer.options import ParseOptions
-from refacer.stages.parse import mask_from_labels, parse
-from refacer.types import Passport, Progress
+from refacer.jobs.runner import Outcome, Work, passport_of, run_plan
+from refacer.options import Call
+from refacer.types import Progress
 
 ADVICE = "use --device cpu"
-Face = tuple[Source, Passport]
 
 
-def main(inputs: Sequence[Path] | None, flags: ParseFlags, labels: bool, common: Common) -> None:
-    """Parse every face."""
-    plan = make_plan(inputs, common.output, Kind(SUFFIXES, ".png", (".png",)), extra=[common.report])
-    session = Session(common, parsing=flags.parser)
-    session.require(parser=True)
-    parsing = Parsing(session, flags.options(), labels)
-    run_plan(plan, Work(parsing.load, parsing.process, ADVICE, facts=parsing.session.facts), common)
+def main(inputs: Sequence[Path] | None, call: Call, labels: bool) -> None:
+    """Parse every face; in a folder only those whose masks are not up to date."""
+    plan = make_plan(inputs, call.files.output, Kind(SUFFIXES, ".png", (".png",)), extra=[call.files.report])
+    studio = Refacer.of(call)
+    studio.equipment.require(parser=True)
+    warn_of_borrowed_parser(studio, quiet=call.files.quiet)
+    parsing = Parsing(studio, labels, plan.folder is not None and not call.files.force)
+    run_plan(plan, Work(parsing.load, parsing.process, ADVICE, facts=studio.equipment.facts), call.files)
+
+
+def warn_of_borrowed_parser(studio: Refacer, *, quiet: bool) -> None:
+    """Say that another pair's parser serves, where it does."""
+    if studio.equipment.borrows_parser() and not quiet:
+        name = studio.equipment.pair.name
+        console.warn(f"pair {name} has no parser, the default pair's is used; bisenet would be better")
 
 
 @dataclass(frozen=True)
 class Parsing:
     """Read faces and find their parts."""
 
-    session: Session
-    options: ParseOptions
+    studio: Refacer
     labels: bool
+    skips: bool
 
-    def load(self, item: Item) -> Face:
-        """A face and its passport."""
-        source = square(self.session.read(item), item.name)
-        return source, face_passport(source, item.name)
+    def load(self, item: Item) -> Face | None:
+        """A face; None where its mask is up to date."""
+        face = Face(self.studio.read(item.read()), item.name)
+        done = passport_of(item.output) if self.skips and item.output else None
+        return None if done == self.studio.parsed_passport(face, classes=self.labels) else face
 
     def process(self, faces: list[Face], _progress: Progress) -> list[Outcome]:
         """The mask or the labels of each face."""
-        return [Outcome({None: self._encoded(source, passport)}) for source, passport in faces]
-
-    def _encoded(self, source: Source, passport: Passport) -> bytes:
-        labels = parse(self.session.tensor(source), self.session.parser)
-        records = Records(self.session)
-        if self.labels:
-            return encode_labels(array_from_labels(labels[0]), passport.with_stage(records.labels()))
-        mask = mask_from_labels(labels, self.options.classes)[0]
-        return encode_mask(array_from_labels(mask) > 0, passport.with_stage(records.parse(self.options)))
+        work = self.studio.parse_classes if self.labels else self.studio.parse
+        return [Outcome({None: work(face).encode()}) for face in faces]

@@ -1,4 +1,4 @@
-"""What a command reads and writes, decided before any work starts (DESIGN 3)."""
+"""What a command reads and writes, decided before any work starts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from refacer import console
 from refacer.errors import InputRefused, RefacerError, UsageError
 from refacer.files import read_stream
+from refacer.files.sources import identity, list_folder
 
 STDIO = "-"
 
@@ -30,7 +32,7 @@ class Item:
         return "stdin" if self.path is None else str(self.path)
 
     def read(self) -> Path | bytes:
-        """What the readers of refacer/files.py take: the path, or all of stdin."""
+        """What the readers in refacer/files/ take: the path, or all of stdin."""
         return read_stdin() if self.path is None else self.path
 
     def part(self, label: str | None) -> Path | None:
@@ -38,6 +40,19 @@ class Item:
         if label is None or self.output is None:
             return self.output
         return self.output.with_name(f"{self.output.stem}.{label}{self.output.suffix}")
+
+    def written(self) -> list[Path]:
+        """The results that an earlier call has left: the only one, or those of several."""
+        if self.output is None:
+            return []
+        stem, suffix = self.output.stem, self.output.suffix
+        several = [path for path in self.output.parent.glob(f"*{suffix}") if _is_part(path.name, stem, suffix)]
+        return [*([self.output] if self.output.is_file() else []), *sorted(several)]
+
+
+def _is_part(name: str, stem: str, suffix: str) -> bool:
+    """Whether a name is `stem.N.suffix`."""
+    return name.startswith(f"{stem}.") and name[len(stem) + 1 : -len(suffix)].isdigit()
 
 
 @dataclass
@@ -49,7 +64,7 @@ class Claims:
 
     def claim(self, path: Path, owner: str) -> None:
         """Reserve an output; raises UsageError where it is an input or another's output."""
-        real = _identity(path)
+        real = identity(path)
         if real in self.inputs:
             raise UsageError(f"{path}: is an input and would be overwritten; choose another place with -o")
         if self.outputs.setdefault(real, owner) != owner:
@@ -107,7 +122,7 @@ def make_plan(
         raise UsageError(f"{', '.join(map(str, given))}: holds no input ({' '.join(sorted(kind.reads))})")
     single = None if folder else _single(output, kind)
     items = tuple(_item(path, relative, folder, single, kind) for path, relative in found)
-    claims = Claims(_distinct([item.path for item in items if item.path]) | {_identity(path) for path in also})
+    claims = Claims(_distinct([item.path for item in items if item.path]) | {identity(path) for path in also})
     for item in items:
         if item.output:
             claims.claim(item.output, item.name)
@@ -175,16 +190,11 @@ def _expand(
     if not path.is_dir():
         yield path, Path("stdin") if str(path) == STDIO else Path(path.name)
         return
-    avoided = {_identity(folder) for folder in skip if folder}
-
-    def unreadable(error: OSError) -> None:
-        refused.append((str(error.filename), InputRefused(f"{error.filename}: cannot be read ({error.strerror})")))
-
-    for folder, names, files in os.walk(path, onerror=unreadable):
-        names[:] = sorted(n for n in names if not n.startswith(".") and _identity(Path(folder, n)) not in avoided)
-        for name in sorted(files):
-            if Path(name).suffix.lower() in kind.reads and not name.startswith("."):
-                yield Path(folder, name), Path(folder, name).relative_to(path)
+    listing = list_folder(path, kind.reads, skip)
+    refused.extend(listing.refused)
+    if listing.doubled:
+        console.warn(f"{path}: {len(listing.doubled)} links to inputs are left out, the first is {listing.doubled[0]}")
+    yield from ((entry.path, entry.below) for entry in listing.entries)
 
 
 def _item(path: Path, relative: Path, folder: Path | None, single: Path | str | None, kind: Kind) -> Item:
@@ -200,12 +210,7 @@ def _distinct(paths: Sequence[Path]) -> set[str]:
     """The inputs' identities; raises UsageError where one is given twice."""
     known: set[str] = set()
     for path in paths:
-        if _identity(path) in known:
+        if identity(path) in known:
             raise UsageError(f"{path}: given twice; name it once")
-        known.add(_identity(path))
+        known.add(identity(path))
     return known
-
-
-def _identity(path: Path) -> str:
-    """The same for two names of one file."""
-    return os.path.normcase(os.path.realpath(path))

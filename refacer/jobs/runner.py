@@ -1,27 +1,22 @@
-"""Runs the items of a plan: one bad input stops nothing, nothing is overwritten that is not ours (DESIGN 3)."""
+"""Runs the items of a plan: one bad input stops nothing, and nothing is overwritten that is not ours."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import typer
-
 from refacer import console
-from refacer.commands.shared import Common
-from refacer.device import is_out_of_memory
-from refacer.errors import InputRefused, OutOfMemory, OutputNotWritable, RefacerError, UsageError, WeightsMissing
+from refacer.errors import OutputNotWritable, RefacerError, UsageError
 from refacer.files import read_passport, write_atomic
+from refacer.jobs.frame import Frame
 from refacer.jobs.plan import Item, Plan
-from refacer.jobs.report import Report, exit_code
+from refacer.options import FileOptions
 from refacer.types import Passport, Progress
 
 T = TypeVar("T")
-FATAL = (WeightsMissing, console.ClosedPipeError)  # every item would meet these
 
 
 @dataclass(frozen=True)
@@ -47,56 +42,38 @@ class Work(Generic[T]):
     facts: Callable[[], Mapping[str, Any]] = dict
 
 
-def run_plan(plan: Plan, work: Work[T], common: Common) -> None:
+def run_plan(plan: Plan, work: Work[T], files: FileOptions) -> None:
     """Run all items. One item's error is raised; those of several are printed and end in exit code 1."""
-    if common.json and any(item.output is None for item in plan.items):
+    if files.json and any(item.output is None for item in plan.items):
         raise UsageError("--json and the result both want stdout; use -o FILE or --report FILE")
     _make_folders(plan)
-    report, code = Report(common.report), 1
-    try:
-        code = _Runner(plan, work, common, report).run()
-    except BaseException as stop:
-        code = _code_of(stop)
-        raise
-    finally:
-        report.facts.update(work.facts())
-        if common.verbose:
-            console.note(", ".join(f"{name} {value}" for name, value in report.facts.items() if name != "weights"))
-        report.close(code, plan.count)
-        if common.json:
-            console.payload_text(json.dumps({**report.summary(code, plan.count), "results": report.results}))
-    if code:
-        raise typer.Exit(code)
-
-
-@dataclass
-class _Runner(Generic[T]):
-    """The state of a run."""
-
-    plan: Plan
-    work: Work[T]
-    common: Common
-    report: Report
-
-    def run(self) -> int:
-        """Load, process and store everything; returns the exit code."""
-        with console.bars(self.plan.count, quiet=self.common.quiet) as self.bars:
-            for name, error in self.plan.refused:
-                self._failed(name, error)
-            self._run_items()
-        failed = self.report.count("failed")
-        if self.plan.count > 1 and not self.common.quiet:
-            done, skipped = self.report.count("done"), self.report.count("skipped")
+    with Frame(files, plan.count, facts=work.facts, advice=work.advice) as frame:
+        with console.bars(plan.count, quiet=files.quiet) as bars:
+            _Runner(plan, work, frame, bars).run()
+        if plan.count > 1 and not files.quiet:
+            done, skipped, failed = map(frame.report.count, ("done", "skipped", "failed"))
             console.note(f"{done} done, {skipped} up to date, {failed} failed")
-        return 1 if failed else 0
+    frame.leave()
 
-    def _run_items(self) -> None:
+
+class _Runner(Generic[T]):
+    """A plan at work."""
+
+    def __init__(self, plan: Plan, work: Work[T], frame: Frame, bars: console.Bars) -> None:
+        self.plan, self.work, self.frame, self.bars = plan, work, frame, bars
+        self.since = time.perf_counter()
+
+    def run(self) -> None:
+        """Load, process and store everything."""
+        for name, error in self.plan.refused:
+            self.frame.failed(name, error)
         waiting: list[tuple[Item, T]] = []
         self.since = time.perf_counter()
         for item in self.plan.items:
-            self.bars.show_item(item.name, len(self.report.results))
+            self.bars.show_item(item.name, len(self.frame.report.results))
             loaded = self._load(item)
-            waiting += [] if loaded is None else [(item, loaded)]
+            if loaded is not None:
+                waiting.append((item, loaded))
             if len(waiting) == self.work.batch:
                 self._process(waiting)
                 waiting = []
@@ -109,7 +86,7 @@ class _Runner(Generic[T]):
                 self._refuse_foreign([item.output])
             loaded = self.work.load(item)
         except Exception as error:
-            self._failed(item.name, error)
+            self.frame.failed(item.name, error)
             return None
         if loaded is None:
             self._done(item, "skipped", [item.output], {})
@@ -121,7 +98,7 @@ class _Runner(Generic[T]):
             outcomes = self.work.process([value for _, value in loaded], self.bars.show_steps) if loaded else []
         except Exception as error:
             if len(loaded) == 1:
-                self._failed(loaded[0][0].name, error)
+                self.frame.failed(loaded[0][0].name, error)
                 return
             for one in loaded:
                 self._process([one])
@@ -130,7 +107,7 @@ class _Runner(Generic[T]):
             try:
                 self._store(item, outcome)
             except Exception as error:
-                self._failed(item.name, error)
+                self.frame.failed(item.name, error)
 
     def _store(self, item: Item, outcome: Outcome) -> None:
         """Write an item's files, the result last, so that a result vouches for the rest."""
@@ -148,34 +125,14 @@ class _Runner(Generic[T]):
     def _done(self, item: Item, status: str, paths: Iterable[Path | None], facts: Mapping[str, Any]) -> None:
         now = time.perf_counter()
         names = [str(path or "-") for path in paths]
-        self.report.add(item.name, status, names, now - self.since, facts)
+        self.frame.report.add(item.name, status, names, now - self.since, facts)
         self.since = now
-        if self.common.verbose:
+        if self.frame.files.verbose:
             console.note(f"{item.name}: {status}, {', '.join(names)}")
-
-    def _failed(self, name: str, error: Exception) -> None:
-        """Record a failure and go on, unless it ends the run."""
-        error = self._worded(name, error)
-        self.report.add_failure(name, error)
-        if self.plan.count == 1 or isinstance(error, FATAL):
-            raise error
-        console.error(error)
-        if self.common.fail_fast:
-            raise typer.Exit(1)
-
-    def _worded(self, name: str, error: Exception) -> Exception:
-        """The error as the user meets it, with the input's name in it."""
-        if is_out_of_memory(error):
-            return OutOfMemory(f"{name}: memory did not suffice on this device; {self.work.advice}")
-        if isinstance(error, OSError):
-            return InputRefused(f"{name}: {error.strerror or error}; check the file")
-        if isinstance(error, RefacerError) and name not in str(error):
-            return type(error)(f"{name}: {error}").with_traceback(error.__traceback__)
-        return error
 
     def _refuse_foreign(self, paths: Iterable[Path | None]) -> None:
         """In folders nothing is overwritten that does not carry our passport."""
-        if not self.plan.folder or self.common.force:
+        if not self.plan.folder or self.frame.files.force:
             return
         for path in paths:
             if path and path.exists() and passport_of(path) is None:
@@ -215,10 +172,3 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputNotWritable(f"{folder}: cannot be made ({error.strerror}); choose another place with -o") from error
-
-
-def _code_of(stop: BaseException) -> int:
-    """The exit code an exception will end in."""
-    if isinstance(stop, SystemExit | typer.Exit):
-        return int(getattr(stop, "exit_code", None) or getattr(stop, "code", None) or 0)
-    return 130 if isinstance(stop, KeyboardInterrupt) else exit_code(stop)

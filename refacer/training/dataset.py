@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,11 +17,11 @@ import torch
 from torch import Tensor
 
 from refacer.errors import InputRefused, RefacerError, UsageError
-from refacer.files import SUFFIXES, read_bytes
 from refacer.files.archives import Archives
 from refacer.files.decoding import Decoded, open_picture
 from refacer.files.pictures import MID_GREY
 from refacer.files.samples import Native, flattened, native_of
+from refacer.files.sources import list_pictures
 from refacer.images.pixels import rgb_from_tensor, tensor_from_rgb
 from refacer.images.resampling import resized
 from refacer.options import MAX_PIXELS
@@ -49,16 +47,19 @@ class Picture:
 class FaceDataset:
     """Pictures of aligned faces at one resolution; with `mirror` the list holds each one flipped, too.
 
-    sources: folders (recursive) or zips; every picture must be square and is resized to `resolution` by area.
-    Raises UsageError where nothing is found. Pictures that cannot be used are left out and listed in `refused` by name
-    and reason, those that were changed in `converted` by name and what was done; `sha256` is of the files in use.
+    sources: folders or zips (refacer/files/sources.py tells what counts in them); every picture must be square and is
+    resized to `resolution` by area. Raises UsageError where nothing is found. Pictures that cannot be used are left out
+    and listed in `refused` by name and reason, those that were changed in `converted` by name and what was done;
+    `sha256` is of the files in use.
     """
 
     def __init__(self, sources: Sequence[Path], resolution: int, *, mirror: bool = True, seed: int = 0) -> None:
         self.resolution, self.mirror, self.seed = resolution, mirror, seed
-        self.refused: list[tuple[str, str]] = []
+        found = [list_pictures(source) for source in sources]
+        self.refused: list[tuple[str, str]] = [(name, str(error)) for one in found for name, error in one.refused]
         self.converted: list[tuple[str, str]] = []
-        self._names = [name for source in sources for name in _list_pictures(source)]
+        self._entries = {entry.name: entry for one in found for entry in one.entries}
+        self._names = [entry.name for one in found for entry in one.entries]
         if not self._names:
             raise UsageError(f"no pictures in {', '.join(map(str, sources))}; give a folder or zip of aligned faces")
         self._archives = Archives()
@@ -142,7 +143,7 @@ class FaceDataset:
 
     def _read(self, name: str) -> Picture:
         """Decode one picture to (3, R, R) uint8; raises InputRefused or UsageError."""
-        data = self._bytes(name)
+        data = self._entries[name].read(self._archives)
         try:
             picture = open_picture(data, MAX_PIXELS)
             native = native_of(picture)
@@ -157,16 +158,6 @@ class FaceDataset:
         pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
         return Picture(pixels, changes, hashlib.sha256(data).digest())
 
-    def _bytes(self, name: str) -> bytes:
-        """A file's bytes, or a zip's member's; zipfile answers damage with errors of every kind."""
-        archive, _, member = name.partition("::")
-        if not member:
-            return read_bytes(Path(archive))
-        try:
-            return self._archives.opened(Path(archive)).read(member)
-        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError) as error:
-            raise InputRefused(f"{name}: cannot be unpacked ({error}); zip it again") from error
-
 
 def _changes(picture: Decoded, native: Native, resolution: int) -> tuple[str, ...]:
     """What is done to a picture that is not 8-bit RGB of the resolution."""
@@ -179,16 +170,3 @@ def _changes(picture: Decoded, native: Native, resolution: int) -> tuple[str, ..
         f"{side} pixels, resized to {resolution}": side != resolution,
     }
     return tuple(change for change, done in found.items() if done)
-
-
-def _list_pictures(source: Path) -> list[str]:
-    """Sorted names: a path, or ARCHIVE::MEMBER."""
-    if source.is_dir():
-        return sorted(str(p) for p in source.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if zipfile.is_zipfile(source):
-        try:
-            members = zipfile.ZipFile(source).namelist()
-        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-            raise InputRefused(f"{source}: damaged zip ({error}); zip it again") from error
-        return sorted(f"{source}::{m}" for m in members if Path(m).suffix.lower() in SUFFIXES)
-    raise UsageError(f"{source}: neither a folder nor a zip of pictures")

@@ -1,7 +1,7 @@
 """Downloads that go on where they stopped: mirrors, retries, disk space, and a hash before anybody sees the file.
 
-pooch was looked at: it starts again after an interruption. Only the transfer is ours, over the standard
-library.
+`download` is for weights, `download_file` for any file. They use the standard library: pooch starts again after an
+interruption.
 """
 
 from __future__ import annotations
@@ -10,15 +10,26 @@ import json
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.parse import quote, urlsplit
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    UnknownHandler,
+)
 
 from refacer import __version__
 from refacer.errors import InputRefused, OutputNotWritable, WeightsMissing
@@ -34,6 +45,31 @@ TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 
 RANGE_REFUSED = 416
 PARTIAL = 206
+
+URL_LETTERS = "%/:=&?~#+!$,;'@()*[]"
+"""What stands in an address as it is; blanks and letters beyond ASCII are escaped."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file on the network: its name in messages, the addresses that give it, what is known of its bytes.
+
+    elsewhere: what helps where the disk does not suffice.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    sha256: str | None = None
+    bytes: int | None = None
+    elsewhere: str = "name another place with REFACER_HOME"
+
+
+class NotDownloadedError(Exception):
+    """No address gives the file. reasons: the last one of each address; wrong: whether whole other files arrived."""
+
+    def __init__(self, reasons: Mapping[str, str], *, wrong: bool) -> None:
+        super().__init__("; ".join(f"{url}: {reason}" for url, reason in reasons.items()))
+        self.reasons, self.wrong = reasons, wrong
 
 
 class _LeaveMirrorError(Exception):
@@ -54,7 +90,26 @@ def download(weight: Weight, part: Path, options: DownloadOptions | None = None,
     Beside it lies `part`.json: where the bytes came from. Raises InputRefused where all that arrives is another file,
     WeightsMissing where nothing does, OutputNotWritable where the disk does not suffice.
     """
-    return _Download(weight, part, options or DownloadOptions(), told).run()
+    name = weight.name
+    try:
+        wanted = Wanted(name, tuple(weight.urls), weight.sha256, weight.bytes)
+        return download_file(wanted, part, options or DownloadOptions(), told)
+    except NotDownloadedError as failure:
+        said = "; ".join(f"{urlsplit(url).hostname}: {reason}" for url, reason in failure.reasons.items())
+        by_hand = f"get {weight.urls[0]} by other means and `refacer weights import FILE --as {name}`"
+        if failure.wrong:
+            reason = f"every download was another file than the published one ({said})"
+            raise InputRefused(f"{name}: {reason}; {by_hand}") from failure
+        reason = f"not downloaded ({said})"
+        raise WeightsMissing(f"{name}: {reason}; run the same command again to go on, or {by_hand}") from failure
+
+
+def download_file(wanted: Wanted, part: Path, options: DownloadOptions, told: Transfer | None = None) -> str:
+    """Fill `part` with a file from http or https, going on with what it holds; returns its sha256.
+
+    Raises NotDownloadedError where no address gives it, OutputNotWritable where the disk does not suffice.
+    """
+    return _Download(wanted, part, options, told).run()
 
 
 def discard(part: Path) -> None:
@@ -65,18 +120,18 @@ def discard(part: Path) -> None:
 
 @dataclass
 class _Download:
-    """One weight's way onto the disk."""
+    """One file's way onto the disk."""
 
-    weight: Weight
+    wanted: Wanted
     part: Path
     options: DownloadOptions
     told: Transfer | None
-    reasons: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)  # by address, the last one
     wrong: list[str] = field(default_factory=list)
 
     def run(self) -> str:
         """Go round the mirrors until one has given the whole file, or none is left to ask."""
-        mirrors, failures = deque(self.weight.urls), 0
+        mirrors, failures = deque(self.wanted.urls), 0
         while failures < self.options.attempts * len(mirrors):
             url, before = mirrors[0], self.size
             try:
@@ -90,7 +145,7 @@ class _Download:
             mirrors.rotate(-1)
             failures += self.size - before < self.options.progress_bytes
             self._wait(*divmod(failures, len(mirrors)))
-        raise self._failure()
+        raise NotDownloadedError(self.reasons, wrong=bool(self.wrong))
 
     def _wait(self, rounds: int, asked: int) -> None:
         """Pause before the next round of all mirrors, longer each time; not within a round, nor after the last."""
@@ -105,7 +160,7 @@ class _Download:
     def _attempt(self, url: str) -> str:
         """One transfer and its check; a second wrong file from the same mirror is its last."""
         try:
-            if self.size == 0 or self.size != self.weight.bytes:
+            if self.size == 0 or self.size != self.wanted.bytes:
                 self._transfer(url)
             return self._checked()
         except _WrongBytesError as error:
@@ -127,6 +182,8 @@ class _Download:
                 self._pour(response, offset, total)
         except HTTPError as error:
             self._refused(error)
+        except ValueError as error:  # an address that is none
+            raise _LeaveMirrorError(str(error)) from error
         except (OSError, HTTPException) as error:
             cause = getattr(error, "reason", error)  # urllib wraps what the system said
             raise _TryAgainError(getattr(cause, "strerror", None) or str(cause) or type(cause).__name__) from error
@@ -134,7 +191,7 @@ class _Download:
     def _offset(self, url: str) -> int:
         """Where to go on: without a published hash only within one version of one mirror's file."""
         same = bool(self._validator(url))
-        return self.size if self.weight.sha256 or same else 0
+        return self.size if self.wanted.sha256 or same else 0
 
     def _validator(self, url: str) -> str:
         """What the mirror called this version of the file, if the bytes here are its."""
@@ -150,8 +207,10 @@ class _Download:
             headers["Range"] = f"bytes={offset}-"
             if validator := self._validator(url):
                 headers["If-Range"] = validator
-        opener = build_opener(_Redirects)
-        return opener.open(Request(url, headers=headers), timeout=self.options.timeout_s)
+        opener = OpenerDirector()
+        for handler in HANDLERS:
+            opener.add_handler(handler())
+        return opener.open(Request(quote(url, safe=URL_LETTERS), headers=headers), timeout=self.options.timeout_s)
 
     def _refused(self, error: HTTPError) -> None:
         """An answer of 400 or more, or a redirect that leads nowhere."""
@@ -168,58 +227,75 @@ class _Download:
             raise _LeaveMirrorError("it sends a web page in place of the file")
         length = headers.get("Content-Length", "")
         total = offset + int(length) if length.isdigit() else None
-        if total and self.weight.bytes and total != self.weight.bytes:
-            raise _LeaveMirrorError(f"it offers {total} bytes, the published file has {self.weight.bytes}")
+        if total and self.wanted.bytes and total != self.wanted.bytes:
+            raise _LeaveMirrorError(f"it offers {total} bytes, the published file has {self.wanted.bytes}")
         if total and total > self.options.max_bytes:
-            raise _LeaveMirrorError(f"it offers {total} bytes, more than any known weight has")
-        self._require_room((total or self.weight.bytes or 0), offset)
-        return total or self.weight.bytes
+            raise _LeaveMirrorError(f"it offers {total} bytes, which is {self._too_much()}")
+        self._require_room((total or self.wanted.bytes or 0), offset)
+        return total or self.wanted.bytes
+
+    def _too_much(self) -> str:
+        return f"more than {self.options.max_bytes // 1024**2} MiB"
 
     def _require_room(self, total: int, offset: int) -> None:
         """The file itself and what it is converted into must fit."""
-        free = _on_disk(self.part, shutil.disk_usage, self.part.parent).free
+        free = self._on_disk(shutil.disk_usage, self.part.parent).free
         needed = 2 * total - offset + self.options.spare_bytes
         if free < needed:
             raise OutputNotWritable(
-                f"{self.part.parent}: {self.weight.name} needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
-                "make room, or name another place with REFACER_HOME"
+                f"{self.part.parent}: {self.wanted.name} needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
+                f"make room, or {self.wanted.elsewhere}"
             )
 
     def _remember(self, url: str, headers: Message) -> None:
         """Note the version of the file whose bytes follow; a weak ETag does not tell versions apart."""
         tag = headers.get("ETag", "")
         validator = headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
-        _on_disk(self.part, _note_of(self.part).write_text, json.dumps({"url": url, "validator": validator}))
+        self._on_disk(_note_of(self.part).write_text, json.dumps({"url": url, "validator": validator}))
 
     def _pour(self, response: HTTPResponse, offset: int, total: int | None) -> None:
         """Append the body; raises where it is shorter or longer than it should be, or comes too slowly."""
         pace = _Pace(self.options, offset)
-        with _Writer(self.part, offset) as writer:
+        size = offset
+        with self._appending(offset) as file:
             while block := response.read1(self.options.block_bytes):
-                writer.write(block)
-                if writer.size > (total or self.options.max_bytes):
-                    raise _LeaveMirrorError("it sends more than the file has")
+                self._on_disk(file.write, block)
+                self._on_disk(file.flush)  # so that a killed process loses nothing it told of
+                size += len(block)
+                if size > (total or self.options.max_bytes):
+                    raise _LeaveMirrorError(f"it sends {'more than the file has' if total else self._too_much()}")
                 if self.told:
-                    self.told(writer.size, total)
-                pace.require(writer.size)
-        if total is not None and writer.size < total:
-            raise _TryAgainError(f"the connection ended after {writer.size} of {total} bytes")
+                    self.told(size, total)
+                pace.require(size)
+        if total is not None and size < total:
+            raise _TryAgainError(f"the connection ended after {size} of {total} bytes")
+
+    @contextmanager
+    def _appending(self, offset: int) -> Iterator[BinaryIO]:
+        """The part file, cut to `offset`, open for more."""
+        file = self._on_disk(self.part.open, "r+b" if self.part.exists() else "w+b")
+        try:
+            self._on_disk(file.seek, offset)
+            self._on_disk(file.truncate)
+            yield file
+        finally:
+            self._on_disk(file.close)
+
+    def _on_disk(self, call: Callable[..., Any], *args: Any) -> Any:
+        """The result of a call; its OSError becomes OutputNotWritable."""
+        try:
+            return call(*args)
+        except OSError as error:
+            raise OutputNotWritable(
+                f"{self.part}: cannot be written ({error.strerror}); {self.wanted.elsewhere}"
+            ) from error
 
     def _checked(self) -> str:
         """The sha256 of what is here; raises where it is not the published one."""
         digest = sha256_of(self.part) if self.part.exists() else ""
-        if not digest or (self.weight.sha256 and digest != self.weight.sha256):
+        if not digest or (self.wanted.sha256 and digest != self.wanted.sha256):
             raise _WrongBytesError(f"what it sent is not the published file (sha256 {digest[:12]}…)")
         return digest
-
-    def _failure(self) -> InputRefused | WeightsMissing:
-        """The last word of every mirror, and what to do by hand."""
-        name = self.weight.name
-        said = "; ".join(f"{urlsplit(url).hostname}: {reason}" for url, reason in self.reasons.items())
-        by_hand = f"get {self.weight.urls[0]} by other means and `refacer weights import FILE --as {name}`"
-        if self.wrong:
-            return InputRefused(f"{name}: every download was another file than the published one ({said}); {by_hand}")
-        return WeightsMissing(f"{name}: not downloaded ({said}); run the same command again to go on, or {by_hand}")
 
 
 class _Pace:
@@ -238,28 +314,6 @@ class _Pace:
         self.since, self.size = now, size
 
 
-class _Writer:
-    """The part file, cut to `offset` and appended to."""
-
-    def __init__(self, path: Path, offset: int) -> None:
-        self.path, self.size = path, offset
-        self._file: Any = _on_disk(path, path.open, "r+b" if path.exists() else "w+b")
-        _on_disk(path, self._file.seek, offset)
-        _on_disk(path, self._file.truncate)
-
-    def __enter__(self) -> _Writer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _on_disk(self.path, self._file.close)
-
-    def write(self, block: bytes) -> None:
-        """Append a block; it is the file's when this returns, so that a killed process loses nothing it told of."""
-        _on_disk(self.path, self._file.write, block)
-        _on_disk(self.path, self._file.flush)
-        self.size += len(block)
-
-
 class _Redirects(HTTPRedirectHandler):
     """Follows redirects, but never from https to http."""
 
@@ -270,14 +324,16 @@ class _Redirects(HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _on_disk(path: Path, call: Callable[..., Any], *args: Any) -> Any:
-    """The result of a call; its OSError becomes OutputNotWritable."""
-    try:
-        return call(*args)
-    except OSError as error:
-        raise OutputNotWritable(
-            f"{path}: cannot be written ({error.strerror}); name another place with REFACER_HOME"
-        ) from error
+HANDLERS = (
+    ProxyHandler,
+    UnknownHandler,
+    HTTPHandler,
+    HTTPSHandler,
+    _Redirects,
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+)
+"""No file:, ftp: or data:, neither as an address nor behind a redirect."""
 
 
 def _note_of(part: Path) -> Path:

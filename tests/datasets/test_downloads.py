@@ -1,6 +1,7 @@
 """Downloads from a server in this process."""
 
 import threading
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,12 +9,12 @@ from typing import ClassVar
 
 import pytest
 
-from refacer.datasets.downloads import fetch, read_url_list
+from refacer.datasets.downloads import fetch, gather
 from refacer.errors import InputRefused
-from refacer.options import FetchOptions
+from refacer.options import DownloadOptions
 
 PICTURE = bytes(range(256)) * 40
-QUICK = FetchOptions(attempts=3, wait_s=0, timeout_s=5, max_bytes=1024**2)
+QUICK = DownloadOptions(attempts=3, backoff_s=0, timeout_s=5, max_bytes=1024**2)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -95,7 +96,7 @@ def test_what_cannot_be_fetched_is_refused(server, tmp_path, name, says, asked):
 
 def test_a_server_that_stays_busy_is_given_up(server, tmp_path):
     with pytest.raises(InputRefused, match="503"):
-        fetch(f"{server}/busy", tmp_path, FetchOptions(attempts=2, wait_s=0))
+        fetch(f"{server}/busy", tmp_path, DownloadOptions(attempts=2, backoff_s=0))
 
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://localhost/a.png", "a.png", "http://[bad"])
@@ -104,10 +105,20 @@ def test_other_addresses_are_refused(tmp_path, url):
         fetch(url, tmp_path, QUICK)
 
 
-def test_a_list(tmp_path):
-    path = tmp_path / "list.txt"
-    path.write_bytes("\ufeff# portraits\r\nhttp://a/1.png\r\n\r\n  http://a/2.png \nhttp://a/1.png\n".encode())
-    assert read_url_list(path) == ["http://a/1.png", "http://a/2.png"]
-    path.write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(InputRefused, match="not a text file"):
-        read_url_list(path)
+def test_all_sources_are_gathered_and_damage_to_one_stops_nothing(tmp_path):
+    folder, urls = tmp_path / "renders", ["http://a/1.png", "http://a/2.png"]
+    for name in ("b.png", "a.jpg", ".hidden.png", "__MACOSX/a.png", "set/faces/c.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (folder / "again.png").symlink_to("b.png")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("z.png", b"")
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "a.zip").read_bytes()[:-9])
+    (tmp_path / "urls.txt").write_text("\n".join(urls))
+    sources = [folder, folder / "b.png", tmp_path / "a.zip", tmp_path / "cut.zip", tmp_path / "urls.txt"]
+    gathered = gather(sources, skip=folder / "set", offline=False)
+    names = [f"{tmp_path}/a.zip::z.png", f"{folder}/a.jpg", f"{folder}/b.png"]
+    assert [item.name for item in gathered.items] == sorted([*names, *urls])
+    ((name, error),) = gathered.refused
+    assert name == str(tmp_path / "cut.zip")
+    assert "damaged" in str(error)

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from refacer.datasets import downloads, make
+from refacer.datasets import make
 from refacer.datasets.review import review_page
 from refacer.files.folder_lock import FolderLock
 from refacer.training.dataset import FaceDataset
+from refacer.weights import download
 
 DATA = Path(__file__).parents[1] / "data"
 ARGUMENTS = ("--size", 64, "--min-size", 60, "--jobs", 1)
@@ -99,6 +100,11 @@ def test_the_zip_is_what_finetune_reads(made):
     assert len(FaceDataset([made / "dataset.zip"], 64, mirror=False)) == 2
 
 
+def test_the_folder_itself_stands_for_its_kept_faces(made):
+    zipped, folder = (FaceDataset([source], 64, mirror=False) for source in (made / "dataset.zip", made))
+    assert folder.sha256 == zipped.sha256
+
+
 def test_the_report_has_a_line_for_each_picture(made):
     lines = [json.loads(line) for line in (made.parent / "report").read_text().splitlines()]
     assert {Path(line["input"]).name: line["exit_code"] for line in lines[:-1] if line["exit_code"]} == {
@@ -109,7 +115,7 @@ def test_the_report_has_a_line_for_each_picture(made):
 
 def test_the_same_command_again_makes_nothing_anew(made, sources, cli, tmp_path, monkeypatch):
     shutil.copytree(made, tmp_path / "set")
-    monkeypatch.setattr("refacer.datasets.faces.find_faces", None)
+    monkeypatch.setattr("refacer.engine.find_faces", None)
     ended = cli("dataset", sources, "-o", tmp_path / "set", *ARGUMENTS, "--json")
     assert ended.code == 1
     assert {line["status"] for line in json.loads(ended.out)["results"]} == {"skipped", "failed"}
@@ -161,7 +167,7 @@ def test_neither_order_nor_processes_matter(made, sources, cli, tmp_path):
 def test_other_limits_and_lists_apply_without_making_faces(made, sources, cli, tmp_path, monkeypatch):
     folder = tmp_path / "set"
     shutil.copytree(made, folder)
-    monkeypatch.setattr("refacer.datasets.faces.find_faces", None)
+    monkeypatch.setattr("refacer.engine.find_faces", None)
     names = {name: face["name"] for name, face in manifest(made)[1].items()}
 
     def reasons(*options: object) -> dict[str, list[str]]:
@@ -207,7 +213,7 @@ def test_a_zip_gives_the_same_faces_as_its_folder(made, sources, cli, tmp_path):
 
 def test_a_list_of_urls(made, sources, cli, tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(downloads.time, "sleep", lambda _: pytest.fail("a 404 does not get better by waiting"))
+    monkeypatch.setattr(download.time, "sleep", lambda _: pytest.fail("a 404 does not get better by waiting"))
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(sources))
     monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
     path = tmp_path / "faces.txt"
@@ -220,7 +226,7 @@ def test_a_list_of_urls(made, sources, cli, tmp_path, monkeypatch):
         server.shutdown()
         thread.join()
     assert ended.code == 1
-    assert "missing.png: not downloaded (the server answers 404" in ended.err
+    assert "missing.png: not downloaded (it answers 404" in ended.err
     assert (tmp_path / "set/dataset.zip").read_bytes() == (made / "dataset.zip").read_bytes()
     again = cli("dataset", path, "-o", tmp_path / "other", *ARGUMENTS, "--offline")
     assert again.code == 2

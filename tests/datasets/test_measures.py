@@ -1,4 +1,4 @@
-"""Blur and perceptual hashes of aligned faces, on two true portraits and on smooth noise."""
+"""Blur, perceptual hashes and dlib's score of aligned faces, on two true portraits and on noise."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from refacer.datasets.measures import HASH_BITS, blur_of, perceptual_hash
+from refacer.datasets.measures import HASH_BITS, LEAST_SCORE, FaceScore, blur_of, perceptual_hash
 from refacer.files import read_source
 from refacer.images.pixels import tensor_from_rgb
 
@@ -78,3 +78,35 @@ def test_hashes_of_different_pictures_are_far_apart(portrait):
     assert differing(portrait, portrait.flip(3)) > NEAR_BITS
     noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert differing(portrait, noise) == pytest.approx(HASH_BITS / 2, abs=48)
+
+
+@pytest.fixture(scope="module")
+def score() -> FaceScore:
+    return FaceScore()
+
+
+@pytest.mark.parametrize("name", ["aligned_0_256.png", "aligned_0_1024.jpg"])
+def test_a_clear_face_scores_high(score, name):
+    face = tensor_from_rgb(read_source(FACES[0].parent / name, max_pixels=2**21).rgb)
+    assert score(face) > 0.5
+    assert score(face.flip(2)) < 0.2, "upside down"
+    covered = face.clone()
+    covered[..., : face.shape[3] // 2] = 0
+    assert score(covered) < 0.2
+
+
+def test_a_face_with_one_eye_covered_scores_low(score):
+    face = tensor_from_rgb(read_source(FACES[1], max_pixels=2**21).rgb)
+    assert LEAST_SCORE < score(face) < 0.2
+
+
+def test_a_face_elsewhere_is_not_the_one(score):
+    face = tensor_from_rgb(read_source(FACES[0], max_pixels=2**21).rgb)
+    corner = torch.zeros(1, 3, 512, 512)
+    corner[..., :256, :256] = face
+    assert score(corner) == LEAST_SCORE
+
+
+def test_no_face(score):
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    assert score(tensor_from_rgb(noise)) == LEAST_SCORE

@@ -7,7 +7,8 @@ from PIL import Image
 
 from refacer.datasets.sheets import COLUMNS, ROWS, THUMB_PX, encode_thumbnail, sheets_of
 from refacer.errors import InputRefused, OutputNotWritable
-from refacer.files.archives import Archives, read_member, write_zip, zip_pictures
+from refacer.files.archives import Archives, write_zip
+from refacer.files.sources import list_zip
 
 
 def test_what_is_packed_is_listed_and_read_and_packs_to_the_same_bytes(tmp_path):
@@ -17,8 +18,8 @@ def test_what_is_packed_is_listed_and_read_and_packs_to_the_same_bytes(tmp_path)
     for name, order in (("one.zip", files), ("two.zip", files[::-1])):
         write_zip(tmp_path / name, order)
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
-    assert zip_pictures(tmp_path / "one.zip") == ["a.PNG", "b.png"]
-    assert read_member(tmp_path / "one.zip", "b.png", Archives()) == b"b.png" * 100
+    assert [entry.member for entry in list_zip(tmp_path / "one.zip").entries] == ["a.PNG", "b.png"]
+    assert Archives().read(tmp_path / "one.zip", "b.png") == b"b.png" * 100
 
 
 def test_damage_is_refused(tmp_path):
@@ -30,10 +31,10 @@ def test_damage_is_refused(tmp_path):
     path.write_bytes(data)
     for member in ("a.png", "b.png"):
         with pytest.raises(InputRefused, match=f"a.zip::{member}"):
-            read_member(path, member, Archives())
+            Archives().read(path, member)
     path.write_bytes(b"PK\x05\x06")
     with pytest.raises(InputRefused, match="not a readable zip"):
-        zip_pictures(path)
+        list_zip(path)
 
 
 def test_a_zip_that_cannot_be_written_leaves_nothing(tmp_path):
@@ -60,5 +61,5 @@ def test_a_zip_is_opened_once_for_all_its_files(tmp_path):
     write_zip(tmp_path / "one.zip", [tmp_path / "a.png", tmp_path / "b.png"])
     archives = Archives()
     first = archives.opened(tmp_path / "one.zip")
-    assert [read_member(tmp_path / "one.zip", name, archives) for name in ("a.png", "b.png")] == [b"x", b"x"]
+    assert [archives.read(tmp_path / "one.zip", name) for name in ("a.png", "b.png")] == [b"x", b"x"]
     assert archives.opened(tmp_path / "one.zip") is first

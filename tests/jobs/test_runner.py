@@ -5,11 +5,11 @@ import pytest
 import torch
 import typer
 
-from refacer.commands.shared import Common
 from refacer.errors import InputRefused, NoFace, OutOfMemory, OutputNotWritable, UsageError, WeightsMissing
 from refacer.jobs import runner
 from refacer.jobs.plan import Kind, make_plan
 from refacer.jobs.runner import Outcome, Work, run_plan
+from refacer.options import FileOptions
 
 TEXTS = Kind((".txt",), ".out", (".out",))
 ERRORS = {
@@ -53,9 +53,9 @@ def process(values, _progress):
 
 
 def go(folder, out, size=1, **options):
-    common = Common(output=str(out), **options)
-    plan = make_plan([folder], common.output, TEXTS, extra=[common.report])
-    run_plan(plan, Work(load, process, "lower --batch", size, lambda: {"pair": "tiny"}), common)
+    files = FileOptions(output=str(out), **options)
+    plan = make_plan([folder], files.output, TEXTS, extra=[files.report])
+    run_plan(plan, Work(load, process, "lower --batch", size, lambda: {"pair": "tiny"}), files)
 
 
 def lines(path: Path) -> list[dict]:
@@ -135,9 +135,9 @@ def test_a_batch_that_fails_is_tried_one_by_one(texts, tmp_path):
 
 def test_batches_are_full_whatever_is_skipped(texts, tmp_path):
     seen = []
-    common = Common(output=str(tmp_path / "out"))
-    plan = make_plan([texts(a="one", b="current", c="two", d="three")], common.output, TEXTS)
-    run_plan(plan, Work(load, lambda values, p: seen.append(values) or process(values, p), "", 2), common)
+    files = FileOptions(output=str(tmp_path / "out"))
+    plan = make_plan([texts(a="one", b="current", c="two", d="three")], files.output, TEXTS)
+    run_plan(plan, Work(load, lambda values, p: seen.append(values) or process(values, p), "", 2), files)
     assert seen == [["one", "two"], ["three"]]
 
 
@@ -174,10 +174,10 @@ def test_json_goes_to_stdout(texts, tmp_path, capsys):
 
 def test_json_and_a_result_cannot_share_stdout(texts, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: False, raising=False)
-    common = Common(output="-", json=True)
+    files = FileOptions(output="-", json=True)
     plan = make_plan([texts(a="one") / "a.txt"], "-", TEXTS)
     with pytest.raises(UsageError, match="--json"):
-        run_plan(plan, Work(load, process, ""), common)
+        run_plan(plan, Work(load, process, ""), files)
 
 
 def test_quiet_and_verbose(texts, tmp_path, capsys):

@@ -133,8 +133,8 @@ def table_section(report: Mapping[str, Any]) -> str:
 def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A table."""
     titles = list(head)
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines = [f"| {' | '.join(line)} |" for line in (titles, *rows)]
+    return "\n".join([lines[0], "|---" * len(titles) + "|", *lines[1:]])
 
 
 def _effort(folder: Path) -> tuple[str, str]:

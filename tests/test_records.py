@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refacer.jobs.passports import Records, is_own, like, own_passport
+from refacer.files.artefacts import is_own, own_passport
 from refacer.options import AlignOptions, CompositeOptions, DecodeOptions, ProjectOptions
+from refacer.records import Records, like
 from refacer.types import CropTransform, Passport, SourceInfo
 
 FACE = SourceInfo(64, 64, "ab" * 32)
@@ -20,14 +21,14 @@ def settings() -> dict[str, Any]:
 
 @pytest.fixture
 def records(settings) -> Records:
-    pair = SimpleNamespace(w_std=1.5, resolution=64, sha256=lambda role: f"sha of {role}")
     session = SimpleNamespace(
-        pair=pair,
-        detector_models=lambda options: {"landmarks": "sha"},
+        w_std=1.5,
+        resolution=64,
+        detector_models=lambda: {"landmarks": "sha"},
         perceptual_models=lambda: {"perceptual": "sha of perceptual"},
         perceptual_settings=lambda: settings,
         parser_models=lambda: {"parser": "sha of parser"},
-        drawing_sha256=lambda role, file: f"sha of {file or role}",
+        generator_sha256=lambda role, *, drawing: f"sha of {role}",
     )
     return Records(session)  # pyright: ignore[reportArgumentType]
 
@@ -36,7 +37,7 @@ def test_records_survive_a_passport(records):
     made = (
         records.align(AlignOptions(), 64, faces="all", count=2),
         records.project(ProjectOptions(), FACE, np.ones((1, 2, 3), np.float32)),
-        records.decode(DecodeOptions(), None),
+        records.decode(DecodeOptions()),
         records.composite(CompositeOptions(), "none"),
     )
     passport = own_passport(FACE)
@@ -60,8 +61,8 @@ def test_what_changes_pixels_changes_the_record(records, settings):
 
 
 def test_the_seed_of_a_drawing_counts_only_for_random_noise(records):
-    assert records.decode(DecodeOptions(seed=1), None) == records.decode(DecodeOptions(seed=2), None)
-    assert records.decode(DecodeOptions(noise_mode="random", seed=1), None).seed == 1
+    assert records.decode(DecodeOptions(seed=1)) == records.decode(DecodeOptions(seed=2))
+    assert records.decode(DecodeOptions(noise_mode="random", seed=1)).seed == 1
 
 
 def test_largest_is_recorded_only_where_it_left_faces_out(records):

@@ -1,0 +1,46 @@
+"""`refacer composite`: faces put back into their picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refacer.commands.flags import PASTING, Machine, MaxPixels, OneFile, Parsing, Pasting, call, existing
+from refacer.options import Choices
+
+EXAMPLE = "refacer composite look.png real.png --mask mask.png -o look.real.png"
+
+
+def composite(
+    target: Annotated[
+        list[Path],
+        typer.Argument(metavar="TARGET [FACE]...", help="The picture, then faces (none: stdin).", callback=existing),
+    ],
+    parsing: Parsing,
+    pasting: Pasting,
+    machine: Machine,
+    files: OneFile,
+    mask: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A file for each face in order, or auto, or none.", show_default="auto", rich_help_panel=PASTING
+        ),
+    ] = None,
+    place: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--align", help="Take the place from this face or sidecar.", callback=existing, rich_help_panel=PASTING
+        ),
+    ] = None,
+    allow_mismatch: Annotated[
+        bool, typer.Option("--allow-mismatch", help="Paste into another picture too.", rich_help_panel=PASTING)
+    ] = False,
+    max_pixels: MaxPixels = Choices.max_pixels,
+) -> None:
+    """Put faces back into the picture they were cut from, by Eq. B1 of the paper."""
+    from refacer.jobs.composite import Placing, main
+
+    placing = Placing(tuple(mask or ("auto",)), tuple(place or ()), allow_mismatch)
+    main(target[0], target[1:], placing, call(files, machine, parsing, pasting, max_pixels=max_pixels))

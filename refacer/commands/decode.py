@@ -1,0 +1,31 @@
+"""`refacer decode`: faces drawn from codes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from refacer.commands.flags import DECODING, Decoding, Files, Inputs, Machine, Seed, call
+from refacer.options import Choices, DecodeOptions, GeneratorRole
+
+EXAMPLE = "refacer decode codes.npy -o real.png"
+
+
+def decode(
+    decoding: Decoding,
+    machine: Machine,
+    files: Files,
+    inputs: Inputs = None,
+    into: Annotated[
+        GeneratorRole, typer.Option(help="Which generator of the pair draws.", rich_help_panel=DECODING)
+    ] = DecodeOptions.into,
+    seed: Seed = Choices.seed,
+) -> None:
+    """Draw W+ codes with the realistic generator.
+
+    In a folder, what is up to date is left alone.
+    """
+    from refacer.jobs.decode import main
+
+    main(inputs, call(files, machine, decoding, seed=seed), into)

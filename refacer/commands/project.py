@@ -1,0 +1,36 @@
+"""`refacer project`: codes of faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refacer.commands.flags import FILES, INVERSION, Files, Inputs, Inversion, Machine, MaxPixels, Seed, call
+from refacer.options import Choices, GeneratorRole, ProjectOptions
+
+EXAMPLE = "refacer project face.png -o codes.npy"
+
+
+def project(
+    inversion: Inversion,
+    machine: Machine,
+    files: Files,
+    inputs: Inputs = None,
+    into: Annotated[
+        GeneratorRole, typer.Option(help="Which generator of the pair is inverted.", rich_help_panel=INVERSION)
+    ] = ProjectOptions.into,
+    trace: Annotated[
+        Path | None, typer.Option(help="Write a line of JSON for each face and step.", rich_help_panel=FILES)
+    ] = None,
+    seed: Seed = Choices.seed,
+    max_pixels: MaxPixels = Choices.max_pixels,
+) -> None:
+    """Find the W+ code of aligned faces (Eq. 4).
+
+    In a folder, what is up to date is left alone.
+    """
+    from refacer.jobs.project import main
+
+    main(inputs, call(files, machine, inversion, seed=seed, max_pixels=max_pixels), into, trace)

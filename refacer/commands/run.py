@@ -1,0 +1,56 @@
+"""`refacer run`: the whole job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from refacer.commands.flags import (
+    FILES,
+    PASTING,
+    Decoding,
+    Files,
+    Finding,
+    Inputs,
+    Inversion,
+    Machine,
+    MaxPixels,
+    Parsing,
+    Pasting,
+    Seed,
+    call,
+)
+from refacer.options import Choices
+
+EXAMPLE = "refacer run shots/ -o out/ --report out/report.ndjson"
+
+
+def run(
+    finding: Finding,
+    inversion: Inversion,
+    decoding: Decoding,
+    parsing: Parsing,
+    pasting: Pasting,
+    machine: Machine,
+    files: Files,
+    inputs: Inputs = None,
+    mask: Annotated[
+        Literal["auto", "none"],
+        typer.Option(help="Paste the parsed parts, or all of the crop.", rich_help_panel=PASTING),
+    ] = Choices.mask,
+    keep_stages: Annotated[
+        Path | None, typer.Option(help="Folder for every stage's files.", file_okay=False, rich_help_panel=FILES)
+    ] = None,
+    seed: Seed = Choices.seed,
+    max_pixels: MaxPixels = Choices.max_pixels,
+) -> None:
+    """Give the faces in pictures a photo-realistic look; everything else stays as it is.
+
+    In a folder, what is up to date is left alone.
+    """
+    from refacer.jobs.run import main
+
+    groups = (finding, inversion, decoding, parsing, pasting)
+    main(inputs, call(files, machine, *groups, mask=mask, seed=seed, max_pixels=max_pixels), keep_stages)

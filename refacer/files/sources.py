@@ -1,0 +1,192 @@
+"""Sets of pictures: what counts in a folder or a zip, in which order, and how each is read.
+
+Hidden files and folders never count, nor what systems leave beside pictures (`JUNK`); in folders only regular files
+do, in zips only members that are such. Linked folders are entered, each real folder once and each real file once,
+under its own name rather than a link's. A folder that `refacer dataset` made stands for the faces it kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import zipfile
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from refacer.errors import InputRefused, RefacerError, UsageError
+from refacer.files.archives import DAMAGE, Archives
+from refacer.files.encoding import SUFFIXES
+from refacer.files.streams import read_bytes
+
+JUNK = ("__macosx", "thumbs.db", "desktop.ini")
+"""Names, in small letters, that macOS and Windows add to folders and zips; their other ones begin with a dot."""
+
+DATASET_JOURNAL, DATASET_FACES = "measures.jsonl", "faces"
+"""What tells a folder of `refacer dataset`, and where in it the kept faces are."""
+
+HEADER_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture of a set: a file, or the member of a zip. below: its path within the set."""
+
+    path: Path
+    below: Path
+    member: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As the user knows it: a path, or ZIP::MEMBER."""
+        return str(self.path) if self.member is None else f"{self.path}::{self.member}"
+
+    def read(self, archives: Archives) -> bytes:
+        """Its bytes, at most MAX_FILE_BYTES; raises InputRefused, or UsageError where the file has gone."""
+        return read_bytes(self.path) if self.member is None else archives.read(self.path, self.member)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a source holds, sorted by name; what in it cannot be looked into; links to files that are taken already."""
+
+    entries: tuple[Entry, ...]
+    refused: tuple[tuple[str, RefacerError], ...] = ()
+    doubled: tuple[Path, ...] = ()
+
+
+def list_pictures(source: Path) -> Listing:
+    """The pictures in a folder or a zip; raises UsageError for anything else, InputRefused for a damaged zip."""
+    if source.is_dir():
+        return list_folder(source)
+    if is_zip(source):
+        return list_zip(source)
+    raise UsageError(f"{source}: neither a folder nor a zip of pictures")
+
+
+def list_folder(top: Path, suffixes: Collection[str] = SUFFIXES, skip: Iterable[Path | None] = ()) -> Listing:
+    """The files below a folder that end in one of `suffixes`, but none below `skip`; raises nothing."""
+    root = top / DATASET_FACES if is_dataset(top) else top
+    walk = _Walk(frozenset(suffixes), frozenset(identity(folder) for folder in skip if folder))
+    walk.go(root)
+    found = [Entry(path, path.relative_to(root)) for path in walk.taken.values()]
+    entries = sorted(found, key=lambda entry: (entry.below.parts[:-1], entry.below.name))
+    return Listing(tuple(entries), tuple(walk.refused), tuple(walk.doubled))
+
+
+def list_zip(path: Path, suffixes: Collection[str] = SUFFIXES) -> Listing:
+    """The members of a zip that end in one of `suffixes`; raises InputRefused where it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {info.filename for info in archive.infolist() if _is_regular(info)}
+    except (*DAMAGE, OSError, ValueError) as error:
+        raise InputRefused(f"{path}: damaged, not a readable zip; pack it again") from error
+    chosen = [name for name in sorted(names) if PurePosixPath(name).suffix.lower() in suffixes]
+    shown = [name for name in chosen if all(map(counts, PurePosixPath(name.replace("\\", "/")).parts))]
+    return Listing(tuple(Entry(path, Path(name), name) for name in shown))
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file is a zip or was one before it was damaged."""
+    if not path.is_file():
+        return False
+    if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
+        return True
+    with path.open("rb") as stream:
+        return stream.read(4) == b"PK\x03\x04"
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether `refacer dataset` made a folder."""
+    try:
+        with (folder / DATASET_JOURNAL).open("rb") as stream:
+            header = json.loads(stream.readline(HEADER_BYTES))
+    except (OSError, ValueError):
+        return False
+    return isinstance(header, dict) and {"version", "align", "models"} <= header.keys()
+
+
+def counts(name: str) -> bool:
+    """Whether a file or folder of this name is looked at."""
+    return not name.startswith(".") and name.lower() not in JUNK
+
+
+def identity(path: Path | str) -> str:
+    """The same for two names of one file or folder."""
+    return os.path.normcase(os.path.realpath(path))
+
+
+def read_list(path: Path) -> list[str]:
+    """The lines of a text file, each once, without empty ones and those that begin with #; raises InputRefused."""
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputRefused(f"{path}: not a text file in UTF-8; give a list, one entry a line") from error
+    lines = (line.strip() for line in text.splitlines())
+    return list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+
+
+@dataclass
+class _Walk:
+    """A walk through folders; what is linked to comes after all that is there itself."""
+
+    suffixes: frozenset[str]
+    avoided: frozenset[str]
+    taken: dict[str, Path] = field(default_factory=dict)
+    refused: list[tuple[str, RefacerError]] = field(default_factory=list)
+    doubled: list[Path] = field(default_factory=list)
+    entered: set[str] = field(default_factory=set)
+    linked: list[Path] = field(default_factory=list)
+
+    def go(self, root: Path) -> None:
+        """Take every file of the folders that are reached from this one."""
+        waiting = [root]
+        for start in waiting:  # grows by the linked folders
+            for name, names, files in os.walk(start, onerror=self._refuse):
+                folder, real = Path(name), identity(name)
+                if real in self.entered:
+                    names.clear()
+                    continue
+                self.entered.add(real)
+                if is_dataset(folder):
+                    names[:], files = [one for one in names if one == DATASET_FACES], []
+                names[:] = sorted(n for n in names if counts(n) and identity(folder / n) not in self.avoided)
+                waiting.extend(folder / n for n in names if (folder / n).is_symlink())
+                self._take_files(folder, real, files)
+        for path in self.linked:
+            self._take_link(path)
+
+    def _take_files(self, folder: Path, real: str, files: Iterable[str]) -> None:
+        for name in sorted(files):
+            if Path(name).suffix.lower() not in self.suffixes or not counts(name):
+                continue
+            path = folder / name
+            try:
+                mode = path.lstat().st_mode
+            except OSError as error:
+                self._refuse(error)
+                continue
+            if stat.S_ISLNK(mode):
+                self.linked.append(path)
+            elif stat.S_ISREG(mode):
+                self.taken.setdefault(os.path.join(real, os.path.normcase(name)), path)
+
+    def _take_link(self, path: Path) -> None:
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            self._refuse(error)
+            return
+        if stat.S_ISREG(mode) and self.taken.setdefault(identity(path), path) != path:
+            self.doubled.append(path)
+
+    def _refuse(self, error: OSError) -> None:
+        name = str(error.filename)
+        self.refused.append((name, InputRefused(f"{name}: cannot be read ({error.strerror})")))
+
+
+def _is_regular(info: zipfile.ZipInfo) -> bool:
+    """Whether a member is a file: no folder, and no link where the zip tells."""
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    return not info.is_dir() and kind in (0, stat.S_IFREG)

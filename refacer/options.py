@@ -1,7 +1,8 @@
 """The numbers of the method, each with where it comes from; the command line's defaults are these.
 
-"Eq.", "Sec." and "Appendix" are the paper's (README.md). Published configurations are those of StyleGAN2-ADA (NVlabs/stylegan2-ada-pytorch on
-GitHub), of PTI's projector (danielroich/PTI) and of FFHQ's alignment (NVlabs/ffhq-dataset).
+"Eq.", "Sec." and "Appendix" are the paper's (README.md). Published configurations are those of StyleGAN2-ADA
+(NVlabs/stylegan2-ada-pytorch on GitHub), of PTI's projector (danielroich/PTI) and of FFHQ's alignment
+(NVlabs/ffhq-dataset).
 """
 
 from __future__ import annotations
@@ -295,11 +296,15 @@ class DatasetOptions:
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """The protocol of Tables 1 and 2."""
+    """The protocol of Tables 1 and 2, and what `refacer eval` is told beside it."""
 
     images: int = 50_000  # drawn for FID and KID
     codes: int = 2_000  # for identity
     compare_px: int = 256  # for LPIPS and L2; the paper does not say
-    batch: int = 16
+    batch: int = 16  # pictures at once
     kernel_subsets: int = 100  # KID (Binkowski et al. 2018)
     kernel_subset_size: int = 1000
+    pair: str | None = None
+    device: str = "auto"
+    seed: int = 0  # of codes, noise and KID's subsets
+    max_pixels: int = MAX_PIXELS

@@ -13,12 +13,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from refacer.equipment import Equipment
 from refacer.images.pixels import scale_to_unit
 from refacer.images.resampling import resized
-from refacer.jobs.session import Session
 from refacer.networks.identity import IdentityNetwork
 from refacer.networks.perceptual import Perceptual
-from refacer.options import AlignOptions
 from refacer.weights import cache, published, terms
 from refacer.weights.efficientnet_file import EFFICIENTNET, load_efficientnet_features
 from refacer.weights.loaders import read_network
@@ -72,31 +71,32 @@ class EfficientNetPooled:
         return torch.cat([tap.mean((2, 3)) for tap in self._network.taps(images)], 1).float().cpu()
 
 
-def feature_network(session: Session) -> FeatureNetwork:
+def feature_network(equipment: Equipment) -> FeatureNetwork:
     """Inception where torch-fidelity and `refacer weights pull inception` are there, or the stand-in."""
     found = cache.installed("inception")
     if found is None or importlib.util.find_spec("torch_fidelity") is None:
-        session.note(terms.of_weight("features", EFFICIENTNET))
-        return EfficientNetPooled(session.device)
-    session.note(terms.of_weight("features", "inception"))
+        equipment.note(terms.of_weight("features", EFFICIENTNET))
+        return EfficientNetPooled(equipment.device)
+    equipment.note(terms.of_weight("features", "inception"))
     state, _ = read_network(found.path(published.NETWORK_FILE), "inception")
-    return InceptionFeatures(state, session.device)
+    return InceptionFeatures(state, equipment.device)
 
 
-def identity_network(session: Session) -> IdentityNetwork:
+def identity_network(equipment: Equipment) -> IdentityNetwork:
     """CurricularFace where `refacer weights` has it, or dlib's network; both read dlib's landmarks."""
-    finder = session.detector(AlignOptions())
-    session.note(terms.of_weight("identity", published.identity_weight()))
-    return published.identity_network(finder, session.device)
+    finder = equipment.detector
+    equipment.note(terms.of_weight("identity", published.identity_weight()))
+    return published.identity_network(finder, equipment.device)
 
 
-def perceptual_network(session: Session) -> tuple[Perceptual, str]:
-    """The session's distance of any two pictures, without a closer look at aligned faces, and what it is called.
+def perceptual_network(equipment: Equipment) -> tuple[Perceptual, str]:
+    """The distance of any two pictures, without a closer look at aligned faces, and what it is called.
 
     It is called LPIPS only where it is LPIPS.
     """
-    if terms.perceptual_weight(session.perception):
-        return session.perceptual, "lpips_vgg"
-    session.note(*terms.of_perceptual(session.perception, session.pair))
-    stand_in = session.pair.facts.get("perceptual", {}).get("network", "discriminator")
-    return session.pair.whole_perceptual(session.device), "perceptual_" + str(stand_in).replace("-", "_")
+    choice, pair = equipment.choices.perceptual, equipment.pair
+    if terms.perceptual_weight(choice):
+        return equipment.perceptual, "lpips_vgg"
+    equipment.note(*terms.of_perceptual(choice, pair))
+    stand_in = pair.facts.get("perceptual", {}).get("network", "discriminator")
+    return pair.whole_perceptual(equipment.device), "perceptual_" + str(stand_in).replace("-", "_")

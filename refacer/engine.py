@@ -56,6 +56,7 @@ from refacer.stages.pipeline import (
 from refacer.stages.pipeline import (
     run as run_stages,
 )
+from refacer.stages.project import Projector
 from refacer.types import Codes, FaceRecord, Passport, Progress, SourceInfo, StageRecord
 
 MaskChoice = Mask | Literal["auto"] | None
@@ -210,9 +211,7 @@ class Refacer:
         passports = [self.projected_passport(face, into) for face in faces]
         found = project_each(
             [self.tensor(face.source) for face in faces],
-            self.equipment.generator(into),
-            self.equipment.perceptual,
-            self.equipment.pair.w_std,
+            Projector(self.equipment.generator(into), self.equipment.perceptual, self.equipment.w_std),
             options,
             batch=self.choices.batch,
             init=self.equipment.init_codes,

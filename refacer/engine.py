@@ -56,6 +56,7 @@ from refacer.stages.pipeline import (
 from refacer.stages.pipeline import (
     run as run_stages,
 )
+from refacer.stages.project import Projector
 from refacer.types import Codes, FaceRecord, Passport, Progress, Rgb, SourceInfo, StageRecord
 
 MaskChoice = Mask | Literal["auto"] | None
@@ -210,9 +211,7 @@ class Refacer:
         passports = [self.projected_passport(face, into) for face in faces]
         found = project_each(
             [self.tensor(face.source) for face in faces],
-            self.equipment.generator(into),
-            self.equipment.perceptual,
-            self.equipment.pair.w_std,
+            Projector(self.equipment.generator(into), self.equipment.perceptual, self.equipment.w_std),
             options,
             batch=self.choices.batch,
             init=self.equipment.init_codes,
@@ -261,7 +260,7 @@ class Refacer:
     def _other_look(self, code: Tensor, picture: Rgb, into: GeneratorRole) -> Rgb | None:
         """The rendering generator's picture of a code that is drawn as a realistic face; None where there is none.
 
-        A generator from a file is no partner of the pair's: what lies between the two pictures is not one look's change.
+        A generator from a file is no partner of the pair's: between the two pictures lies more than a change of look.
         """
         if into != "real" or self.choices.generator or not self.equipment.pair.has("rendering"):
             return None

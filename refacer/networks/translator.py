@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refacer.errors import ShapeMismatch, UsageError
-from refacer.networks.resampling import resized
+from refacer.images.resampling import resized
 
 FIELDS = 12
 """Values of a map: a row of three factors and an offset for each of red, green and blue."""

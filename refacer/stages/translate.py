@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from refacer.networks.resampling import filter_both, gaussian_taps
+from refacer.images.resampling import filter_both, gaussian_taps
 from refacer.networks.translator import Translator, mapped
 from refacer.options import TranslateOptions
 

@@ -19,15 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from refacer.images.pixels import scale_to_unit
+from refacer.images.resampling import resized
 from refacer.networks.projected_discriminator import ProjectedDiscriminator, Taps, hinge_loss
-from refacer.networks.resampling import resized
-from refacer.networks.stylegan2 import Generator
+from refacer.networks.stylegan2.networks import Generator
 from refacer.networks.translator import Translator, mapped
 from refacer.options import DistillOptions
-from refacer.pixels import scale_to_unit
 from refacer.training.dataset import FaceDataset
-from refacer.training.draws import Draws
 from refacer.training.optimizers import clean_gradients, lerp_towards
+from refacer.training.random import Draws
 from refacer.training.statistics import Statistics
 from refacer.training.translations import Translations, disturbed, drawn, views
 

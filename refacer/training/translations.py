@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from refacer.networks.stylegan2 import Generator
+from refacer.networks.stylegan2.networks import Generator
 from refacer.options import DisturbOptions
 
 DETAIL_PX = 2  # at the translator's size, 1/64 of a face: what is finer is detail that generators do not draw

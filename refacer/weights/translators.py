@@ -7,8 +7,8 @@ from typing import Any
 
 from refacer.errors import InputRefused, RefacerError
 from refacer.networks.translator import Translator, TranslatorConfig
+from refacer.weights.formats.states import require, shapes_of
 from refacer.weights.loaders import encode_network, read_network
-from refacer.weights.states import require, shapes_of
 
 KIND = "translator"
 LARGEST_PX, LARGEST_CHANNELS = 1024, 2048

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from refacer.networks.stylegan2 import Generator, GeneratorConfig
+from refacer.networks.stylegan2.networks import Generator, GeneratorConfig
 from refacer.networks.translator import Translator, TranslatorConfig
 from refacer.options import DistillOptions, DisturbOptions
 from refacer.training.dataset import FaceDataset

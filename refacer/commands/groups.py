@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from inspect import Parameter
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_origin, get_type_hints
 
 import typer
 
@@ -27,7 +27,7 @@ def with_groups(function: Callable[..., None]) -> Callable[..., None]:
     ]
 
     def command(**values: Any) -> None:
-        built = {name: group(**{f.name: values.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
+        built = {name: group(**{one: values.pop(one) for one in _options(group)}) for name, group in groups.items()}
         function(**values, **built)
 
     command.__doc__, command.__name__, command.__module__ = function.__doc__, function.__name__, function.__module__
@@ -42,10 +42,13 @@ def _flattened(parameter: Parameter, groups: dict[str, Any]) -> Iterator[Paramet
         yield parameter.replace(kind=Parameter.KEYWORD_ONLY)
         return
     group = groups[parameter.name]
+    hints, defaults = _options(group), {item.name: item.default for item in fields(group)}
+    for name, hint in hints.items():
+        default = Parameter.empty if defaults[name] is MISSING else defaults[name]
+        yield Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+
+def _options(group: Any) -> dict[str, Any]:
+    """The annotated fields of a group; a field that it only inherits, without an option, keeps its default."""
     hints = get_type_hints(group, include_extras=True)
-    for item in fields(group):
-        yield Parameter(item.name, Parameter.KEYWORD_ONLY, default=_default(item), annotation=hints[item.name])
-
-
-def _default(item: Field[Any]) -> Any:
-    return Parameter.empty if item.default is MISSING else item.default
+    return {item.name: hints[item.name] for item in fields(group) if get_origin(hints[item.name]) is Annotated}

@@ -18,12 +18,9 @@ import torch
 
 from refacer.errors import NoFace
 from refacer.files import read_source, write_atomic
-from refacer.images.pixels import paste_blend, rgb_from_tensor, tensor_from_rgb
-from refacer.networks.landmarks import DlibLandmarks
-from refacer.options import MAX_PIXELS, AlignOptions
-from refacer.stages.pipeline import FaceResult, Networks, RunOptions, run
+from refacer.images.pixels import rgb_from_tensor, tensor_from_rgb
+from refacer.options import MAX_PIXELS
 from refacer.types import Points, Rgb
-from refacer.weights.dlib_files import landmarks_path
 from tools.studio.parser_data import read_portraits
 from tools.studio.sheet_layout import captioned, encode_jpeg, enlarged, fitted, row_of, stacked
 from tools.studio.transfer import Transfer
@@ -100,29 +97,13 @@ def sheets_of(name: str, rows: Sequence[Rgb], rows_a_sheet: int) -> dict[str, by
 
 
 def shown(path: Path, transfer: Transfer) -> Display:
-    """A display through the whole pipeline, as `refacer run` does it; one without a found face stays as it is."""
-    source = read_source(path, max_pixels=MAX_PIXELS)
+    """A display through the whole job; one without a found face stays as it is."""
+    before = read_source(path, max_pixels=MAX_PIXELS).rgb
     try:
-        results = faces_of(source.rgb, transfer)
+        result = transfer.studio.run(path)
     except NoFace:
-        return Display(path.stem, source.rgb, source.rgb, ())
-    after = source.rgb
-    for result in results:
-        blend = result.blend
-        after = paste_blend(after, blend.top, blend.left, blend.pixels, blend.alpha)
-    quads = tuple(result.found.quad for result in results)
-    return Display(path.stem, source.rgb, after, quads)
-
-
-def faces_of(rgb: Rgb, transfer: Transfer) -> list[FaceResult]:
-    """All stages on every face of a picture; raises NoFace."""
-    networks = Networks(
-        DlibLandmarks(landmarks_path()), transfer.rendering, transfer.real, transfer.perceptual, transfer.parser,
-        transfer.pair.w_std,
-    )  # fmt: skip
-    align = AlignOptions(size=transfer.pair.resolution)
-    options = RunOptions(align=align, project=transfer.options, decode=transfer.decoding)
-    return run(tensor_from_rgb(rgb, transfer.device), networks, options)
+        return Display(path.stem, before, before, ())
+    return Display(path.stem, before, result.image[..., :3], tuple(face.quad for face in result.passport.faces))
 
 
 def display_row(display: Display) -> Rgb:

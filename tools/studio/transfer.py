@@ -6,24 +6,19 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from refacer.device import choose_device
+from refacer.engine import Refacer
 from refacer.files import encode_codes, read_codes, write_atomic
-from refacer.networks.parser import FaceParser
 from refacer.networks.perceptual import Perceptual
-from refacer.networks.stylegan2.networks import Generator
-from refacer.options import DecodeOptions, GeneratorRole, ProjectOptions
+from refacer.options import DecodeOptions, GeneratorRole
 from refacer.stages.parse import parse
 from refacer.stages.pipeline import decoded
 from refacer.stages.project import project
-from refacer.weights.choices import choose
-from refacer.weights.pairs import Pair, load_pair
 
 
 @dataclass(frozen=True)
@@ -36,44 +31,25 @@ class Projected:
 
 
 class Transfer:
-    """A pair's networks, each read once. store: a folder in which found codes are kept for the next call."""
+    """A pair's networks and a store of codes. store: a folder in which found codes are kept for the next call."""
 
     def __init__(
         self, name: str | None, *, device: str = "auto", steps: int | None = None, store: Path | None = None
     ) -> None:
-        self.pair: Pair = load_pair(name)
-        self.device = choose_device(device)
-        defaults = self.pair.defaults
-        self.options = ProjectOptions(steps or defaults.steps, defaults.lr, prior_weight=defaults.prior)
+        self.studio = Refacer(name, device, steps=steps, perceptual="pair", parser="pair")
+        self.equipment = self.studio.equipment
+        self.pair, self.device = self.equipment.pair, self.equipment.device
+        self.options = self.equipment.project_options()
         self.store = store
-
-    @cached_property
-    def real(self) -> Generator:
-        return self.pair.generator("real", self.device)
-
-    @cached_property
-    def rendering(self) -> Generator:
-        return self.pair.generator("rendering", self.device)
-
-    @cached_property
-    def perceptual(self) -> Perceptual:
-        return choose("perceptual", "pair", self.pair).load(self.device)
 
     @property
     def whole_perceptual(self) -> Perceptual:
-        """The same on the CPU, for any two pictures: without a closer look at the parts of aligned faces."""
-        return choose("perceptual", "pair", self.pair).whole().load(torch.device("cpu"))
-
-    @cached_property
-    def parser(self) -> FaceParser:
-        return choose("parser", "pair", self.pair).load(self.device)
-
-    def generator(self, role: GeneratorRole) -> Generator:
-        return self.real if role == "real" else self.rendering
+        """The pair's own on the CPU, for any two pictures: without a closer look at the parts of aligned faces."""
+        return self.equipment.choice("perceptual").whole().load(torch.device("cpu"))
 
     def read(self) -> Self:
         """Read every network now, so that a broken file is found before minutes of work, not after."""
-        _ = self.real, self.rendering, self.perceptual, self.parser
+        _ = self.equipment.networks()
         return self
 
     def project(self, name: str, face: Tensor, into: GeneratorRole) -> Projected:
@@ -81,7 +57,8 @@ class Transfer:
         path = self.store / f"{self._key(into)}/{name}.npy" if self.store else None
         if path is not None and path.is_file():
             return self._kept(path)
-        generator, perceptual = self.generator(into), self.perceptual  # read before the clock starts
+        equipment = self.equipment
+        generator, perceptual = equipment.generator(into), equipment.perceptual  # read before the clock starts
         began = time.perf_counter()
         options = replace(self.options, into=into)
         found = project(face.to(self.device), generator, perceptual, self.pair.w_std, options)
@@ -94,33 +71,33 @@ class Transfer:
 
     def draw(self, codes: Tensor, role: GeneratorRole) -> Tensor:
         """Pictures (N, 3, R, R) of codes (N, num_ws, w_dim) as they are, as files hold them."""
-        return decoded(codes, self.generator(role), DecodeOptions(into=role))
+        return decoded(codes, self.equipment.generator(role), DecodeOptions(into=role))
 
     @property
     def decoding(self) -> DecodeOptions:
         """How found codes are decoded: with the pair's own psi."""
-        return DecodeOptions(truncation_psi=self.pair.defaults.psi)
+        return self.equipment.decode_options()
 
     def decode(self, codes: Tensor, psi: float | None = None) -> Tensor:
         """The realistic pictures of found codes (N, num_ws, w_dim), as files hold them; psi: the pair's own without."""
         options = self.decoding if psi is None else replace(self.decoding, truncation_psi=psi)
-        return decoded(codes, self.real, options)
+        return decoded(codes, self.equipment.real, options)
 
     def labels(self, faces: Tensor) -> Tensor:
         """uint8 class ids (N, S, S) by the pair's parser."""
-        return parse(faces, self.parser)
+        return parse(faces, self.equipment.parser)
 
     def random_codes(self, count: int, seed: int, psi: float) -> Tensor:
         """Codes (count, num_ws, w_dim) of random z, truncated by psi."""
-        z = torch.randn(count, self.real.z_dim, generator=torch.Generator().manual_seed(seed))
+        z = torch.randn(count, self.equipment.real.z_dim, generator=torch.Generator().manual_seed(seed))
         with torch.no_grad():
-            ws = self.real.mapping(z.to(self.device))
-        return self.real.mapping.w_avg.lerp(ws, psi)
+            ws = self.equipment.real.mapping(z.to(self.device))
+        return self.equipment.real.mapping.w_avg.lerp(ws, psi)
 
     def _key(self, into: GeneratorRole) -> str:
         """What a code depends on besides the face."""
-        perceptual = choose("perceptual", "pair", self.pair)
-        facts = [self.pair.sha256(into), perceptual.uses[0].sha256, self.pair.facts["perceptual"]]
+        perceptual = self.equipment.choice("perceptual").models["perceptual"]
+        facts = [self.pair.sha256(into), perceptual, self.pair.facts["perceptual"]]
         about = json.dumps([*facts, self.options.steps, self.options.lr, self.options.prior_weight], sort_keys=True)
         return f"{into}-{hashlib.sha256(about.encode()).hexdigest()[:12]}"
 

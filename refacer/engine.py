@@ -56,7 +56,8 @@ from refacer.stages.pipeline import (
 from refacer.stages.pipeline import (
     run as run_stages,
 )
-from refacer.types import Codes, FaceRecord, Passport, Progress, SourceInfo, StageRecord
+from refacer.stages.project import Projector
+from refacer.types import Codes, FaceRecord, Passport, Progress, Rgb, SourceInfo, StageRecord
 
 MaskChoice = Mask | Literal["auto"] | None
 """A mask, 'auto' for the face's own parts as parsed here, or None for all of the crop."""
@@ -155,7 +156,7 @@ class Refacer:
 
     # ------------------------------------------------------------ stages
 
-    def align(self, image: Picture, *, faces: str | None = None) -> list[Face]:
+    def align(self, image: Picture | Source, *, faces: str | None = None) -> list[Face]:
         """Cut faces out of a picture as FFHQ does.
 
         Args:
@@ -210,9 +211,7 @@ class Refacer:
         passports = [self.projected_passport(face, into) for face in faces]
         found = project_each(
             [self.tensor(face.source) for face in faces],
-            self.equipment.generator(into),
-            self.equipment.perceptual,
-            self.equipment.pair.w_std,
+            Projector(self.equipment.generator(into), self.equipment.perceptual, self.equipment.w_std),
             options,
             batch=self.choices.batch,
             init=self.equipment.init_codes,
@@ -248,15 +247,28 @@ class Refacer:
         """The same for (N, num_ws, w_dim): N faces."""
         generator, options = self.equipment.drawing_generator(into), self.equipment.decode_options(into)
         codes = torch.from_numpy(latents.values).to(self.equipment.device)
-        pictures = [rgb_from_tensor(decoded(w, generator, options)) for w in codes.split(1)]
-        passports = self.decoded_passports(latents, into)
-        drawn = []
-        for picture, passport, code in zip(pictures, passports, latents.values, strict=True):
+        passports, faces = self.decoded_passports(latents, into), []
+        for w, passport, code in zip(codes.split(1), passports, latents.values, strict=True):
+            picture = rgb_from_tensor(decoded(w, generator, options))
             if passport is None:
-                record = self.records.decode(options, code[None])
-                passport = own_passport(Source(picture).info).with_stage(record)
-            drawn.append(Face.of(picture, passport))
-        return drawn
+                own = own_passport(Source(picture).info).with_stage(self.records.decode(options, code[None]))
+                faces.append(Face.of(picture, own))
+            else:
+                faces.append(Face.of(picture, passport, self._other_look(w, picture, into)))
+        return faces
+
+    def _other_look(self, code: Tensor, picture: Rgb, into: GeneratorRole) -> Rgb | None:
+        """The rendering generator's picture of a code that is drawn as a realistic face; None where there is none.
+
+        A generator from a file is no partner of the pair's: between the two pictures lies more than a change of look.
+        """
+        if into != "real" or self.choices.generator or not self.equipment.pair.has("rendering"):
+            return None
+        generator = self.equipment.rendering
+        if (generator.num_ws, generator.w_dim) != tuple(code.shape[1:]):
+            return None
+        drawn = rgb_from_tensor(decoded(code, generator, self.equipment.decode_options(into)))
+        return drawn if drawn.shape == picture.shape else None
 
     def parse(self, face: Picture | Face) -> Mask:
         """Find the parts of an aligned face that are pasted (Appendix B).
@@ -436,12 +448,12 @@ class Refacer:
         def passport(stages: int) -> Passport:
             return Passport(source, (replace(record, stages=history[:stages]),))
 
-        found = result.projection
+        found, rendering = result.projection, rgb_from_tensor(result.rendering)
         mask = None if result.mask is None else Mask(array_from_labels(result.mask[0]) > 0, passport(4))
         return Stages(
             Face.of(face, passport(1)),
             Latents(_stored(found.codes), passport(2), float(found.distance[0]), found.trace),
-            Face.of(rgb_from_tensor(result.real), passport(3)),
+            Face.of(rgb_from_tensor(result.real), passport(3), None if self.choices.generator else rendering),
             mask,
         )
 

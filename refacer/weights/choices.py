@@ -13,8 +13,7 @@ from typing import Any, Literal
 import torch
 
 from refacer.errors import InputRefused, UsageError
-from refacer.networks.face_parts import WithParts
-from refacer.networks.perceptual import DiscriminatorFeatures
+from refacer.networks.perceptual import DiscriminatorFeatures, WithParts
 from refacer.networks.sketch import LineExtractor
 from refacer.options import DEFAULT_PAIR
 from refacer.weights import cache, published, registry, terms

@@ -198,7 +198,8 @@ def converter(path, kind=None):
     files = {"a.safetensors": Path(path).read_bytes()[::-1], "b.safetensors": b"b"}
     return types.SimpleNamespace(kind="test", files=files, notes=())
 
-sys.modules["refacer.weights.convert"] = types.SimpleNamespace(convert=converter, GENERATOR_FILE="generator.safetensors")
+fake = types.SimpleNamespace(convert=converter, GENERATOR_FILE="generator.safetensors")
+sys.modules["refacer.weights.convert"] = fake
 from refacer.options import DownloadOptions
 from refacer.weights import cache, install
 from refacer.weights.registry import Licence, Weight

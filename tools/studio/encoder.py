@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refacer.images.resampling import resized
-from refacer.networks.face_parts import parts
+from refacer.networks.perceptual import parts
 from refacer.networks.stylegan2.layers import Linear
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig
 from refacer.options import PART_CENTRES

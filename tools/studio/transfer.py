@@ -44,7 +44,7 @@ class Transfer:
 
     @property
     def whole_perceptual(self) -> Perceptual:
-        """The pair's own on the CPU, for any two pictures: without a closer look at the parts of aligned faces."""
+        """The pair's distance on the CPU, for any two pictures: without a closer look at the parts of aligned faces."""
         return self.equipment.choice("perceptual").whole().load(torch.device("cpu"))
 
     def read(self) -> Self:
@@ -96,8 +96,8 @@ class Transfer:
 
     def _key(self, into: GeneratorRole) -> str:
         """What a code depends on besides the face."""
-        perceptual = self.equipment.choice("perceptual").models["perceptual"]
-        facts = [self.pair.sha256(into), perceptual, self.pair.facts["perceptual"]]
+        judged_by = self.equipment.perceptual_models()["perceptual"]
+        facts = [self.pair.sha256(into), judged_by, self.pair.facts["perceptual"]]
         about = json.dumps([*facts, self.options.steps, self.options.lr, self.options.prior_weight], sort_keys=True)
         return f"{into}-{hashlib.sha256(about.encode()).hexdigest()[:12]}"
 

@@ -31,8 +31,8 @@ from refacer.types import Codes
 from refacer.weights import terms
 from refacer.weights.choices import Choice, RoleName, choose, require
 from refacer.weights.convert import load_generator_file
-from refacer.weights.loaders import sha256_of
 from refacer.weights.pairs import Pair, load_pair
+from refacer.weights.registry import sha256_of
 
 
 class Equipment:

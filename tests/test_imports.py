@@ -25,7 +25,7 @@ ALLOWED = {
     "networks": {"networks", "images", "device"},
     "stages": {"stages", "networks", "images", "device"},
     "training": BELOW | {"training", "stages", "networks"},
-    "weights": BELOW | {"weights", "networks", "console"},
+    "weights": BELOW | {"weights", "networks"},
     "equipment": BELOW | {"stages", "networks", "weights"},
     "records": {"equipment", "files", "stages"},
     "engine": BELOW | {"equipment", "records", "stages"},

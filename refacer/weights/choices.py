@@ -17,7 +17,8 @@ from refacer.networks.perceptual import DiscriminatorFeatures, WithParts
 from refacer.networks.sketch import LineExtractor
 from refacer.options import DEFAULT_PAIR
 from refacer.weights import cache, published, registry, terms
-from refacer.weights.pairs import DISCRIMINATOR, EFFICIENTNET, NETWORK_ROLES, Pair, load_pair
+from refacer.weights.pair_json import DISCRIMINATOR, EFFICIENTNET
+from refacer.weights.pairs import NETWORKS, Pair, load_pair
 
 RoleName = Literal["detector", "perceptual", "parser", "identity", "features", "sketch"]
 PairOrOpener = Pair | Callable[[], Pair] | None
@@ -223,7 +224,7 @@ def require(choices: list[Choice], pair_roles: tuple[str, ...] = (), pair: Pair 
 
 def uses_of_run(pair: Pair) -> list[terms.Use]:
     """All that `refacer run` uses with this pair, other options at their defaults; a file in two roles counts once."""
-    uses = [terms.of_pair(role, pair) for role in NETWORK_ROLES if pair.has(role)]
+    uses = [terms.of_pair(role, pair) for role in NETWORKS if pair.has(role)]
     perceptual = choose("perceptual", pair=pair)
     if perceptual.network is not None or pair.has(perceptual.name):
         uses += perceptual.uses

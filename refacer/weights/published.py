@@ -22,12 +22,10 @@ from refacer.networks.landmarks import DlibLandmarks, RetinaFaceLandmarks
 from refacer.networks.parser import BiSeNetParser, ParseNetParser
 from refacer.networks.perceptual import LpipsVgg
 from refacer.networks.sketch import DeepFaceSketch
-from refacer.weights import cache, registry
-from refacer.weights.dlib_files import landmarks_path, recognition_path
-from refacer.weights.efficientnet_file import load_efficientnet_features
+from refacer.weights import cache
 from refacer.weights.formats.states import filled_with
 from refacer.weights.loaders import read_network
-from refacer.weights.packages import verified_package_path
+from refacer.weights.packages import verified_path
 
 NETWORK_FILE = "network.safetensors"
 N = TypeVar("N")
@@ -50,7 +48,7 @@ def require(names: list[str]) -> None:
 
 def load_lpips(device: torch.device) -> LpipsVgg:
     """LPIPS-VGG over VGG16's trunk; its linear layers come with the lpips package and are verified too."""
-    verified_package_path(registry.weight("lpips-vgg"))
+    verified_path("lpips-vgg")
     return _build("vgg16", lambda state, _: LpipsVgg(state)).to(device).eval()
 
 
@@ -72,7 +70,7 @@ def load_retinaface(device: torch.device) -> RetinaFaceLandmarks:
 @lru_cache(maxsize=1)
 def _dlib_landmarks() -> DlibLandmarks:
     """Its file of 100 MB is read once a process."""
-    return DlibLandmarks(landmarks_path())
+    return DlibLandmarks(verified_path("dlib-landmarks"))
 
 
 def load_dlib_landmarks(_device: torch.device) -> DlibLandmarks:
@@ -87,17 +85,18 @@ def load_curricular_face_identity(device: torch.device) -> CurricularFaceIdentit
 
 def load_dlib_identity(_device: torch.device) -> DlibIdentity:
     """dlib's distance of two faces; it works on the CPU."""
-    return DlibIdentity(landmarks_path(), recognition_path())
+    return DlibIdentity(verified_path("dlib-landmarks"), verified_path("dlib-recognition"))
 
 
-def load_efficientnet(device: torch.device, **settings: Any) -> EfficientNetFeatures:
-    """EfficientNet-Lite0 as a perceptual network. settings: `input_px`."""
-    return load_efficientnet_features(**settings).to(device)
+def load_efficientnet(device: torch.device, input_px: int = 256) -> EfficientNetFeatures:
+    """EfficientNet-Lite0 as a perceptual network; larger pictures than `input_px` are shrunk to it."""
+    state = torch.load(verified_path("efficientnet-lite0"), map_location="cpu", weights_only=True)
+    return EfficientNetFeatures(state, input_px).eval().to(device)
 
 
 def load_efficientnet_pooled(device: torch.device) -> EfficientNetPooled:
     """EfficientNet-Lite0's pooled taps in place of Inception's features."""
-    return EfficientNetPooled(load_efficientnet_features(), device)
+    return EfficientNetPooled(load_efficientnet(device), device)
 
 
 def load_inception(device: torch.device) -> InceptionFeatures:

@@ -14,7 +14,8 @@ from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConf
 from refacer.weights.bases import Base
 from refacer.weights.choices import choose
 from refacer.weights.loaders import encode_network
-from refacer.weights.pairs import Pair, PairDefaults, load_pair
+from refacer.weights.pair_json import PairDefaults
+from refacer.weights.pairs import Pair, load_pair
 from tools.studio import assemble
 from tools.studio.assemble import sizes
 

@@ -10,10 +10,9 @@ from safetensors.torch import save
 from refacer.errors import InputRefused, UsageError, WeightsMissing
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.options import NetworkOptions
-from refacer.weights import pairs
+from refacer.weights import pairs, registry
 from refacer.weights.bases import encode_base, grow, load_base
 from refacer.weights.choices import choose
-from refacer.weights.efficientnet_file import efficientnet_sha256
 from refacer.weights.loaders import encode_network, load_generator
 from refacer.weights.pairs import encode_files, load_pair
 
@@ -170,7 +169,7 @@ def test_a_pair_may_name_efficientnet_as_its_perceptual_network(tmp_path, networ
     pair = load_pair(str(_write(tmp_path / "p", encode_files(networks, facts, {}))))
     chosen = choose("perceptual", "pair", pair)
     assert chosen.load(CPU).features(torch.zeros(1, 3, 64, 64)).shape == (1, 16 * 256 + 24 * 64 + 40 * 16 + 112 * 4)
-    assert chosen.models == {"perceptual": efficientnet_sha256()}
+    assert chosen.models == {"perceptual": registry.weight("efficientnet-lite0").sha256}
 
 
 def test_a_stand_in_may_look_at_eyes_and_mouth_once_more(tmp_path, networks):

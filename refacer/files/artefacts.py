@@ -131,6 +131,12 @@ class Face:
             raise PassportMismatch(f"{self.name}: is a picture of {count} faces; cut one out with `refacer align`")
         return passport
 
+    @property
+    def translated(self) -> bool:
+        """Whether the face was made without inversion, so that its rendering is the face it was made from."""
+        stages = self.passport.faces[0].stages
+        return bool(stages) and stages[-1].stage == "translate"
+
     def encode(self) -> bytes:
         """The face as a PNG that carries the passport and the rendering."""
         return encode_png(self.pixels, self.passport, self.rendering)

@@ -41,6 +41,10 @@ class TranslatorConfig:
     slope_limit: float = 0.8
     offset_limit: float = 1.0
 
+    def to_dict(self) -> dict[str, Any]:
+        """The sizes as a file keeps them."""
+        return {**asdict(self), "channels": list(self.channels)}
+
     def __post_init__(self) -> None:
         if self.input_px % 16 or self.grid_px not in (self.input_px // 2, self.input_px // 4, self.input_px // 8):
             raise UsageError(f"a translator cannot draw {self.grid_px} maps a side from {self.input_px} pixels")
@@ -82,7 +86,7 @@ class Translator(nn.Module):
     @property
     def settings(self) -> dict[str, Any]:
         """What a file says of the network's shape."""
-        return asdict(self.config)
+        return self.config.to_dict()
 
     def forward(self, faces: Tensor) -> Tensor:
         """Draw the change.

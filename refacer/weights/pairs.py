@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from refacer.weights.loaders import (
 )
 from refacer.weights.pair_json import PAIR_FILE, PAIR_FORMAT, PairDefaults, read_facts
 from refacer.weights.registry import sha256_of
+from refacer.weights.translators import load_translator
 
 EMBEDDED = Path(__file__).parent
 
@@ -54,6 +55,9 @@ NETWORKS: Mapping[str, PairNetwork] = {
         "discriminator", load_discriminator, "run `refacer weights pull vgg16` to measure with LPIPS"
     ),
     "parser": PairNetwork("parser", load_studio_parser),
+    "translator": PairNetwork(
+        "translator", load_translator, "train one with `refacer distill --pair {pair} -o RUN`, or use --way project"
+    ),
 }
 """Every network by its role. A pair has the realistic generator at least; the others are optional."""
 
@@ -107,6 +111,11 @@ class Pair:
     def defaults(self) -> PairDefaults:
         """The pair's own settings of `project` and `decode`."""
         return PairDefaults(**self.facts["defaults"])
+
+    @property
+    def distances(self) -> Sequence[float]:
+        """Percentiles 0 to 100 of how far projections of the pair's own renders stay (Eq. 4); empty if unknown."""
+        return self.facts.get("range", {}).get("distance", ())
 
     def has(self, role: str) -> bool:
         """Whether the pair names a network for this role."""

@@ -27,7 +27,7 @@ ALLOWED = {
     "training": BELOW | {"training", "stages", "networks"},
     "weights": BELOW | {"weights", "networks"},
     "equipment": BELOW | {"stages", "networks", "weights"},
-    "records": {"equipment"},
+    "records": {"equipment", "files", "stages"},
     "engine": BELOW | {"equipment", "records", "stages"},
     "jobs": JOBS,
     "datasets": JOBS | {"datasets"},

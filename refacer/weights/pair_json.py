@@ -137,24 +137,24 @@ range: percentiles 0 to 100 of how far the projections of the pair's own renders
 def read_facts(path: Path) -> Mapping[str, Any]:
     """The content of a pair.json; raises InputRefused, naming the field, where a value cannot be."""
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
         raise InputRefused(f"{path}: not a pair description") from error
-    if problem := _problem(facts):
+    if problem := _problem(content):
         raise InputRefused(f"{path}: not a pair description of format {PAIR_FORMAT} ({problem})")
-    return facts
+    return content
 
 
-def _problem(facts: Any) -> str | None:
+def _problem(content: Any) -> str | None:
     """Why a JSON value cannot be a pair's description; None for one that can."""
-    if type(facts) is not dict:
+    if type(content) is not dict:
         return "no object"
     for name, fits in FACTS.items():
-        if name not in facts:
+        if name not in content:
             return f"{name} is missing"
-        if not fits(facts[name]):
-            return f"{name} cannot be {shown(repr(facts[name]))}"
+        if not fits(content[name]):
+            return f"{name} cannot be {shown(repr(content[name]))}"
     for name, fits in OPTIONAL.items():
-        if name in facts and not fits(facts[name]):
-            return f"{name} cannot be {shown(repr(facts[name]))}"
+        if name in content and not fits(content[name]):
+            return f"{name} cannot be {shown(repr(content[name]))}"
     return None

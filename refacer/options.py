@@ -181,6 +181,57 @@ class Call:
 
 
 @dataclass(frozen=True)
+class TranslateOptions:
+    """The change of a pair's distilled network, without inversion. Not in the paper."""
+
+    strength: float = 1.0  # times the change that the network draws; 0 leaves the face as it is
+    sharpening: float = 0.15  # of what is finer than `fine_frac`, where the change is whole
+    fine_frac: float = 0.006  # sigma of the Gaussian, as a fraction of the crop's side
+
+
+@dataclass(frozen=True)
+class DisturbOptions:
+    """What real renders have and the generators' pictures lack; fractions are of the picture's side."""
+
+    turn_rad: float = 0.12
+    scale: float = 0.15
+    shift: float = 0.03
+    detail: float = 1.0  # of a real render's, at most
+    exposure: tuple[float, float] = (0.7, 1.2)  # light is multiplied by it
+    tint: float = 0.07  # of each colour's light
+    uneven: float = 0.25  # of light, across the picture
+    glints: int = 4  # at most, on the rendering alone
+    glint: float = 0.8  # how bright at most, in [-1, 1]
+    glint_frac: tuple[float, float] = (0.015, 0.09)  # sigma of the longer side
+
+
+@dataclass(frozen=True)
+class DistillOptions:
+    """How a pair's feed-forward network is trained (after Viazovetskyi et al. 2020)."""
+
+    batch: int = 8
+    kimg: float = 40.0
+    lr: float = 1e-3
+    adam_betas: tuple[float, float] = (0.9, 0.99)
+    warmup_kimg: float = 0.4  # in which the rate rises from 0; by a cosine it falls to 0 at the end
+    ema_kimg: float = 0.5
+    psi: tuple[float, float] = (0.7, 1.0)  # of the codes
+    block: int = 64  # examples drawn at once
+    uses: int = 6  # of each, every time disturbed anew
+    coarse_weight: float = 1.0  # of L1 between means over squares
+    coarse_frac: float = 1 / 32  # their side, as a fraction of the picture's
+    adversarial_weight: float = 0.03
+    adversarial_kimg: float = 4.0  # before which there is none
+    adversarial_batch: int = 4  # real renders translated, and photographs
+    d_lr: float = 1e-3
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the convolutions
+    tick_kimg: float = 1.0
+    sample_count: int = 16
+    seed: int = 0
+    disturb: DisturbOptions = DisturbOptions()
+
+
+@dataclass(frozen=True)
 class LineOptions:
     """The stand-in for DeepFaceEditing's sketches: XDoG, chosen by looking at pairs of both looks."""
 

@@ -13,7 +13,8 @@ from refacer.networks.stylegan2.w_statistics import w_statistics
 from refacer.options import ProjectOptions, WStatistics
 from refacer.training.trainer import Trainer
 from refacer.weights.bases import Base, encode_base, fresh_discriminator
-from refacer.weights.pairs import EFFICIENTNET, encode_files
+from refacer.weights.pair_json import EFFICIENTNET
+from refacer.weights.pairs import encode_files
 from refacer.weights.registry import UNSTATED
 
 

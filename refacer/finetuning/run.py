@@ -31,7 +31,7 @@ from refacer.training.processes import Processes, device_name, joined, parts_of
 from refacer.training.trained import make_networks
 from refacer.training.trainer import Trainer
 from refacer.weights.bases import fresh_discriminator, fresh_networks, grow, load_base
-from refacer.weights.published import perceptual_name, perceptual_network, sketch_extractor, sketch_name
+from refacer.weights.choices import choose
 
 
 class TrainingRun:
@@ -78,8 +78,8 @@ class TrainingRun:
             "options": asdict(self.options),
             "network": asdict(self.network),
             "base_sha256": self.base.sha256 if self.base else None,
-            "sketch": sketch_name() if not self.options.from_scratch else None,
-            "perceptual": perceptual_name() if not self.options.from_scratch else None,
+            "sketch": choose("sketch").description if not self.options.from_scratch else None,
+            "perceptual": choose("perceptual").description if not self.options.from_scratch else None,
         }
 
     def show(self) -> None:
@@ -181,10 +181,11 @@ class TrainingRun:
         discriminator = copy.deepcopy(self.base.discriminator) or fresh_discriminator(real)
         if self.base.discriminator is None:
             self.processes.from_first(lambda: self.disk.warn("the base carries no discriminator: a fresh one starts"))
-        self.processes.from_first(lambda: self.disk.note(f"sketches (Eq. 1): {sketch_name()}"))
+        sketch = choose("sketch")
+        self.processes.from_first(lambda: self.disk.note(f"sketches (Eq. 1): {sketch.description}"))
         return make_networks(
-            copy.deepcopy(real), discriminator, self.device, real=real, sketch=sketch_extractor(self.device),
-            perceptual=perceptual_network(self.device),
+            copy.deepcopy(real), discriminator, self.device, real=real, sketch=sketch.load(self.device),
+            perceptual=choose("perceptual").load(self.device),
         )  # fmt: skip
 
     # ------------------------------------------------------------ the folder

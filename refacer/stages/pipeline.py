@@ -88,12 +88,17 @@ class Placed:
 
 @dataclass(frozen=True)
 class FaceResult:
-    """One face through all stages. face, real: (1, 3, S, S) snapped; labels (uint8), mask (bool): (1, S, S) or None."""
+    """One face through all stages.
+
+    face, real and rendering, G_rendering's picture of the same code: (1, 3, S, S) snapped; labels (uint8), mask (bool):
+    (1, S, S) or None.
+    """
 
     found: Found
     face: Tensor
     projection: Projection
     real: Tensor
+    rendering: Tensor
     labels: Tensor | None
     mask: Tensor | None
     blend: Blend
@@ -122,11 +127,12 @@ def run(
         faces, networks.projector, options.project, batch=options.batch, init=init, progress=progress
     )
     reals = [decoded(projection.codes, networks.real, options.decode) for projection in projections]
+    renderings = [decoded(projection.codes, networks.rendering, options.decode) for projection in projections]
     labels = [parse(real, networks.parser) if networks.parser else None for real in reals]
     masks = [None if known is None else mask_from_labels(known, options.parse.classes) for known in labels]
     placed = [Placed(*triple) for triple in zip(reals, masks, (face.quad for face in found), strict=True)]
     blends = composite_all(image if canvas is None else canvas, placed, options.composite)
-    columns = zip(found, faces, projections, reals, labels, masks, blends, strict=True)
+    columns = zip(found, faces, projections, reals, renderings, labels, masks, blends, strict=True)
     return [FaceResult(*column) for column in columns]
 
 

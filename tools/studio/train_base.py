@@ -36,8 +36,15 @@ from refacer.training.jitter import jitter
 from refacer.training.optimizers import clean_gradients, lazy_adam, lerp_towards
 from refacer.training.processes import Processes, joined
 from refacer.training.statistics import Statistics
-from refacer.weights.bases import Base, encode_base, fresh_networks, load_base
-from refacer.weights.growing import carry_over, grow_discriminator, grow_generator
+from refacer.weights.bases import (
+    Base,
+    carry_over,
+    encode_base,
+    fresh_networks,
+    grow_discriminator,
+    grow_generator,
+    load_base,
+)
 from tools.studio.encoder import Code, Encoder, Likeness
 from tools.studio.run_log import log_tick
 

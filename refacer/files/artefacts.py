@@ -142,7 +142,7 @@ class Face:
         return encode_png(self.pixels, self.passport, self.rendering)
 
     def save(self, path: str | Path) -> None:
-        """Write the PNG."""
+        """Write the PNG, whole or not at all; raises OutputNotWritable."""
         write_atomic(Path(path), self.encode())
 
 
@@ -172,7 +172,7 @@ class Latents:
         return encode_codes(self.values, self.passport)
 
     def save(self, path: str | Path) -> None:
-        """Write the `.npy` file."""
+        """Write the `.npy` file, whole or not at all; raises OutputNotWritable."""
         write_atomic(Path(path), self.encode())
 
 
@@ -205,7 +205,7 @@ class Mask:
         return encode_labels(self.values.astype(np.uint8), self.passport)
 
     def save(self, path: str | Path) -> None:
-        """Write the PNG."""
+        """Write the PNG, whole or not at all; raises OutputNotWritable."""
         write_atomic(Path(path), self.encode())
 
 

@@ -8,13 +8,12 @@ from refacer.errors import NoFace, ShapeMismatch, UsageError
 from refacer.images.pixels import snap
 from refacer.networks.parser import StudioParser
 from refacer.networks.perceptual import DiscriminatorFeatures
-from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.networks.translator import Translator, TranslatorConfig
 from refacer.options import AlignOptions, CompositeOptions, ProjectOptions
 from refacer.stages.pipeline import Networks, Placed, RunOptions, composite_all, find_faces, project_each, run
 from refacer.stages.project import Projector
+from tests.tiny import tiny_discriminator, tiny_generator
 
-SHAPE = {"img_resolution": 16, "channel_base": 128, "channel_max": 8}
 QUICK = RunOptions(align=AlignOptions(size=16), project=ProjectOptions(steps=3))
 
 
@@ -32,10 +31,8 @@ FACES = [face_at(40, 45, 12), face_at(90, 50, 18), face_at(130, 40, 2)]
 
 @pytest.fixture(scope="module")
 def networks() -> Networks:
-    torch.manual_seed(0)
-    shape = GeneratorConfig(**SHAPE, z_dim=8, w_dim=8, mapping_layers=1)
-    real, rendering = (Generator(shape).eval().requires_grad_(False) for _ in range(2))
-    perceptual = DiscriminatorFeatures(Discriminator(DiscriminatorConfig(**SHAPE)).requires_grad_(False))
+    real, rendering = (tiny_generator(seed=seed, frozen=True) for seed in (0, 1))
+    perceptual = DiscriminatorFeatures(tiny_discriminator(frozen=True))
     parser = StudioParser(channels=(4, 4), image_px=16, patch_px=4).eval().requires_grad_(False)
     assert parser.head.bias is not None
     parser.head.bias.view(-1, 16)[1] = 3.0
@@ -133,7 +130,7 @@ def test_refusals(networks, image):
         find_faces(image, lambda image, options: [], QUICK.align, "all")
     with pytest.raises(UsageError):
         find_faces(image, networks.detector, QUICK.align, "2")
-    other = Generator(GeneratorConfig(**SHAPE, z_dim=8, w_dim=12, mapping_layers=1))
+    other = tiny_generator(w_dim=12)
     with pytest.raises(ShapeMismatch):
         run(image, replace(networks, projector=replace(networks.projector, generator=other)), QUICK)
 

@@ -14,10 +14,13 @@ from torch import nn
 
 from refacer.errors import InputRefused
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from refacer.options import NetworkOptions
+from refacer.networks.stylegan2.w_statistics import w_statistics
+from refacer.options import NetworkOptions, ProjectOptions, WStatistics
+from refacer.weights import registry
+from refacer.weights.convert import DISCRIMINATOR_FILE, GENERATOR_FILE
 from refacer.weights.growing import grow_discriminator, grow_generator
 from refacer.weights.loaders import encode_network, load_discriminator, load_generator, sha256_of
-from refacer.weights.pairs import Pair, describe, load_pair
+from refacer.weights.pairs import EFFICIENTNET, PAIR_FILE, PAIR_FORMAT, Pair, describe, load_pair
 
 BASE_FILE = "base.json"
 BASE_FORMAT = 1
@@ -56,6 +59,37 @@ def encode_base(generator: Generator, discriminator: Discriminator, facts: Mappi
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     body = {"format": BASE_FORMAT, **facts, "sha256": hashes}
     return {**files, BASE_FILE: json.dumps(body, indent=1, sort_keys=True).encode() + b"\n"}
+
+
+def encode_base_pair(name: str, generator_path: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """pair.json, by name, of an installed generator: a pair but for its rendering generator, so a base too.
+
+    files: content by name, the discriminator's too where there is one. Licence and commercial use are the registry's,
+    steps and rate the paper's.
+    """
+    generator = load_generator(generator_path)
+    _, w_std = w_statistics(generator, WStatistics())
+    config = generator.config
+    entry = registry.find(name)
+    roles = {"real": GENERATOR_FILE, "discriminator": DISCRIMINATOR_FILE}
+    body: dict[str, Any] = {
+        "format": PAIR_FORMAT,
+        "name": name,
+        "resolution": config.img_resolution,
+        "num_ws": config.num_ws,
+        "w_dim": config.w_dim,
+        "w_std": w_std,
+        "licence": entry.licence.title if entry else registry.UNSTATED,
+        "commercial": entry.commercial if entry else "unclear",
+        "perceptual": {"network": EFFICIENTNET},
+        "defaults": {"steps": ProjectOptions.steps, "lr": ProjectOptions.lr},
+        "networks": {
+            role: {"file": file, "sha256": hashlib.sha256(files[file]).hexdigest()}
+            for role, file in roles.items()
+            if file in files
+        },
+    }
+    return {PAIR_FILE: json.dumps(body, indent=1, sort_keys=True).encode() + b"\n"}
 
 
 def fresh_networks(options: NetworkOptions) -> tuple[Generator, Discriminator]:

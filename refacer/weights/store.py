@@ -101,7 +101,7 @@ def companions(name: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
 
     if GENERATOR_FILE not in files:
         return {}
-    from refacer.finetuning.base_pair import encode_base_pair
+    from refacer.weights.bases import encode_base_pair
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / GENERATOR_FILE

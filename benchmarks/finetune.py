@@ -25,7 +25,7 @@ from refacer.files import encode_png
 from refacer.networks.sketch import LineExtractor
 from refacer.options import FinetuneOptions, NetworkOptions
 from refacer.training.dataset import FaceDataset
-from refacer.training.trained import make_networks
+from refacer.training.generate import training_networks
 from refacer.training.trainer import Trainer
 from refacer.weights.bases import fresh_networks
 from refacer.weights.published import load_efficientnet
@@ -48,7 +48,7 @@ def main() -> None:
     found["whole iteration"] = mixed(found, trainer.options)
     facts = {
         "machine": machine_name(trainer.device), "torch": torch.__version__, "resolution": args.resolution,
-        "batch_gpu": args.batch_gpu, "precision": str(trainer.drawing.dtype).removeprefix("torch."),
+        "batch_gpu": args.batch_gpu, "precision": str(trainer.passes.dtype).removeprefix("torch."),
         "compile": args.compile, "threads": torch.get_num_threads(),
     }  # fmt: skip
     if args.json:
@@ -76,7 +76,7 @@ def make_trainer(args: argparse.Namespace) -> Trainer:
     real = copy.deepcopy(generator).to(device).eval().requires_grad_(False)
     perceptual = load_efficientnet(device)
     frozen = {"real": real, "sketch": LineExtractor().to(device), "perceptual": perceptual}
-    return Trainer(make_networks(generator, discriminator, device, **frozen), data, options, device)
+    return Trainer(training_networks(generator, discriminator, device, **frozen), data, options, device)
 
 
 def phases(trainer: Trainer) -> dict[str, Callable[[], None]]:
@@ -84,25 +84,25 @@ def phases(trainer: Trainer) -> dict[str, Callable[[], None]]:
     count = trainer.options.batch
 
     def identity() -> None:
-        trainer.draws.begin("look", 0, 0)
-        for parameter in trainer.trainable:
+        trainer.random.start("measure", 0, 0)
+        for parameter in trainer.g_parameters:
             parameter.requires_grad_(True)
-        loss = trainer._identity_losses(trainer.drawing.styles(count))
+        loss = trainer._identity_losses(trainer.passes.sample_ws(count))
         assert isinstance(loss, torch.Tensor)
         loss.mean().backward()
-        for parameter in trainer.trainable:
+        for parameter in trainer.g_parameters:
             parameter.requires_grad_(False)
         trainer.g_optimizer.zero_grad(set_to_none=True)
 
     def augmentation() -> None:
-        images = trainer._reals(0, count).requires_grad_(True)
-        trainer.drawing.augmented(images).sum().backward()
+        images = trainer._real_images(0, count).requires_grad_(True)
+        trainer.passes.augmented(images).sum().backward()
 
     return {
-        "G main": lambda: trainer._update("generator", trainer._generator_main),
-        "G path length": lambda: trainer._update("path_length", trainer._path_length),
-        "D main": lambda: trainer._update("discriminator", trainer._discriminator_main),
-        "D R1": lambda: trainer._update("r1", trainer._r1),
+        "G main": lambda: trainer._update("generator", trainer._generator_loss),
+        "G path length": lambda: trainer._update("path_length", trainer._path_length_loss),
+        "D main": lambda: trainer._update("discriminator", trainer._discriminator_loss),
+        "D R1": lambda: trainer._update("r1", trainer._r1_loss),
         "sketch and colour": identity,
         "augmentation": augmentation,
     }

@@ -95,16 +95,16 @@ def measured(args: argparse.Namespace) -> dict[str, int]:
     with Held() as held:
         trainer = make_trainer(args)
         losses = {
-            "G main": (trainer._generator_main, trainer.trainable),
-            "G path length": (trainer._path_length, trainer.trainable),
-            "D main": (trainer._discriminator_main, trainer.d_parameters),
-            "D R1": (trainer._r1, trainer.d_parameters),
+            "G main": (trainer._generator_loss, trainer.g_parameters),
+            "G path length": (trainer._path_length_loss, trainer.g_parameters),
+            "D main": (trainer._discriminator_loss, trainer.d_parameters),
+            "D R1": (trainer._r1_loss, trainer.d_parameters),
         }
-        moments = 2 * sum(p.nbytes for p in (*trainer.trainable, *trainer.d_parameters))
+        moments = 2 * sum(p.nbytes for p in (*trainer.g_parameters, *trainer.d_parameters))
         most = {"between": held.now + moments}
         for name, (loss, parameters) in losses.items():
             before = held.now
-            trainer.draws.begin("look", 0, 0)
+            trainer.random.start("measure", 0, 0)
             most[name] = most["between"] + peak_of(held, loss, parameters, args.batch_gpu) - before
     return most
 

@@ -1,14 +1,14 @@
-"""What a run of `finetune` keeps on disk: configuration, log, messages, states."""
+"""What a run of training keeps on disk: configuration, log, messages, states."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from refacer import console
-from refacer.errors import InputRefused, OutputNotWritable, UsageError
+from refacer.errors import InputRefused, OutputNotWritable
 from refacer.files import read_bytes, sync, write_atomic
 from refacer.files.folder_lock import FolderLock
 from refacer.training.checkpoint import checkpoints, latest, remove_old, remove_parts, save_checkpoint
@@ -17,13 +17,16 @@ CONFIGURATION, LOG, MESSAGES, STATES = "config.json", "log.jsonl", "log.txt", "c
 KEPT_OF_A_RUN = (LOG, MESSAGES, STATES, "samples", "report", "report.html", "refused.json", "tensorboard")
 """What another run in the same folder must not mix with."""
 
+MAY_CHANGE = {"kimg", "tick_kimg", "sample_count", "accumulate", "batch_gpu", "compile"}
+"""Options that a resumed run may change without becoming another run; the device is none of its options."""
+
 
 class RunFolder:
-    """The folder of one run; nothing is made before something is written."""
+    """The folder of one run of `command`, such as 'refacer finetune'; nothing is made before something is written."""
 
-    def __init__(self, path: Path, *, quiet: bool = False) -> None:
+    def __init__(self, path: Path, command: str, *, quiet: bool = False) -> None:
         self.path, self.quiet = path, quiet
-        self.lock = FolderLock(path, "refacer finetune")
+        self.lock = FolderLock(path, command)
 
     # ------------------------------------------------------------ for people
 
@@ -31,19 +34,16 @@ class RunFolder:
         """Say something on stderr unless quiet, and keep it."""
         if not self.quiet:
             console.note(message)
-        self._keep(message)
+        self._append(MESSAGES, console.one_line(message))
 
     def warn(self, message: str) -> None:
         """Say something that the user should know, and keep it."""
         console.warn(message)
-        self._keep(f"warning: {message}")
-
-    def _keep(self, message: str) -> None:
-        self._append(MESSAGES, console.one_line(message))
+        self._append(MESSAGES, console.one_line(f"warning: {message}"))
 
     # ------------------------------------------------------------ configuration and log
 
-    def configuration(self) -> Mapping[str, Any] | None:
+    def configuration(self) -> dict[str, Any] | None:
         """What the run in this folder was asked for; None without a run. Raises InputRefused."""
         path = self.path / CONFIGURATION
         if not path.is_file():
@@ -126,10 +126,28 @@ class RunFolder:
         self.note(f"{aside}: holds what an earlier run left here")
 
 
-def refuse_difference(place: Path, difference: str) -> None:
-    """Raise UsageError where a run's configuration differs from the one asked for."""
-    if difference:
-        raise UsageError(f"{place}: its run differs in {difference}; use another -o or --resume never")
+def difference(old: Mapping[str, Any], new: Mapping[str, Any], spelled: Callable[[str], str]) -> str:
+    """What differs between two configurations, as text; what an older version did not record is not compared.
+
+    spelled: how users know a value of the configuration.
+    """
+    flat_old, flat_new = _flat(old), _flat(new)
+    names = [n for n in flat_new if n in flat_old and n not in MAY_CHANGE and flat_old[n] != flat_new[n]]
+    return ", ".join(f"{spelled(n)} ({_short(flat_old[n])} there, {_short(flat_new[n])} here)" for n in names)
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """One level of names, and values as JSON keeps them: a tuple as a list."""
+    items: dict[str, Any] = {}
+    for name, value in values.items():
+        items.update(value if isinstance(value, Mapping) else {name: value})
+    return json.loads(json.dumps(items))
+
+
+def _short(value: Any) -> str:
+    """A value for a message; of a sha256 the first digits."""
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == 64 and text.isalnum() else text
 
 
 def _decoded(line: str) -> dict[str, Any] | None:

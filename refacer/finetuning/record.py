@@ -1,26 +1,26 @@
-"""What a run of `finetune` shows of itself: its log, grids of samples, TensorBoard's files, report.html."""
+"""What a run of training shows of itself: log, samples, unusual pictures, TensorBoard's files, report.html."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from refacer.errors import OutputNotWritable
 from refacer.files import encode_png, write_atomic
-from refacer.finetuning.board import MISSING, Board
 from refacer.finetuning.charts import spread
 from refacer.finetuning.folder import RunFolder
-from refacer.finetuning.identity import RunIdentity
 from refacer.finetuning.report import SHOWN_PICTURES, report_page
 from refacer.images.pixels import rgb_from_tensor
 from refacer.networks.perceptual import shrink
-from refacer.options import FinetuneOptions
-from refacer.training.finetune import Tick, sample_pairs
-from refacer.training.trainer import Trainer
+from refacer.training.dataset import FaceDataset
+from refacer.training.finetune import Tick
 from refacer.types import Rgb
 
 SMALL_CODES, SMALL_COLUMNS, SMALL_PX = 8, 4, 128
@@ -29,71 +29,147 @@ SMALL_CODES, SMALL_COLUMNS, SMALL_PX = 8, 4, 128
 COLUMNS = 8
 """Of the samples in their own files."""
 
+SHOWN_REFUSALS = 20
+"""More pictures that are left out are counted, not named, on stderr; refused.json names them all."""
+
+NO_TENSORBOARD = "no TensorBoard files: it is not installed; `pip install 'refacer[tensorboard]'` brings it"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a recipe adds to a tick: further numbers of its log line, and samples.
+
+    rows: pictures of the same codes, (N, 3, R, R) of each network, in the order in which they are shown.
+    """
+
+    numbers: Mapping[str, Any]
+    rows: Sequence[Tensor]
+
 
 class TrainingRecord:
-    """Writes into the run's folder; only the first process has a use for it."""
+    """Writes into the run's folder; only the first process has a use for it. sample_order: see `Recipe`."""
 
-    def __init__(self, disk: RunFolder, options: FinetuneOptions, identity: RunIdentity) -> None:
-        self.disk, self.options, self.identity = disk, options, identity
-        self._board = Board(None, 0)
+    def __init__(self, folder: RunFolder, title: str, sample_order: str) -> None:
+        self.folder, self.title, self.sample_order = folder, title, sample_order
+        self._events = EventFiles(None, 0)
+        self._told = 0  # of the pictures that are left out
 
     def follow(self, images_seen: int) -> None:
-        """Let log and event files go on behind the state."""
-        self.disk.trim_log(images_seen)
-        self._board = Board(self.disk.path / "tensorboard", images_seen)
-        if not self._board.available:
-            self.disk.note(MISSING)
-        if self.identity.reason and not self.options.from_scratch:
-            self.disk.note(f"identity between the generators is not measured: {self.identity.reason}")
+        """Let log and event files go on behind a state."""
+        self.folder.trim_log(images_seen)
+        self._events = EventFiles(self.folder.path / "tensorboard", images_seen)
+        if not self._events.available:
+            self.folder.note(NO_TENSORBOARD)
 
-    def add(self, trainer: Trainer, tick: Tick) -> tuple[dict[str, Any], Rgb]:
+    def add(self, tick: Tick, seen: Observation) -> tuple[dict[str, Any], Rgb]:
         """Keep a tick and its samples; returns the log's line and the small samples, for `show`."""
-        drawn, real = sample_pairs(trainer, self.options.sample_count)
-        line = self._log(tick, self.identity.measured(drawn, real))
-        return line, self._samples(trainer.images_seen, [drawn] if real is None else [real, drawn])
+        pace = {"seconds_per_kimg": tick.seconds_per_kimg}
+        line = {"images_seen": tick.images_seen, "means": tick.means, **tick.measured, **pace, **seen.numbers}
+        self.folder.log(line)
+        self.folder.note(_tick_line(tick))
+        name = f"{tick.images_seen:09d}.png"
+        write_atomic(self.folder.path / "samples" / name, encode_png(_grid(seen.rows), None))
+        small = _small_grid(seen.rows)
+        write_atomic(self.folder.path / "report" / name, encode_png(small, None))
+        return line, small
 
     def show(self, line: Mapping[str, Any], small: Rgb, tables: Mapping[str, Mapping[str, Any]]) -> None:
         """Bring event files and report.html up to date."""
-        self._board.add(line, small)
-        found = spread(sorted((self.disk.path / "report").glob("*.png")), SHOWN_PICTURES)
+        self._events.add(line, small)
+        found = spread(sorted((self.folder.path / "report").glob("*.png")), SHOWN_PICTURES)
         pictures = [(int(path.stem) / 1000, path.read_bytes()) for path in found]
-        title, paired = f"refacer finetune: {self.disk.path.name}", not self.options.from_scratch
-        page = report_page(title, self.disk.ticks(), tables, pictures, paired=paired)
-        write_atomic(self.disk.path / "report.html", page.encode())
+        page = report_page(self.title, self.folder.ticks(), tables, pictures, sample_order=self.sample_order)
+        write_atomic(self.folder.path / "report.html", page.encode())
 
     def close(self) -> None:
         """Write what is left."""
-        self._board.close()
+        self._events.close()
 
-    def _log(self, tick: Tick, identity: Mapping[str, float]) -> dict[str, Any]:
-        """Append a tick to the log; returns its line."""
-        o, m = self.options, tick.means
-        weights = {"loss/generator": 1.0, "loss/discriminator": 1.0, "loss/sketch": o.sketch_weight,
-                   "loss/color": o.color_weight, "loss/r1": o.gamma / 2, "loss/path_length": o.pl_weight}  # fmt: skip
-        weighted = {name: m[name] * weight for name, weight in weights.items() if name in m}
-        adversarial = tick.gradient_norms["adversarial"]
-        relative = {k: v / adversarial for k, v in tick.gradient_norms.items() if adversarial}
-        line = {**asdict(tick), "weighted": weighted, "gradient_relative": relative, "identity": dict(identity)}
-        self.disk.log(line)
-        self.disk.note(_tick_line(tick))
-        return line
+    # ------------------------------------------------------------ unusual pictures
 
-    def _samples(self, images_seen: int, rows: list[Tensor]) -> Rgb:
-        """A grid: each code through G_real (above, where there is one) and the generator in training.
+    def tell_unusual(self, data: FaceDataset) -> None:
+        """Tell which pictures were left out and which were changed when they were first read."""
+        for _, reason in data.refused[:SHOWN_REFUSALS]:
+            self.folder.warn(f"left out {reason}")
+        if len(data.refused) > SHOWN_REFUSALS:
+            self.folder.warn(f"left out {len(data.refused) - SHOWN_REFUSALS} more; refused.json names them")
+        kinds: dict[str, list[str]] = {}
+        for name, change in data.converted:
+            kinds.setdefault(change, []).append(name)
+        for change, names in kinds.items():
+            self.folder.warn(f"{change}: {len(names)} of the pictures, the first {names[0]}")
+        self._told = len(data.refused)
+        if data.refused or data.converted:
+            self._write_refusals(data)
 
-        Returns the small one that report.html holds: both pictures of a code side by side.
-        """
-        bands = [row[i : i + COLUMNS] for i in range(0, len(rows[0]), COLUMNS) for row in rows]
-        grid = torch.cat([torch.cat(list(band), dim=2) for band in bands], dim=1)
-        path = self.disk.path / "samples" / f"{images_seen:09d}.png"
-        write_atomic(path, encode_png(rgb_from_tensor(grid), None))
-        small = _small_grid(rows)
-        write_atomic(self.disk.path / "report" / path.name, encode_png(small, None))
-        return small
+    def tell_gone_bad(self, data: FaceDataset) -> None:
+        """Tell which files could no longer be read since the last call."""
+        for _, reason in data.refused[self._told :]:
+            self.folder.warn(f"the next picture is used in place of {reason}")
+        if len(data.refused) > self._told:
+            self._told = len(data.refused)
+            self._write_refusals(data)
+
+    def _write_refusals(self, data: FaceDataset) -> None:
+        left_out = [{"name": name, "reason": reason} for name, reason in data.refused]
+        changed = [{"name": name, "change": change} for name, change in data.converted]
+        self.folder.write_json("refused.json", {"left_out": left_out, "converted": changed})
 
 
-def _small_grid(rows: list[Tensor]) -> Rgb:
-    """The first codes, (N, 3, R, R) of each generator, as one small picture: a code's pictures side by side."""
+class EventFiles:
+    """TensorBoard's event files; without the optional package nothing is written."""
+
+    def __init__(self, folder: Path | None, images_seen: int) -> None:
+        """Later events than `images_seen`, which a resumed run will repeat, are marked as replaced. None: no files."""
+        self.folder, self.writer = folder, None
+        self.available = find_spec("tensorboard") is not None
+        if folder is not None and self.available:
+            from torch.utils.tensorboard import SummaryWriter
+
+            try:
+                self.writer = SummaryWriter(str(folder), purge_step=images_seen + 1)
+            except OSError as error:
+                raise self._unwritable(error) from error
+
+    def add(self, line: Mapping[str, Any], samples: Rgb) -> None:
+        """Write a line of the log, and the samples (H, W, 3)."""
+        if self.writer is None:
+            return
+        step = line["images_seen"]
+        try:
+            for name, value in _flat_numbers(line).items():
+                self.writer.add_scalar(name, value, step)
+            self.writer.add_image("samples", samples, step, dataformats="HWC")
+            self.writer.flush()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self.writer is not None:
+            self.writer.close()
+
+    def _unwritable(self, error: OSError) -> OutputNotWritable:
+        return OutputNotWritable(f"{self.folder}: cannot be written ({error.strerror}); choose another output")
+
+
+def _flat_numbers(line: Mapping[str, Any]) -> dict[str, float]:
+    """Nested numbers as one level: 'means/loss/r1', 'augment_p'."""
+    flat: dict[str, float] = {}
+    for name, value in line.items():
+        inner = value if isinstance(value, Mapping) else {"": value}
+        flat |= {f"{name}/{key}".rstrip("/"): float(number) for key, number in inner.items()}
+    return {name: number for name, number in flat.items() if name != "images_seen"}
+
+
+def _grid(rows: Sequence[Tensor]) -> Rgb:
+    """All codes, COLUMNS a line; below each line the same codes of the next network."""
+    bands = [row[i : i + COLUMNS] for i in range(0, len(rows[0]), COLUMNS) for row in rows]
+    return rgb_from_tensor(torch.cat([torch.cat(list(band), dim=2) for band in bands], dim=1))
+
+
+def _small_grid(rows: Sequence[Tensor]) -> Rgb:
+    """The first codes as one small picture: a code's pictures side by side."""
     codes = [
         torch.cat(pictures, dim=2)
         for pictures in zip(*(shrink(row[:SMALL_CODES], SMALL_PX) for row in rows), strict=True)
@@ -105,6 +181,8 @@ def _small_grid(rows: list[Tensor]) -> Rgb:
 
 def _tick_line(tick: Tick) -> str:
     """A tick in one line, for people."""
-    means = "  ".join(f"{name.removeprefix('loss/')} {value:.4g}" for name, value in tick.means.items())
-    speed = f"{tick.seconds_per_kimg:.1f} s/kimg  p {tick.augment_p:.3f}"
-    return f"{tick.images_seen / 1000:.1f} kimg  {speed}  {means}"
+    parts = [f"{tick.images_seen / 1000:.1f} kimg", f"{tick.seconds_per_kimg:.1f} s/kimg"]
+    if "augment_p" in tick.measured:
+        parts.append(f"p {tick.measured['augment_p']:.3f}")
+    parts += [f"{name.removeprefix('loss/')} {value:.4g}" for name, value in tick.means.items()]
+    return "  ".join(parts)

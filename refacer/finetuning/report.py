@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from refacer.finetuning.charts import Point, chart, number, spread
-from refacer.finetuning.terms import NO_UNIT, about, unit_of
 
 STYLE = Path(__file__).with_name("training_report.css")
 
@@ -25,6 +24,28 @@ FORBIDDEN = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 NOTHING_COMPARED = "Not measured: see log.txt for why."
 
+NO_UNIT = "no unit"
+UNKNOWN = (NO_UNIT, "")
+
+TERMS: Mapping[str, tuple[str, str]] = {
+    "loss/generator": ("nats", "adversarial loss of the generator"),
+    "loss/discriminator": ("nats", "adversarial loss of the discriminator"),
+    "loss/sketch": ("sum of |differences|", "Eq. 1, between the two sketches of a code, as at 512 pixels"),
+    "loss/color": ("perceptual distance", "Eq. 2, between the two blurred pictures of a code"),
+    "loss/r1": ("squared gradient norm", "of the discriminator's verdict at real pictures"),
+    "loss/path_length": ("squared deviation", "of the path length from its mean"),
+    "signs/real": ("mean sign, −1 to 1", "of the discriminator's verdicts on real pictures; ADA watches it"),
+    "signs/fake": ("mean sign, −1 to 1", "of the discriminator's verdicts on generated pictures"),
+    "augment_p": ("probability, 0 to 1", "ADA's p, of each augmentation"),
+    "seconds_per_kimg": ("seconds per kimg", "time for a thousand images"),
+    "sketch": ("share of the adversarial one", "gradient of the weighted sketch loss"),
+    "color": ("share of the adversarial one", "gradient of the weighted colour loss"),
+    "identity_distance_dlib": ("distance", "between a code's two faces; below 0.6 is one person for dlib's network"),
+    "identity_similarity_curricularface": ("cosine", "between a code's two faces; 1 is the same face"),
+    "codes_with_faces": ("codes", "of the first eight in which both pictures show a face"),
+}
+"""The unit of each number of a tick, and a few words on it."""
+
 Numbers = Mapping[str, float]
 
 
@@ -34,15 +55,19 @@ def report_page(
     tables: Mapping[str, Mapping[str, Any]],
     pictures: Sequence[tuple[float, bytes]],
     *,
-    paired: bool,
+    sample_order: str = "",
 ) -> str:
-    """The page. ticks: lines of the log; pictures: (kimg, PNG); paired: each code shows both generators' pictures."""
+    """The page. ticks: lines of the log; tables: by heading; pictures: (kimg, PNG).
+
+    sample_order: what the pictures of a code show, side by side, in words; empty where a code has only one, and then
+    no identities are compared.
+    """
     parts = [f"<h1>{escape(title)}</h1>", _summary(ticks), *_curves(ticks)]
-    if paired:
+    if sample_order:
         note = "" if any(tick.get("identity") for tick in ticks) else NOTHING_COMPARED
         parts.append(_section("Identity between the generators", note or "same codes as below", ticks, "identity"))
-    parts += [_gallery(pictures, paired, {tick["images_seen"] / 1000: _compared(tick) for tick in ticks})]
-    parts += [f"<h2>{escape(name)}</h2>{table(values)}" for name, values in tables.items()]
+    parts += [_gallery(pictures, sample_order, {tick["images_seen"] / 1000: _compared(tick) for tick in ticks})]
+    parts += [f"<h2>{escape(name)}</h2>{_table(values)}" for name, values in tables.items()]
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f'<meta http-equiv="Content-Security-Policy" content="{FORBIDDEN}">'
@@ -77,8 +102,8 @@ def _section(name: str, note: str, ticks: Sequence[Mapping[str, Any]], key: str)
         chart(
             term,
             _points(ticks, values, term),
-            NO_UNIT if weighed else unit_of(term),
-            f"weight {number(weight)}" if weighed and (weight := _weight(ticks, term)) else about(term),
+            NO_UNIT if weighed else TERMS.get(term, UNKNOWN)[0],
+            f"weight {number(weight)}" if weighed and (weight := _weight(ticks, term)) else TERMS.get(term, UNKNOWN)[1],
         )
         for term in dict.fromkeys(term for numbers in values for term in numbers)
     ]
@@ -137,9 +162,8 @@ def _compared(tick: Mapping[str, Any]) -> str:
     return ", ".join(found)
 
 
-def _gallery(pictures: Sequence[tuple[float, bytes]], paired: bool, notes: Mapping[float, str]) -> str:
+def _gallery(pictures: Sequence[tuple[float, bytes]], order: str, notes: Mapping[float, str]) -> str:
     """The same codes at a few points in time. notes: by kimg."""
-    order = "each code through the realistic generator and, right of it, the rendering one" if paired else ""
     shown = "".join(_sample(kimg, png, order, notes.get(kimg, "")) for kimg, png in pictures)
     said = f"<p>{order}</p>" if order else ""
     return f"<h2>Samples of fixed codes</h2>{said}{shown}" if pictures else ""
@@ -154,19 +178,19 @@ def _sample(kimg: float, png: bytes, order: str, note: str) -> str:
     return f'<figure class="samples">{caption}{scrolled}</figure>'
 
 
-def table(values: Mapping[str, Any]) -> str:
-    """Names and values."""
+def _table(values: Mapping[str, Any]) -> str:
+    """Two columns: names and values."""
     rows = (
-        f'<tr><th scope="row">{escape(str(name))}</th><td>{escape(_spelled(value))}</td></tr>'
+        f'<tr><th scope="row">{escape(str(name))}</th><td>{escape(_in_words(value))}</td></tr>'
         for name, value in values.items()
     )
     return f"<table><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _spelled(value: Any) -> str:
+def _in_words(value: Any) -> str:
     """A value as it would be typed or said."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(map(_spelled, value))
+        return ", ".join(map(_in_words, value))
     return "not set" if value is None else str(value)

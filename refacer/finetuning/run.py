@@ -1,105 +1,198 @@
-"""One run of `finetune`: from the folder's last state to a pair or a base, by one process or several."""
+"""One run of training: from its folder's last state to the result, by one process or several, through signals.
+
+What is trained is a `Recipe`; the run knows nothing of it but this. Another kind of training is another recipe.
+"""
 
 from __future__ import annotations
 
-import copy
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Protocol
 
 import torch
 
 from refacer import __version__, console
-from refacer.device import choose_device, machine_name, require_compiler
+from refacer.device import machine_name
 from refacer.errors import UsageError
 from refacer.files import write_atomic
-from refacer.finetuning.folder import CONFIGURATION, STATES, RunFolder, refuse_difference
-from refacer.finetuning.identity import RunIdentity
-from refacer.finetuning.options import difference, spelled
-from refacer.finetuning.record import TrainingRecord
-from refacer.finetuning.refusals import Refusals
-from refacer.finetuning.result import encode_result
-from refacer.finetuning.stopping import SHELL, Stopping, stopping
-from refacer.options import FinetuneOptions, NetworkOptions
+from refacer.finetuning.folder import CONFIGURATION, STATES, RunFolder, difference
+from refacer.finetuning.record import Observation, TrainingRecord
 from refacer.training.checkpoint import decode_checkpoint
 from refacer.training.dataset import FaceDataset
-from refacer.training.finetune import Stopped, Tick, finetune
-from refacer.training.processes import Processes, device_name, joined, parts_of
-from refacer.training.trained import make_networks
-from refacer.training.trainer import Trainer
-from refacer.weights.bases import fresh_discriminator, fresh_networks, grow, load_base
-from refacer.weights.choices import choose
+from refacer.training.finetune import Schedule, Stopped, Tick, Trains, train
+from refacer.training.processes import Processes, joined
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SHELL = 128
+"""A shell's exit code for a process that a signal ended is this and the signal's number."""
+
+REPEAT_S = 2.0
+"""torchrun passes on the Ctrl-C that its processes have had from the terminal: within this time it is the same one."""
+
+NOTE = b"refacer: saving after this iteration, then leaving; a second signal leaves at once\n"
 
 
-class TrainingRun:
-    """One run: what it was asked for, its folder, its trainer."""
+class RunOptions(Schedule, Protocol):
+    """What a run reads of its recipe's options."""
 
-    def __init__(
-        self,
-        data: list[Path],
-        folder: Path,
-        base: str | None,
-        resolution: int | None,
-        sizes: Mapping[str, int],
-        options: FinetuneOptions,
-        device: str,
-        quiet: bool = False,
-    ) -> None:
-        self.folder, self.options, self.device = folder, options, choose_device(device_name(device))
-        parts_of(options, 1)
-        if options.compile:
-            require_compiler(self.device)
-        self.base = None if options.from_scratch and base is None else load_base(base)
-        self.network = self._network(resolution, sizes)
-        self.data_paths = data
-        self.disk = RunFolder(folder, quiet=quiet)
-        self.quiet = quiet
-        self.processes = Processes()
-        identity = RunIdentity(self.network.resolution, self.device, paired=not options.from_scratch)
-        self.record, self.refusals = TrainingRecord(self.disk, options, identity), Refusals(self.disk)
+    @property
+    def seed(self) -> int:
+        """Of everything random."""
+        ...
 
-    def _network(self, resolution: int | None, sizes: Mapping[str, int]) -> NetworkOptions:
-        """Sizes of the networks in training: the base's, or those asked for."""
-        if self.base is None:
-            return NetworkOptions(resolution=resolution or NetworkOptions.resolution, **sizes)
-        c = self.base.generator.config
-        if resolution not in (None, c.img_resolution) and not self.options.from_scratch:
-            raise UsageError(f"--resolution {resolution}: a pair keeps its base's {c.img_resolution}")
-        return NetworkOptions(
-            resolution or c.img_resolution, c.channel_base, c.channel_max, c.z_dim, c.w_dim, c.mapping_layers
-        )
+    @property
+    def deterministic(self) -> bool:
+        """Whether torch takes its repeatable algorithms."""
+        ...
+
+
+class Recipe(Protocol):
+    """What is trained: its networks and pictures, what a resumed run must share, what it shows and ends in.
+
+    command: what users type, such as 'refacer finetune'. sample_order: what the pictures of a code show, side by side,
+    in words; empty where a code has only one.
+    """
+
+    command: str
+    sample_order: str
+    device: torch.device
+
+    @property
+    def options(self) -> RunOptions:
+        """Length, ticks, seed."""
+        ...
 
     def configuration(self) -> dict[str, Any]:
-        """What a resumed run must share with this one."""
-        return {
-            "options": asdict(self.options),
-            "network": asdict(self.network),
-            "base_sha256": self.base.sha256 if self.base else None,
-            "sketch": choose("sketch").description if not self.options.from_scratch else None,
-            "perceptual": choose("perceptual").description if not self.options.from_scratch else None,
-        }
+        """What a resumed run must share with this one: JSON values, those under `options` as they were asked for."""
+        ...
+
+    def spelled(self, name: str) -> str:
+        """How users know a value of the configuration: its option, else its own name."""
+        ...
+
+    def load_data(self) -> FaceDataset | None:
+        """The pictures to train on; None where there are none. Every process calls it."""
+        ...
+
+    def make_trainer(self, data: FaceDataset | None, folder: RunFolder, processes: Processes) -> Trains:
+        """A trainer that has seen nothing yet; what users should know is told by the first process in `folder`."""
+        ...
+
+    def observe(self, trainer: Trains, tick: Tick) -> Observation:
+        """What a tick adds to log and samples. Only the first process calls it."""
+        ...
+
+    def licences(self) -> dict[str, str]:
+        """The terms of what the run uses, by role."""
+        ...
+
+    def encode_result(self, name: str, trainer: Trains) -> dict[str, bytes]:
+        """The files that the run ends in, by name; name: of the run."""
+        ...
+
+
+class Training:
+    """A recipe at work in a run folder."""
+
+    def __init__(self, recipe: Recipe, folder: Path, *, quiet: bool = False) -> None:
+        self.recipe, self.quiet = recipe, quiet
+        self.folder = RunFolder(folder, recipe.command, quiet=quiet)
+        title = f"{recipe.command}: {folder.name}"
+        self.record = TrainingRecord(self.folder, title, recipe.sample_order)
+        self.processes = Processes()
+        self.data: FaceDataset | None = None
+        self.saved_at = -1  # images seen in the newest state of the folder
 
     def show(self) -> None:
         """Print the configuration (`--dry-run`)."""
-        console.payload_text(json.dumps(self.configuration(), indent=1))
+        console.payload_text(json.dumps(self.recipe.configuration(), indent=1))
 
     def go(self, resume: str) -> None:
-        """Train from where the folder stands to the end; leaves by SystemExit where a signal asked for it."""
-        _be_deterministic(self.options.deterministic)
-        with joined(self.device) as self.processes:
+        """Train from where the folder stands to the end; leaves by SystemExit where a signal asked for it.
+
+        resume: 'auto' (the last state), 'never', or the path of a state. Raises UsageError, InputRefused,
+        OutputNotWritable.
+        """
+        if self.recipe.options.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
+        torch.use_deterministic_algorithms(self.recipe.options.deterministic, warn_only=True)
+        with joined(self.recipe.device) as self.processes:
             try:
                 self.processes.from_first(lambda: self._refuse_early(resume))
                 self._train(self._trainer(resume))
             finally:
-                self.disk.lock.release()
+                self.folder.lock.release()
 
-    def _train(self, trainer: Trainer) -> None:
+    # ------------------------------------------------------------ setting up
+
+    def _refuse_early(self, resume: str) -> None:
+        """Refuse a state that is not there, a folder in use or of another configuration, before anything is made."""
+        if resume not in ("auto", "never") and not Path(resume).is_file():
+            raise UsageError(f"--resume {resume}: no such file; name one of {self.folder.path}/{STATES}")
+        if self.folder.path.is_dir():
+            self.folder.lock.claim()
+        old = None if resume == "never" else self.folder.configuration()
+        if old is not None:
+            self._refuse_difference(self.folder.path, old, self.recipe.configuration())
+
+    def _refuse_difference(self, place: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """Raise UsageError where a run's configuration differs from the one asked for."""
+        if found := difference(old, new, self.recipe.spelled):
+            raise UsageError(f"{place}: its run differs in {found}; use another -o or --resume never")
+
+    def _trainer(self, resume: str) -> Trains:
+        """The trainer as it was when its last state was saved; the folder is made once the pictures can be used."""
+        self.data = self.recipe.load_data()
+        found = self.processes.from_first(lambda: self._prepare_folder(resume))
+        torch.manual_seed(self.recipe.options.seed)
+        trainer = self.recipe.make_trainer(self.data, self.folder, self.processes)
+        if found is not None:
+            trainer.load_state_dict(decode_checkpoint(found[1], found[0]))
+            self.saved_at = trainer.images_seen
+        self.processes.from_first(lambda: self.record.follow(trainer.images_seen))
+        return trainer
+
+    def _prepare_folder(self, resume: str) -> tuple[Path, bytes] | None:
+        """The folder ready to go on, and the state to go on from as bytes, which travel to all processes."""
+        self.folder.lock.claim()
+        found = self.folder.open(resume)
+        if found is not None:
+            old = json.loads(decode_checkpoint(found[1], found[0]).get("configuration", "{}"))
+            self._refuse_difference(found[0], old, self._configuration())
+        self.folder.clear(resume)
+        if self.data is not None:
+            self.record.tell_unusual(self.data)
+        self.folder.write_json(CONFIGURATION, {**self._configuration(), **self._machine()})
+        return found
+
+    def _configuration(self) -> dict[str, Any]:
+        """The configuration with the pictures, which are known only once they were read."""
+        if self.data is None:
+            return self.recipe.configuration()
+        return {**self.recipe.configuration(), "data_count": len(self.data), "data_sha256": self.data.sha256}
+
+    def _machine(self) -> dict[str, Any]:
+        """On what the run is computed."""
+        return {
+            "refacer": __version__,
+            "torch": torch.__version__,
+            "machine": machine_name(self.recipe.device),
+            "processes": self.processes.world,
+        }
+
+    # ------------------------------------------------------------ training
+
+    def _train(self, trainer: Trains) -> None:
         """Train to the end; outside the loop there is nothing to save, and signals act as in any command."""
         with stopping(quiet=self.quiet or not self.processes.first) as asked:
-            for event in finetune(trainer, lambda: self._agreed(asked)):
+            for event in train(trainer, lambda: self._agreed(asked)):
                 if isinstance(event, Tick):
                     self._keep(trainer, event)
                 elif isinstance(event, Stopped):
@@ -112,126 +205,75 @@ class TrainingRun:
         asked.number = self.processes.largest(asked.number)
         return asked.number != 0
 
-    def _keep(self, trainer: Trainer, tick: Tick) -> None:
+    def _keep(self, trainer: Trains, tick: Tick) -> None:
         """Keep what a tick has shown, and the state. The log comes first: without its state it is trimmed."""
         state = self._state(trainer)
 
         def write() -> None:
-            self.refusals.tell_new(trainer.data)
-            line, small = self.record.add(trainer, tick)
-            self.disk.save(state)
-            self.record.show(line, small, self._tables(trainer.data))
+            if self.data is not None:
+                self.record.tell_gone_bad(self.data)
+            line, small = self.record.add(tick, self.recipe.observe(trainer, tick))
+            self.folder.save(state)
+            self.record.show(line, small, self._tables())
 
         self.processes.from_first(write)
-        self._saved = trainer.images_seen
+        self.saved_at = trainer.images_seen
 
-    def _leave(self, trainer: Trainer, asked: Stopping) -> None:
+    def _leave(self, trainer: Trains, asked: Stopping) -> None:
         """Save where a signal came and exit as the shell expects."""
-        if self._saved != trainer.images_seen:
+        if self.saved_at != trainer.images_seen:
             state = self._state(trainer)
-            self.processes.from_first(lambda: self.disk.save(state))
+            self.processes.from_first(lambda: self.folder.save(state))
         if self.processes.first:
-            self.disk.note(f"saved at {trainer.images_seen / 1000:g} kimg; the same command goes on")
+            self.folder.note(f"saved at {trainer.images_seen / 1000:g} kimg; the same command goes on")
         raise SystemExit(SHELL + asked.number)
 
-    def _state(self, trainer: Trainer) -> dict[str, Any]:
+    def _state(self, trainer: Trains) -> dict[str, Any]:
         """All that is needed to go on, with what the run was asked for."""
-        return trainer.state_dict() | {"configuration": json.dumps(self._asked(trainer.data))}
+        return trainer.state_dict() | {"configuration": json.dumps(self._configuration())}
 
-    def _asked(self, data: FaceDataset) -> dict[str, Any]:
-        """The configuration with the pictures, which are known only once they were read."""
-        return {**self.configuration(), "data_count": len(data), "data_sha256": data.sha256}
-
-    # ------------------------------------------------------------ setting up
-
-    def _trainer(self, resume: str) -> Trainer:
-        """The trainer as it was when its last state was saved; the folder is made once the pictures can be used."""
-        data = FaceDataset(self.data_paths, self.network.resolution, mirror=self.options.mirror, seed=self.options.seed)
-        found = self.processes.from_first(lambda: self._prepared(data, resume))
-        if self.device.type == "cuda":
-            data.keep_on(self.device)
-        torch.manual_seed(self.options.seed)
-        trainer = Trainer(self._networks(), data, self.options, self.device, self.processes)
-        if found is not None:
-            trainer.load_state_dict(decode_checkpoint(found[1], found[0]))
-        self._saved = trainer.images_seen if found is not None else -1
-        self.processes.from_first(lambda: self.record.follow(trainer.images_seen))
-        return trainer
-
-    def _prepared(self, data: FaceDataset, resume: str) -> tuple[Path, bytes] | None:
-        """The folder ready to go on, and the state to go on from as bytes, which travel to all processes."""
-        self.disk.lock.claim()
-        found = self.disk.open(resume)
-        if found is not None:
-            old = json.loads(decode_checkpoint(found[1], found[0]).get("configuration", "{}"))
-            refuse_difference(found[0], difference(old, self._asked(data)))
-        self.disk.clear(resume)
-        self.refusals.tell(data)
-        self._write_configuration(data)
-        return found
-
-    def _networks(self) -> Any:
-        """Fresh, grown or copied networks; for a pair also the frozen ones."""
-        if self.options.from_scratch:
-            pair = grow(self.base, self.network) if self.base else fresh_networks(self.network)
-            return make_networks(*pair, self.device)
-        assert self.base is not None
-        real = self.base.generator.to(self.device)
-        # a copy is trained: the pair carries the base's own, with which further styles start
-        discriminator = copy.deepcopy(self.base.discriminator) or fresh_discriminator(real)
-        if self.base.discriminator is None:
-            self.processes.from_first(lambda: self.disk.warn("the base carries no discriminator: a fresh one starts"))
-        sketch = choose("sketch")
-        self.processes.from_first(lambda: self.disk.note(f"sketches (Eq. 1): {sketch.description}"))
-        return make_networks(
-            copy.deepcopy(real), discriminator, self.device, real=real, sketch=sketch.load(self.device),
-            perceptual=choose("perceptual").load(self.device),
-        )  # fmt: skip
-
-    # ------------------------------------------------------------ the folder
-
-    def _refuse_early(self, resume: str) -> None:
-        """Refuse a state that is not there, a folder in use or of another configuration, before anything is made."""
-        if resume not in ("auto", "never") and not Path(resume).is_file():
-            raise UsageError(f"--resume {resume}: no such file; name one of {self.folder}/{STATES}")
-        if self.folder.is_dir():
-            self.disk.lock.claim()
-        old = None if resume == "never" else self.disk.configuration()
-        if old is not None:
-            refuse_difference(self.folder, difference(old, self.configuration()))
-
-    def _write_configuration(self, data: FaceDataset) -> None:
-        """What the run was asked for, and on what it runs."""
-        self.disk.write_json(CONFIGURATION, {**self._asked(data), **self._about()})
-
-    def _about(self) -> dict[str, Any]:
-        return {
-            "refacer": __version__,
-            "torch": torch.__version__,
-            "machine": machine_name(self.device),
-            "processes": self.processes.world,
-        }
-
-    def _tables(self, data: FaceDataset) -> dict[str, dict[str, Any]]:
+    def _tables(self) -> dict[str, dict[str, Any]]:
         """What report.html says about the run beside its curves."""
-        asked = self._asked(data)
-        licence = {"base": self.base.licence, "commercial use": self.base.commercial} if self.base else {}
-        pictures = {"pictures": "not known to the program; the result is bound by theirs, too"}
+        asked = self._configuration()
+        options, network = asked.pop("options"), asked.pop("network", {})
         return {
-            "Options": {spelled(name): value for name, value in asked.pop("options").items()},
-            "Networks": asked.pop("network") | {n: v for n, v in asked.items() if v is not None},
-            "Hardware and software": self._about(),
-            "Licences": licence | pictures | self.record.identity.terms(),
+            "Options": {self.recipe.spelled(name): value for name, value in options.items()},
+            "Networks": network | {name: value for name, value in asked.items() if value is not None},
+            "Hardware and software": self._machine(),
+            "Licences": self.recipe.licences(),
         }
 
-    def _export(self, trainer: Trainer) -> None:
-        """Write what the run ends in."""
-        for name, data in encode_result(self.folder.name, self.base, trainer).items():
-            write_atomic(self.folder / name, data)
+    def _export(self, trainer: Trains) -> None:
+        for name, content in self.recipe.encode_result(self.folder.path.name, trainer).items():
+            write_atomic(self.folder.path / name, content)
 
 
-def _be_deterministic(wanted: bool) -> None:
-    """Let torch take its repeatable algorithms; cuBLAS reads its part of it when it starts."""
-    if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(wanted, warn_only=True)
+class Stopping:
+    """The signal that came, 0 for none. The first asks a run to save and leave, a second leaves at once."""
+
+    def __init__(self, *, quiet: bool = False, launched: bool | None = None) -> None:
+        """launched: whether torchrun started this process; None: as the environment says."""
+        self.number, self.quiet, self._since = 0, quiet, 0.0
+        self._launched = "TORCHELASTIC_RUN_ID" in os.environ if launched is None else launched
+
+    def receive(self, number: int, _frame: FrameType | None = None) -> None:
+        """Handle a signal: take note, or leave at once at a second one."""
+        now = time.monotonic()
+        if self.number and not (self._launched and now - self._since < REPEAT_S):
+            raise SystemExit(SHELL + number)
+        if not self.number and not self.quiet:
+            os.write(2, NOTE)  # a handler may interrupt a print, which cannot be entered twice
+        self.number, self._since = self.number or number, self._since or now
+
+
+@contextmanager
+def stopping(*, quiet: bool = False) -> Iterator[Stopping]:
+    """Handle both signals until the end of the block; nothing is handled outside the main thread."""
+    asked = Stopping(quiet=quiet)
+    handled = SIGNALS if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, asked.receive) for number in handled}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)

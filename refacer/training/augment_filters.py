@@ -1,17 +1,73 @@
-"""Mirroring and doubling a picture, sampling it, halving it: the linear steps of ADA's warp, each with its adjoint.
+"""ADA's warp: mirror a picture, double it, sample it, halve it; each step is linear and has its adjoint.
 
-h are the 12 taps of a low-pass filter; h[5] is its centre. Adjoints give the gradients (see `augment`).
+The published code pads by a margin that it reads back from the drawn transforms; here one period of the mirrored
+picture (2R - 2 pixels a side) is enlarged and sampled modulo the period. That equals a padding without end, and its
+size never depends on the draws. The two differ only where a transform reaches further than R - 1 pixels beyond the
+picture: black there, mirrored here. h are the 12 taps of a low-pass filter; h[5] is its centre.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_input
 
+TensorMap = Callable[[Tensor], Tensor]
 
-def double(images: Tensor, taps: Tensor, dim: int) -> Tensor:
+
+def warp(images: Tensor, linear: Tensor, shift: Tensor, taps: Tensor) -> Tensor:
+    """Mirror, double the resolution, sample, halve it (Appendix B): output(o) = images(linear o + shift)."""
+    grid = _sampling_grid(linear, shift, images.shape[-1])
+
+    def forth(images: Tensor) -> Tensor:
+        tile = _double(_double(images, taps, dim=3), taps, dim=2)
+        return _halve(_sample(tile, grid), taps)
+
+    def back(grads: Tensor) -> Tensor:
+        tile = _sample_adjoint(_halve_adjoint(grads, taps), grid)
+        return _double_adjoint(_double_adjoint(tile, taps, dim=2), taps, dim=3)
+
+    return _Linear.apply(images, forth, back)  # pyright: ignore[reportReturnType]
+
+
+class _Linear(torch.autograd.Function):
+    """A linear map given with its adjoint, so that derivatives of every order are these two.
+
+    Autograd alone cannot: grid_sample has no second derivative, and a grouped convolution's also computes, one by one,
+    gradients of the filters that nobody asks for.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, forth: TensorMap, back: TensorMap) -> Tensor:
+        ctx.maps = forth, back
+        with torch.autocast(values.device.type, enabled=False):
+            return forth(values)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, None, None]:
+        forth, back = ctx.maps
+        return _Linear.apply(grads[0], back, forth), None, None
+
+
+def _sampling_grid(linear: Tensor, shift: Tensor, side: int) -> Tensor:
+    """Where the doubled output (index -5 to 2R + 4, what `_halve` reads) lies in the tile: (N, h, w, 2) in [-1, 1].
+
+    Doubled index m lies (m + 1 - R) / 2 pixels from the centre, since h[5] is the filter's centre. The tile begins at
+    index -R - 1, is 4R - 2 wide and repeats after 4R - 4.
+    """
+    steps = (torch.arange(-5, 2 * side + 5, device=linear.device) + (1 - side)) / 2
+    across = linear[:, None, :, 0] * steps[:, None]
+    down = linear[:, None, :, 1] * steps[:, None] + (shift[:, None] + side)
+    scale = 2 / (4 * side - 3)  # the centres of the outermost of 4R - 2 lie at -1 and 1
+    grid = (across[:, None] + down[:, :, None]) * (2 * scale)
+    return grid.remainder_((4 * side - 4) * scale).sub_(1)
+
+
+def _double(images: Tensor, taps: Tensor, dim: int) -> Tensor:
     """Mirror one axis (2 or 3) to a whole period, and double it: R -> 4R - 2, from doubled index -R - 1.
 
     u[m] = 2 sum_n h[m - 2n + 5] x[n]; both m = 2q - 1 and m = 2q need x[q - 3] to x[q + 2].
@@ -22,8 +78,8 @@ def double(images: Tensor, taps: Tensor, dim: int) -> Tensor:
     return pairs.unflatten(1, (3, 2)).movedim(2, dim + 1).flatten(dim, dim + 1)
 
 
-def double_adjoint(grads: Tensor, taps: Tensor, dim: int) -> Tensor:
-    """The adjoint of `double`: 4R - 2 -> R along one axis."""
+def _double_adjoint(grads: Tensor, taps: Tensor, dim: int) -> Tensor:
+    """The adjoint of `_double`: 4R - 2 -> R along one axis."""
     side = (grads.shape[dim] + 2) // 4
     before, after = _mirrored(side)
     pairs = grads.unflatten(dim, (-1, 2)).movedim(dim + 1, 2).flatten(1, 2)
@@ -48,15 +104,15 @@ def _doubling_filter(taps: Tensor, dim: int) -> Tensor:
     return _along(dim, phases.repeat(3, 1))
 
 
-def halve(images: Tensor, taps: Tensor) -> Tensor:
+def _halve(images: Tensor, taps: Tensor) -> Tensor:
     """(N, 3, 2R + 10, 2R + 10) from doubled index -5 -> (N, 3, R, R): y[n] = sum_k h[k] v[2n + k - 5]."""
     weight = taps.repeat(3, 1)
     narrow = F.conv2d(images, _along(3, weight), stride=(1, 2), groups=3)
     return F.conv2d(narrow, _along(2, weight), stride=(2, 1), groups=3)
 
 
-def halve_adjoint(grads: Tensor, taps: Tensor) -> Tensor:
-    """The adjoint of `halve`: (N, 3, R, R) -> (N, 3, 2R + 10, 2R + 10)."""
+def _halve_adjoint(grads: Tensor, taps: Tensor) -> Tensor:
+    """The adjoint of `_halve`: (N, 3, R, R) -> (N, 3, 2R + 10, 2R + 10)."""
     count, _, side, _ = grads.shape
     weight, wide = taps.repeat(3, 1), 2 * side + 10
     tall = conv2d_input((count, 3, wide, side), _along(2, weight), grads, stride=(2, 1), groups=3)  # pyright: ignore[reportArgumentType]
@@ -68,13 +124,13 @@ def _along(dim: int, taps: Tensor) -> Tensor:
     return taps[:, None, None, :] if dim == 3 else taps[:, None, :, None]
 
 
-def sample(tile: Tensor, grid: Tensor) -> Tensor:
+def _sample(tile: Tensor, grid: Tensor) -> Tensor:
     """Bilinear samples of the tile at the grid."""
     return F.grid_sample(tile, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
 
 
-def sample_adjoint(samples: Tensor, grid: Tensor) -> Tensor:
-    """The adjoint of `sample`: spread (N, 3, 2R + 10, 2R + 10) over the tile (N, 3, 4R - 2, 4R - 2)."""
+def _sample_adjoint(samples: Tensor, grid: Tensor) -> Tensor:
+    """The adjoint of `_sample`: spread (N, 3, 2R + 10, 2R + 10) over the tile (N, 3, 4R - 2, 4R - 2)."""
     side = 2 * samples.shape[-1] - 22
     blank = samples.new_zeros(()).expand(*samples.shape[:2], side, side)  # read only for the gradient of the grid
     return torch.ops.aten.grid_sampler_2d_backward(samples, blank, grid, 0, 0, True, (True, False))[0]

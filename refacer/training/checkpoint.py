@@ -39,11 +39,6 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("state-*.pt"))
 
 
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read one state without running code from it; raises InputRefused where it is damaged, UsageError for no file."""
-    return decode_checkpoint(read_bytes(path), path, device)
-
-
 def decode_checkpoint(data: bytes, path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """A state from the bytes of `path`. torch checks no sums of what it reads: a flipped bit would go on training."""
     try:

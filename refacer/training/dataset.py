@@ -75,7 +75,8 @@ class FaceDataset:
     def batch(self, position: int, count: int) -> Tensor:
         """The `count` pictures after `position` were seen: (count, 3, R, R) uint8, where `keep_on` put them."""
         indices = [self._index(position + i) for i in range(count)]
-        numbers, flipped = zip(*(divmod(i, len(self._usable))[::-1] for i in indices), strict=True)
+        numbers = [index % len(self._usable) for index in indices]
+        flipped = [index >= len(self._usable) for index in indices]  # the second half of the list is mirrored
         if self._cache is None:
             pictures = torch.stack([self._picture(n) for n in numbers])
         else:
@@ -106,16 +107,16 @@ class FaceDataset:
         """Read every picture once; keep them where the set is small enough. Returns the usable names and their hash."""
         keep = len(self._names) * 3 * self.resolution**2 <= CACHE_BYTES
         usable, pictures, whole = [], [], hashlib.sha256()
-        for name, found in zip(
-            self._names, self._pool.map(lambda name: self._tried(name, keep), self._names), strict=True
-        ):
+        read = self._pool.map(lambda name: self._tried(name, keep), self._names)
+        for name, found in zip(self._names, read, strict=True):
             if isinstance(found, RefacerError):
                 self.refused.append((name, str(found)))
                 continue
             usable.append(name)
             whole.update(found.digest)
             self.converted.extend((name, change) for change in found.changes)
-            pictures.extend([found.pixels] if keep else [])
+            if keep:
+                pictures.append(found.pixels)
         if not usable:
             raise UsageError(f"none of {len(self._names)} pictures can be used; the first: {self.refused[0][1]}")
         self._cache = torch.stack(pictures) if keep else None
@@ -138,7 +139,8 @@ class FaceDataset:
                 return (ahead.result() if ahead else self._read(self._usable[n])).pixels
             except RefacerError as error:
                 entry = (self._usable[n], str(error))
-                self.refused.extend([entry] if entry not in self.refused else [])
+                if entry not in self.refused:
+                    self.refused.append(entry)
         raise InputRefused(f"{self._usable[number]}: cannot be read any more, nor any other picture of the set")
 
     def _read(self, name: str) -> Picture:

@@ -26,9 +26,9 @@ from refacer.networks.stylegan2.networks import Generator
 from refacer.networks.translator import Translator, mapped
 from refacer.options import DistillOptions
 from refacer.training.dataset import FaceDataset
-from refacer.training.optimizers import clean_gradients, lerp_towards
 from refacer.training.random import Draws
 from refacer.training.statistics import Statistics
+from refacer.training.trainer import clean_gradients, lerp_towards
 from refacer.training.translations import Translations, disturbed, drawn, views
 
 DRAW_BATCH = 8

@@ -1,28 +1,66 @@
-"""Sec. 3.2: train the rendering generator. Yields events; writes nothing and prints nothing."""
+"""The loop around a trainer's iterations: ticks, stopping, the end. Yields events; writes and prints nothing."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-import torch
-from torch import Tensor
+from refacer.training.processes import Processes
+from refacer.training.statistics import Statistics
 
-from refacer.training.trainer import Trainer
 
-SAMPLE_SEED = 7
-SAMPLE_BATCH = 8
+class Schedule(Protocol):
+    """How long a run is and how often it reports."""
+
+    @property
+    def kimg(self) -> float:
+        """Thousands of images to see in all."""
+        ...
+
+    @property
+    def tick_kimg(self) -> float:
+        """Thousands of images between two ticks."""
+        ...
+
+
+class Trains(Protocol):
+    """What the loop, and the run around it, needs of a trainer."""
+
+    images_seen: int
+    processes: Processes
+    statistics: Statistics
+
+    @property
+    def options(self) -> Schedule:
+        """How long to train."""
+        ...
+
+    def step(self) -> None:
+        """One iteration; adds to `images_seen` and `statistics`."""
+        ...
+
+    def measure(self) -> dict[str, Any]:
+        """Numbers of this moment for the log, beside the means of a tick; leaves no trace in the run."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on exactly, with `images_seen`: tensors and numbers. Every process calls it."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Go on from a state."""
+        ...
 
 
 @dataclass(frozen=True)
 class Tick:
-    """What happened since the last tick: mean losses, their gradients at the picture, ADA's p, the speed."""
+    """What happened since the last tick: the means of `statistics`, what the trainer measures, the speed."""
 
     images_seen: int
     means: dict[str, float]
-    gradient_norms: dict[str, float]
-    augment_p: float
+    measured: dict[str, Any]
     seconds_per_kimg: float
 
 
@@ -40,7 +78,7 @@ class Finished:
     images_seen: int
 
 
-def finetune(trainer: Trainer, stopping: Callable[[], bool] = lambda: False) -> Iterator[Tick | Stopped | Finished]:
+def train(trainer: Trains, stopping: Callable[[], bool] = lambda: False) -> Iterator[Tick | Stopped | Finished]:
     """Train until `options.kimg`; after each Tick the caller may save `trainer.state_dict()` and samples.
 
     `stopping` is asked after every iteration; when it says so, Stopped is the last event. With several processes each
@@ -58,20 +96,8 @@ def finetune(trainer: Trainer, stopping: Callable[[], bool] = lambda: False) -> 
         if trainer.images_seen >= due:
             means = trainer.statistics.take(trainer.processes.sum)
             seconds = (time.perf_counter() - began) / (trainer.images_seen - start) * 1000
-            yield Tick(trainer.images_seen, means, trainer.gradient_norms(), float(trainer.augment.p), seconds)
+            yield Tick(trainer.images_seen, means, trainer.measure(), seconds)
         if stop:
             yield Stopped(trainer.images_seen)
             return
     yield Finished(trainer.images_seen)
-
-
-@torch.no_grad()
-def sample_pairs(trainer: Trainer, count: int) -> tuple[Tensor, Tensor | None]:
-    """Fixed codes through the averaged generator, and through G_real where there is one: (count, 3, R, R) each."""
-    nets = trainer.nets
-    z = torch.randn(count, nets.generator_ema.z_dim, generator=torch.Generator().manual_seed(SAMPLE_SEED))
-    chunks = z.to(trainer.device).split(SAMPLE_BATCH)
-    ws = [nets.generator_ema.mapping(chunk) for chunk in chunks]
-    drawn = torch.cat([nets.generator_ema.synthesis(w, noise_mode="const") for w in ws])
-    real = torch.cat([nets.real.synthesis(w, noise_mode="const") for w in ws]) if nets.real else None
-    return drawn, real

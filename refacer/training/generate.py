@@ -1,86 +1,134 @@
-"""What the networks of a run draw and judge: codes, pictures, verdicts, from the generators of one part of a batch."""
+"""The networks of a run and their forward passes, with the random numbers of one part of a batch."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from refacer.networks.perceptual import Perceptual
+from refacer.networks.sketch import SketchExtractor
 from refacer.networks.stylegan2.networks import Discriminator, Generator, SynthesisNetwork
 from refacer.options import FinetuneOptions, NoiseMode
 from refacer.training.augment import Augment
-from refacer.training.random import Draws
-from refacer.training.trained import TrainedNetworks
+from refacer.training.random import RandomStreams
+
+FROZEN = ("mapping.", ".torgb.")
+"""Sec. 4.1: the mapping network and the ToRGB layers keep the weights of G_real."""
+
+SAMPLE_SEED, SAMPLE_BATCH = 7, 8
+"""Of the fixed codes that show how a run comes along."""
 
 
 @dataclass
-class Drawing:
-    """dtype: of the convolutions.
+class TrainingNetworks:
+    """The networks of a run; `real`, `sketch` and `perceptual` are frozen, None where a base is trained."""
 
-    With --compile the networks below are compiled, each as one graph. Path length and R1 call the networks themselves:
-    torch.compile has no second derivatives.
+    generator: Generator
+    discriminator: Discriminator
+    generator_ema: Generator
+    real: Generator | None = None
+    sketch: SketchExtractor | None = None
+    perceptual: Perceptual | None = None
+
+
+def training_networks(
+    generator: Generator, discriminator: Discriminator, device: torch.device, **frozen: Any
+) -> TrainingNetworks:
+    """Move both networks to the device, in train mode, and start the averaged generator as a copy."""
+    generator, discriminator = generator.to(device).train(), discriminator.to(device).train()
+    discriminator.requires_grad_(False)
+    return TrainingNetworks(generator, discriminator, copy.deepcopy(generator).eval().requires_grad_(False), **frozen)
+
+
+def trainable_parameters(generator: Generator, *, freeze: bool) -> list[nn.Parameter]:
+    """The parameters in training; with `freeze` all but the mapping network and the ToRGB layers (Sec. 4.1)."""
+    for parameter in generator.parameters():
+        parameter.requires_grad_(False)
+    named = generator.named_parameters()
+    return [p for name, p in named if not (freeze and any(part in f"{name}." for part in FROZEN))]
+
+
+@dataclass
+class ForwardPasses:
+    """The networks at work. dtype: of their convolutions.
+
+    With --compile, synthesis and discriminator are compiled, each as one graph. Path length and R1 call the networks
+    themselves: torch.compile has no second derivatives.
     """
 
-    nets: TrainedNetworks
+    nets: TrainingNetworks
     augment: Augment
-    draws: Draws
+    random: RandomStreams
     options: FinetuneOptions
     device: torch.device
     dtype: torch.dtype
 
     def __post_init__(self) -> None:
-        self._draw: Callable[..., Tensor] = self._compiled(SynthesisNetwork.drawn)
-        self._judge: Callable[..., Tensor] = self._compiled(Discriminator.forward)
+        self._synthesize: Callable[..., Tensor] = SynthesisNetwork.drawn
+        self._discriminate: Callable[..., Tensor] = Discriminator.forward
+        if self.options.compile:
+            self._synthesize = torch.compile(self._synthesize, fullgraph=True, dynamic=False)
+            self._discriminate = torch.compile(self._discriminate, fullgraph=True, dynamic=False)
 
-    def _compiled(self, network: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        return torch.compile(network, fullgraph=True, dynamic=False) if self.options.compile else network
-
-    def styles(self, count: int) -> Tensor:
+    def sample_ws(self, count: int) -> Tensor:
         """Codes of random z (count, num_ws, w_dim), mixed with a second z with probability `style_mixing`.
 
         The first of the num_ws is never mixed.
         """
         g = self.nets.generator
         ws = g.mapping(self.normal((count, g.z_dim)))
-        if self.draws.host.random() < self.options.style_mixing:
-            cutoff = int(self.draws.host.integers(1, g.num_ws))
+        if self.random.host.random() < self.options.style_mixing:
+            cutoff = int(self.random.host.integers(1, g.num_ws))
             other = g.mapping(self.normal((count, g.z_dim)))
             ws = torch.cat([ws[:, :cutoff], other[:, cutoff:]], dim=1)
         return ws
 
-    def pictures(self, ws: Tensor) -> Tensor:
-        """What the generator in training draws, with random noise: (N, 3, R, R)."""
-        return self._drawn(self.nets.generator, ws, "random")
+    def generate(self, ws: Tensor) -> Tensor:
+        """Pictures (N, 3, R, R) of the generator in training, with random noise."""
+        return self._synthesis(self.nets.generator, ws, "random")
 
-    def portraits(self, ws: Tensor) -> tuple[Tensor, Tensor]:
+    def generate_pair(self, ws: Tensor) -> tuple[Tensor, Tensor]:
         """G_real(w+) without gradient, and G_rendering(w+), each with its constant noise. Needs a G_real."""
         assert self.nets.real is not None
         with torch.no_grad():
-            real = self._drawn(self.nets.real, ws, "const")
-        return real, self._drawn(self.nets.generator, ws, "const")
+            real = self._synthesis(self.nets.real, ws, "const")
+        return real, self._synthesis(self.nets.generator, ws, "const")
 
-    def judged(self, images: Tensor) -> Tensor:
-        """The discriminator's logits of pictures that are augmented first."""
-        return self._judge(self.nets.discriminator, self.augmented(images), dtype=self.dtype)
-
-    def _drawn(self, network: Generator, ws: Tensor, mode: NoiseMode) -> Tensor:
-        """What a generator draws of codes; its noise is drawn first, since graphs hold no random generators."""
+    def _synthesis(self, network: Generator, ws: Tensor, mode: NoiseMode) -> Tensor:
+        """Pictures of codes; the noise is drawn outside of the graph, which holds no random generators."""
         g = network.synthesis
-        return self._draw(g, ws, g.noise_maps(len(ws), mode, generator=self.draws.device), "auto", self.dtype)
+        return self._synthesize(g, ws, g.noise_maps(len(ws), mode, generator=self.random.device), "auto", self.dtype)
+
+    def discriminate(self, images: Tensor) -> Tensor:
+        """The discriminator's logits (N, 1) of pictures that are augmented first."""
+        return self._discriminate(self.nets.discriminator, self.augmented(images), dtype=self.dtype)
 
     def augmented(self, images: Tensor) -> Tensor:
-        """What the discriminator sees of pictures."""
-        return images if self.options.aug == "none" else self.augment(images, generator=self.draws.device)
+        """Pictures as the discriminator sees them."""
+        return images if self.options.aug == "none" else self.augment(images, generator=self.random.device)
 
     def normal(self, shape: tuple[int, ...] | torch.Size) -> Tensor:
-        """Normal numbers on the device."""
-        return torch.randn(shape, generator=self.draws.device, device=self.device)
+        """Samples of N(0, 1) on the device."""
+        return torch.randn(shape, generator=self.random.device, device=self.device)
 
 
 def precision_of(options: FinetuneOptions, device: torch.device) -> torch.dtype:
-    """bfloat16 for the convolutions on CUDA, float32 elsewhere, unless asked."""
+    """The dtype of the convolutions: with `auto` bfloat16 on CUDA and float32 elsewhere."""
     if options.precision == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[options.precision]
+
+
+@torch.no_grad()
+def sample_pairs(nets: TrainingNetworks, count: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Fixed codes through the averaged generator, and through G_real where there is one: (count, 3, R, R) each."""
+    z = torch.randn(count, nets.generator_ema.z_dim, generator=torch.Generator().manual_seed(SAMPLE_SEED))
+    ws = [nets.generator_ema.mapping(chunk) for chunk in z.to(device).split(SAMPLE_BATCH)]
+    rendering = torch.cat([nets.generator_ema.synthesis(w, noise_mode="const") for w in ws])
+    real = torch.cat([nets.real.synthesis(w, noise_mode="const") for w in ws]) if nets.real else None
+    return rendering, real

@@ -1,4 +1,7 @@
-"""Means over a tick, summed on the device so that the inner loop never waits for it."""
+"""What is measured during training: means over a tick, and each loss's gradient at the picture.
+
+Means are summed on the device, so that the inner loop never waits for it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from refacer.training import losses
+from refacer.training.generate import ForwardPasses
 
 TensorMap = Callable[[Tensor], Tensor]
 
@@ -53,3 +59,32 @@ class Statistics:
         """Go on from `state_dict`; with a share of 0 from nothing, but under the same names in the same order."""
         self._sums = {name: value.to(self.device) * share for name, value in state["sums"].items()}
         self._counts = {name: count * share for name, count in state["counts"].items()}
+
+
+def gradient_norms(passes: ForwardPasses, count: int) -> dict[str, float]:
+    """Mean norm of each loss's gradient at `count` pictures: adversarial, and lambda times sketch and colour."""
+    o, nets, norms = passes.options, passes.nets, dict[str, float]()
+    with torch.no_grad():
+        ws = passes.sample_ws(count)
+        image = passes.generate(ws)
+    norms["adversarial"] = _gradient_norm(image, lambda x: losses.generator_loss(passes.discriminate(x)))
+    if nets.real is None:
+        return norms
+    with torch.no_grad():
+        real, rendering = passes.generate_pair(ws)
+    if (sketch := nets.sketch) is not None:
+        norms["sketch"] = o.sketch_weight * _gradient_norm(
+            rendering, lambda x: losses.sketch_loss(real, x, sketch, o, passes.dtype)
+        )
+    if (perceptual := nets.perceptual) is not None:
+        norms["color"] = o.color_weight * _gradient_norm(
+            rendering, lambda x: losses.color_loss(real, x, perceptual, o, passes.dtype)
+        )
+    return norms
+
+
+def _gradient_norm(image: Tensor, loss: Callable[[Tensor], Tensor]) -> float:
+    """Mean over the batch of the norm of d loss / d image."""
+    x = image.detach().float().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(loss(x).sum(), x)
+    return float(gradient.flatten(1).norm(dim=1).mean())

@@ -1,10 +1,12 @@
-"""One iteration of StyleGAN2-ADA training with the paper's two losses: Gmain, Greg, Dmain, Dreg, EMA, ADA.
+"""One iteration of StyleGAN2-ADA training with the paper's two losses (Sec. 3.2), in the order of execution.
 
-The trainer holds everything that changes; `state_dict` is enough to go on exactly.
+Gmain, Greg, Dmain, Dreg, averaged generator, ADA. The trainer holds everything that changes; `state_dict` is enough to
+go on exactly.
 
 A batch is computed in equal parts, in rounds and by any number of processes: part k is the pictures from k times its
-size on, it draws what Draws seeds for it, and process r of W takes the parts r, r + W, ... Only sums over all parts
-reach what is trained or remembered, so that the same parts give the same run, up to the order of the sums.
+size on, with the random numbers that RandomStreams seeds for it, and process r of W takes the parts r, r + W, ... Only
+sums over all parts reach what is trained or remembered, so that the same parts give the same run, up to the order of
+the sums.
 """
 
 from __future__ import annotations
@@ -20,16 +22,17 @@ from refacer.images.pixels import scale_to_unit
 from refacer.networks.stylegan2.mapping import W_AVG_BETA
 from refacer.options import FinetuneOptions
 from refacer.training import losses
-from refacer.training.augment import AdaController, Augment
+from refacer.training.augment import AdaController, Augment, jitter
 from refacer.training.dataset import FaceDataset
-from refacer.training.generate import Drawing, precision_of
-from refacer.training.jitter import jitter
-from refacer.training.looks import gradient_norms
-from refacer.training.optimizers import clean_gradients, lazy_adam, lerp_towards
+from refacer.training.generate import ForwardPasses, TrainingNetworks, precision_of, trainable_parameters
 from refacer.training.processes import Processes, parts_of
-from refacer.training.random import Draws
-from refacer.training.statistics import Statistics
-from refacer.training.trained import TrainedNetworks, trainable_parameters
+from refacer.training.random import RandomStreams
+from refacer.training.statistics import Statistics, gradient_norms
+
+MEASURED = 8
+"""Pictures at which gradients are measured."""
+
+GRADIENT_LIMIT = 1e5
 
 
 class Trainer:
@@ -37,53 +40,70 @@ class Trainer:
 
     def __init__(
         self,
-        nets: TrainedNetworks,
+        nets: TrainingNetworks,
         data: FaceDataset,
         options: FinetuneOptions,
         device: torch.device,
         processes: Processes | None = None,
     ) -> None:
+        o = options
         self.nets, self.data, self.options, self.device = nets, data, options, device
         self.processes = processes or Processes()
-        self.parts = parts_of(options, self.processes.world)
+        self.parts = parts_of(o, self.processes.world)
         self.processes.agree(nets.generator, nets.discriminator, nets.generator_ema)
+
+        # What is optimised, and how.
+        self.g_parameters = trainable_parameters(nets.generator, freeze=o.freeze)
         self.d_parameters = list(nets.discriminator.parameters())
-        self.trainable = trainable_parameters(nets.generator, freeze=options.freeze)
-        self.g_optimizer = lazy_adam(self.trainable, options, options.pl_interval if options.pl_weight else None)
-        self.d_optimizer = lazy_adam(self.d_parameters, options, options.r1_interval)
-        self.augment = Augment(options.aug_p).to(device)
-        self.ada = AdaController(
-            self.augment, target=options.ada_target, interval=options.ada_interval, ada_kimg=options.ada_kimg
-        )
-        self.pl_mean = torch.zeros([], device=device)
-        self.batch_sum = torch.zeros([], device=device)  # over parts, of what a phase remembers
+        self.g_optimizer = lazy_adam(self.g_parameters, o, o.pl_interval if o.pl_weight else None)
+        self.d_optimizer = lazy_adam(self.d_parameters, o, o.r1_interval)
+
+        # What is remembered from one iteration to the next.
         self.images_seen, self.iteration = 0, 0
-        self.draws = Draws(options.seed, device)
-        self.drawing = Drawing(nets, self.augment, self.draws, options, device, precision_of(options, device))
+        self.pl_mean = torch.zeros([], device=device)
+        self.batch_sum = torch.zeros([], device=device)  # over the parts of one phase
+        self.augment = Augment(o.aug_p).to(device)
+        self.ada = AdaController(self.augment, target=o.ada_target, interval=o.ada_interval, ada_kimg=o.ada_kimg)
         self.statistics = Statistics(device)
+
+        self.random = RandomStreams(o.seed, device)
+        self.passes = ForwardPasses(nets, self.augment, self.random, o, device, precision_of(o, device))
 
     def step(self) -> None:
         """One iteration over one batch; nothing here waits for the device."""
         o = self.options
-        self._prepare_pictures()
-        self._update("generator", self._generator_main)
+        self._prefetch()
+
+        # Gmain: the adversarial loss, sketch and colour (Eq. 3).
+        self._update("generator", self._generator_loss)
+
+        # Greg: path length, now and then.
         if o.pl_weight and self.iteration % o.pl_interval == 0:
-            self._update("path_length", self._path_length)
+            self._update("path_length", self._path_length_loss)
             self.pl_mean = self.pl_mean.lerp(self._batch_mean(), o.pl_decay)
-        self._update("discriminator", self._discriminator_main)
+
+        # Dmain: the adversarial loss on generated and real pictures.
+        self._update("discriminator", self._discriminator_loss)
         if not o.freeze:
             self.nets.generator.mapping.w_avg.lerp_(self._batch_mean(), 1 - W_AVG_BETA)
+
+        # Dreg: R1, now and then.
         if self.iteration % o.r1_interval == 0:
-            self._update("r1", self._r1)
+            self._update("r1", self._r1_loss)
+
         self.images_seen += o.batch
         self.iteration += 1
+
+        # The averaged generator, with a half-life in images.
         lerp_towards(self.nets.generator_ema, self.nets.generator, 0.5 ** (o.batch / max(o.ema_kimg * 1000, 1e-8)))
+
+        # ADA's probability follows the signs of the logits of real pictures.
         if o.aug == "ada" and self.iteration % o.ada_interval == 0:
             self.ada.sums = self.processes.sum(self.ada.sums)
             self.ada.update(o.batch)
 
-    def _prepare_pictures(self) -> None:
-        """Decode the next iteration's pictures while this one's are seen."""
+    def _prefetch(self) -> None:
+        """Let the next iteration's pictures be decoded during this one."""
         size, total = self.options.batch // self.parts, round(self.options.kimg * 1000)
         starts = (
             first + part * size
@@ -93,17 +113,20 @@ class Trainer:
         )
         self.data.prepare(position for start in starts for position in range(start, start + size))
 
-    # ------------------------------------------------------------ phases
-
     def _update(self, phase: str, loss: Callable[[int, int], Tensor]) -> None:
-        """Accumulate the gradient over this process's parts of the batch, sum it over all, clean it, step."""
-        optimizer, parameters = self._trained_in(phase)
-        self.batch_sum = torch.zeros([], device=self.device)
+        """Accumulate a loss's gradient over this process's parts, sum it over all processes, clean it, step.
+
+        loss(start, count): of the `count` pictures from `start` of the batch on, a value each.
+        """
+        of_generator = phase in ("generator", "path_length")
+        parameters = self.g_parameters if of_generator else self.d_parameters
+        optimizer = self.g_optimizer if of_generator else self.d_optimizer
         size = self.options.batch // self.parts
+        self.batch_sum = torch.zeros([], device=self.device)
         for parameter in parameters:
             parameter.requires_grad_(True)
         for part in range(self.processes.rank, self.parts, self.processes.world):
-            self.draws.begin(phase, self.iteration, part)
+            self.random.start(phase, self.iteration, part)
             (loss(part * size, size).mean() / self.parts).backward()
         for parameter in parameters:
             parameter.requires_grad_(False)
@@ -112,19 +135,16 @@ class Trainer:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    def _trained_in(self, phase: str) -> tuple[torch.optim.Optimizer, list[nn.Parameter]]:
-        if phase in ("generator", "path_length"):
-            return self.g_optimizer, self.trainable
-        return self.d_optimizer, self.d_parameters
-
     def _batch_mean(self) -> Tensor:
-        """The mean over all parts, of all processes, of what the phase added to `batch_sum`."""
+        """The mean over all parts, of all processes, of what the last phase added to `batch_sum`."""
         return self.processes.sum(self.batch_sum) / self.parts
 
-    def _generator_main(self, _start: int, count: int) -> Tensor:
+    # ------------------------------------------------------------ the losses of the four phases, (count,) each
+
+    def _generator_loss(self, _start: int, count: int) -> Tensor:
         """L_G of Eq. 3."""
-        ws = self.drawing.styles(count)
-        logits = self.drawing.judged(self.drawing.pictures(ws))
+        ws = self.passes.sample_ws(count)
+        logits = self.passes.discriminate(self.passes.generate(ws))
         adversarial = losses.generator_loss(logits)
         self.statistics.add("loss/generator", adversarial)
         self.statistics.add("signs/fake", logits.sign())
@@ -136,66 +156,71 @@ class Trainer:
         if nets.real is None or not (o.sketch_weight or o.color_weight):
             return 0.0
         total: Tensor | float = 0.0
-        real, rendering = self.drawing.portraits(ws)
+        real, rendering = self.passes.generate_pair(ws)
         if o.sketch_weight and nets.sketch is not None:
-            sketch = losses.sketch_loss(real, rendering, nets.sketch, o, self.drawing.dtype)
+            sketch = losses.sketch_loss(real, rendering, nets.sketch, o, self.passes.dtype)
             self.statistics.add("loss/sketch", sketch)
             total = total + sketch * o.sketch_weight
         if o.color_weight and nets.perceptual is not None:
-            color = losses.color_loss(real, rendering, nets.perceptual, o, self.drawing.dtype)
+            color = losses.color_loss(real, rendering, nets.perceptual, o, self.passes.dtype)
             self.statistics.add("loss/color", color)
             total = total + color * o.color_weight
         return total
 
-    def _path_length(self, _start: int, count: int) -> Tensor:
+    def _path_length_loss(self, _start: int, count: int) -> Tensor:
         """Path-length regularisation on a part of the batch, in float32 (Karras et al. 2020, Eq. 4)."""
         o = self.options
-        ws = self.drawing.styles(max(1, count // o.pl_batch_shrink))
+        ws = self.passes.sample_ws(max(1, count // o.pl_batch_shrink))
         ws = ws if ws.requires_grad else ws.detach().requires_grad_(True)
-        images = self.nets.generator.synthesis(ws, noise_mode="random", generator=self.draws.device)
-        lengths = losses.path_lengths(images, ws, self.drawing.normal(images.shape))
+        images = self.nets.generator.synthesis(ws, noise_mode="random", generator=self.random.device)
+        lengths = losses.path_lengths(images, ws, self.passes.normal(images.shape))
         mean = lengths.detach().mean()
         self.batch_sum = self.batch_sum + mean
         penalty = (lengths - self.pl_mean.lerp(mean, o.pl_decay)).square()
         self.statistics.add("loss/path_length", penalty)
         return penalty * (o.pl_weight * o.pl_interval)
 
-    def _discriminator_main(self, start: int, count: int) -> Tensor:
-        """Logistic loss on fakes and reals, both augmented."""
+    def _discriminator_loss(self, start: int, count: int) -> Tensor:
+        """Logistic loss on generated and real pictures, both augmented."""
         with torch.no_grad():
-            ws = self.drawing.styles(count)
-            fake = self.drawing.pictures(ws)
+            ws = self.passes.sample_ws(count)
+            fake = self.passes.generate(ws)
         if not self.options.freeze:  # w_avg will follow the mean
             self.batch_sum = self.batch_sum + ws[:, 0].mean(0)
-        fake_logits, real_logits = self.drawing.judged(fake), self.drawing.judged(self._reals(start, count))
+        fake_logits = self.passes.discriminate(fake)
+        real_logits = self.passes.discriminate(self._real_images(start, count))
         if self.options.aug == "ada":
-            self.ada.accumulate(real_logits.detach())
+            self.ada.accumulate(real_logits)
         loss = losses.discriminator_loss(real_logits, fake_logits)
         self.statistics.add("loss/discriminator", loss)
         self.statistics.add("signs/real", real_logits.sign())
         return loss
 
-    def _r1(self, start: int, count: int) -> Tensor:
+    def _r1_loss(self, start: int, count: int) -> Tensor:
         """R1 on the real pictures before augmentation, in float32."""
         o = self.options
-        images = self._reals(start, count).requires_grad_(True)
-        logits = self.nets.discriminator(self.drawing.augmented(images))
+        images = self._real_images(start, count).requires_grad_(True)
+        logits = self.nets.discriminator(self.passes.augmented(images))
         penalty = losses.r1_penalty(logits, images)
         self.statistics.add("loss/r1", penalty)
         return penalty * (o.gamma / 2 * o.r1_interval)
 
-    def _reals(self, start: int, count: int) -> Tensor:
+    def _real_images(self, start: int, count: int) -> Tensor:
         """Real pictures of this iteration, (count, 3, R, R) in [-1, 1]."""
         images = scale_to_unit(self.data.batch(self.images_seen + start, count).to(self.device))
-        return jitter(images, self.options.jitter, self.draws.cpu) if self.options.jitter else images
+        return jitter(images, self.options.jitter, self.random.cpu) if self.options.jitter else images
 
     # ------------------------------------------------------------ what a log and a checkpoint need
 
-    def gradient_norms(self, count: int = 8) -> dict[str, float]:
-        """How hard each loss pulls at a picture (see `looks`)."""
-        self.draws.begin("look", self.iteration, 0)
+    def measure(self) -> dict[str, Any]:
+        """`gradient_norms` of each loss at a picture, and ADA's p as `augment_p`."""
+        return {"gradient_norms": self.gradient_norms(), "augment_p": float(self.augment.p)}
+
+    def gradient_norms(self, count: int = MEASURED) -> dict[str, float]:
+        """Norm of each loss's gradient at `count` generated pictures; the run is not changed by measuring."""
+        self.random.start("measure", self.iteration, 0)
         plain = replace(self.options, compile=False)  # a few pictures a tick are not worth graphs of their own
-        return gradient_norms(replace(self.drawing, options=plain), count)
+        return gradient_norms(replace(self.passes, options=plain), count)
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on exactly: tensors, numbers and nothing else. Every process must call it."""
@@ -226,3 +251,30 @@ class Trainer:
         share = int(self.processes.first)  # sums over all processes have a place in one of them only
         self.ada.load_state_dict({name: value * share for name, value in state["ada"].items()})
         self.statistics.load_state_dict(state.get("statistics", {"sums": {}, "counts": {}}), share=share)
+
+
+def lazy_adam(parameters: list[nn.Parameter], options: FinetuneOptions, interval: int | None) -> torch.optim.Adam:
+    """Adam shared by the main loss and one regulariser every `interval` (Karras et al. 2020, appendix B).
+
+    One step in `interval` + 1 is the regulariser's, so the rate and the decays shrink by k / (k + 1).
+    """
+    ratio = interval / (interval + 1) if interval else 1.0
+    betas = tuple(beta**ratio for beta in options.adam_betas)
+    return torch.optim.Adam(
+        parameters, lr=options.lr * ratio, betas=(betas[0], betas[1]), eps=options.adam_eps, fused=True
+    )
+
+
+def clean_gradients(parameters: list[nn.Parameter]) -> None:
+    """nan becomes 0 and infinities +-1e5, as in the published loop."""
+    for parameter in parameters:
+        if parameter.grad is not None:
+            torch.nan_to_num(parameter.grad, nan=0.0, posinf=GRADIENT_LIMIT, neginf=-GRADIENT_LIMIT, out=parameter.grad)
+
+
+@torch.no_grad()
+def lerp_towards(average: nn.Module, module: nn.Module, beta: float) -> None:
+    """average <- beta average + (1 - beta) module for parameters; buffers are copied."""
+    many = torch.ops.aten  # a few launches for all tensors
+    many._foreach_lerp_([*average.parameters()], [*module.parameters()], 1 - beta)
+    many._foreach_copy_([*average.buffers()], [*module.buffers()])

@@ -19,10 +19,10 @@ from PIL import Image
 
 from refacer.errors import InputRefused, OutputNotWritable, UsageError
 from refacer.files import streams, write_atomic
-from refacer.finetuning.run import TrainingRun
-from refacer.finetuning.stopping import Stopping
+from refacer.finetuning.run import Stopping, Training
+from refacer.finetuning.style import StyleRecipe
 from refacer.options import FinetuneOptions, NetworkOptions
-from refacer.training.checkpoint import checkpoints, load_checkpoint
+from refacer.training.checkpoint import checkpoints, decode_checkpoint
 from refacer.training.trainer import Trainer
 from refacer.weights.bases import encode_base, fresh_networks
 
@@ -70,8 +70,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _run(place: Path, folder: Path, options: FinetuneOptions = OPTIONS) -> TrainingRun:
-    return TrainingRun([place / "faces"], folder, str(place / "base"), None, {}, options, "cpu", True)
+def _run(place: Path, folder: Path, options: FinetuneOptions = OPTIONS, faces: Path | None = None) -> Training:
+    recipe = StyleRecipe([faces or place / "faces"], str(place / "base"), options, device="cpu")
+    return Training(recipe, folder, quiet=True)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    return decode_checkpoint(path.read_bytes(), path)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -329,7 +334,7 @@ def test_other_pictures_are_another_run(place, tmp_path):
         (faces / path.name).write_bytes(path.read_bytes())
     short = FinetuneOptions(**{**vars(OPTIONS), "kimg": TICK / 1000})
     _run(place, tmp_path / "run", short).go("auto")
-    moved = TrainingRun([faces], tmp_path / "run", str(place / "base"), None, {}, short, "cpu", True)
+    moved = _run(place, tmp_path / "run", short, faces)
     moved.go("auto")
     (faces / "0.png").write_bytes((faces / "1.png").read_bytes())
     with pytest.raises(UsageError, match="the pictures"):

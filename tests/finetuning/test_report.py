@@ -13,12 +13,13 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from refacer.files import read_source, write_atomic
-from refacer.finetuning import board, charts
-from refacer.finetuning.board import Board
+from refacer.finetuning import charts, record
 from refacer.finetuning.charts import chart, spread
 from refacer.finetuning.identity import RunIdentity
+from refacer.finetuning.record import EventFiles
 from refacer.finetuning.report import report_page
-from refacer.finetuning.run import TrainingRun
+from refacer.finetuning.run import Training
+from refacer.finetuning.style import StyleRecipe
 from refacer.images.pixels import scale_to_unit
 from refacer.options import FinetuneOptions, NetworkOptions
 from refacer.weights.bases import encode_base, fresh_networks
@@ -37,8 +38,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, data in encode_base(*networks, {"licence": "CC0-1.0 <of & yours>", "commercial": "yes"}).items():
         write_atomic(folder / "base" / name, data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(board, "find_spec", lambda _name: None)
-        TrainingRun([folder / "faces"], folder / "run", str(folder / "base"), None, {}, OPTIONS, "cpu", True).go("auto")
+        patch.setattr(record, "find_spec", lambda _name: None)
+        recipe = StyleRecipe([folder / "faces"], str(folder / "base"), OPTIONS, device="cpu")
+        Training(recipe, folder / "run", quiet=True).go("auto")
     return folder / "run"
 
 
@@ -90,11 +92,11 @@ def test_a_missing_tensorboard_is_said_in_the_log(run):
 def test_tensorboard_reads_every_number_of_a_tick(tmp_path):
     line = {"means": {"loss/r1": 0.5}, "augment_p": 0.25, "identity": {}}
     samples = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
-    made = Board(tmp_path, 500)
+    made = EventFiles(tmp_path, 500)
     for images_seen in (1000, 2000):
         made.add({"images_seen": images_seen, **line}, samples)
     made.close()
-    made = Board(tmp_path, 1000)  # a run that goes on behind its first tick
+    made = EventFiles(tmp_path, 1000)  # a run that goes on behind its first tick
     made.add({"images_seen": 1500, **line, "augment_p": 0.75}, samples)
     made.close()
     events = EventAccumulator(str(tmp_path)).Reload()
@@ -110,7 +112,7 @@ def test_a_curve_stays_within_its_frame_and_skips_what_is_not_finite():
     ticks = [
         {"images_seen": 1000 * i, "augment_p": 0.0, "means": {"x": float("nan") if i == 1 else i**2}} for i in range(4)
     ]
-    page = report_page("a", ticks, {}, [], paired=False)
+    page = report_page("a", ticks, {}, [])
     points = re.findall(r'points="([^"]*)"', page)[0]
     places = [tuple(map(float, point.split(","))) for point in points.split()]
     assert len(places) == 3
@@ -150,10 +152,10 @@ def test_points_in_time_are_spread_with_both_ends():
 
 def test_the_page_says_what_a_term_is_multiplied_with_and_where_identity_is_missing():
     ticks = [{"images_seen": 8, "means": {"loss/r1": 0.5}, "weighted": {"loss/r1": 2.0}, "augment_p": 0.0}]
-    page = report_page("a", ticks, {}, [], paired=True)
+    page = report_page("a", ticks, {}, [], sample_order="one, two")
     assert "weight 4<" in page
     assert "Not measured: see log.txt" in page
-    assert "Identity" not in report_page("a", ticks, {}, [], paired=False)
+    assert "Identity" not in report_page("a", ticks, {}, [])
 
 
 def test_identity_is_that_of_the_first_codes_that_show_faces_and_too_small_pictures_have_none(monkeypatch):

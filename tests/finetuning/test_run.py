@@ -6,15 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image
 
+from refacer.commands.finetune import register
 from refacer.errors import UsageError
-from refacer.finetuning.run import TrainingRun
-from refacer.options import SCRATCH, FinetuneOptions
+from refacer.finetuning.run import Training
+from refacer.finetuning.style import StyleRecipe
+from refacer.options import SCRATCH, FinetuneOptions, NetworkOptions
 from refacer.weights.bases import load_base
 from refacer.weights.pairs import load_pair
 
-SIZES = {"channel_base": 128, "channel_max": 8, "z_dim": 8, "w_dim": 8, "mapping_layers": 2}
+SIZES = NetworkOptions(channel_base=128, channel_max=8, z_dim=8, w_dim=8, mapping_layers=2)
 SHORT = {"batch": 4, "kimg": 0.016, "tick_kimg": 0.008, "sample_count": 8}
 
 
@@ -32,13 +35,13 @@ def pictures(tmp_path: Path) -> Path:
 def base(pictures: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "base"
     options = FinetuneOptions(**{**SHORT, **SCRATCH})
-    TrainingRun([pictures], folder, None, 16, SIZES, options, "cpu", True).go("auto")
+    Training(StyleRecipe([pictures], None, options, SIZES, 16, "cpu"), folder, quiet=True).go("auto")
     return folder
 
 
-def _finetune(pictures: Path, folder: Path, base: Path, **changed: object) -> TrainingRun:
+def _finetune(pictures: Path, folder: Path, base: Path, **changed: object) -> Training:
     options = FinetuneOptions(**{**SHORT, **changed})  # type: ignore[arg-type]
-    return TrainingRun([pictures], folder, str(base), None, SIZES, options, "cpu", True)
+    return Training(StyleRecipe([pictures], str(base), options, device="cpu"), folder, quiet=True)
 
 
 def test_from_scratch_ends_in_a_base_and_finetune_in_a_pair(pictures, base, tmp_path):
@@ -98,10 +101,11 @@ def test_another_configuration_is_refused_with_the_difference(pictures, base, tm
 
 def test_a_base_can_be_grown(pictures, base, tmp_path):
     options = FinetuneOptions(**{**SHORT, **SCRATCH})
-    TrainingRun([pictures], tmp_path / "grown", str(base), 32, SIZES, options, "cpu", True).go("auto")
+    recipe = StyleRecipe([pictures], str(base), options, SIZES, 32, "cpu")
+    Training(recipe, tmp_path / "grown", quiet=True).go("auto")
     assert load_base(str(tmp_path / "grown")).generator.img_resolution == 32
     with pytest.raises(UsageError, match="resolution"):
-        TrainingRun([pictures], tmp_path / "p", str(base), 32, SIZES, FinetuneOptions(**SHORT), "cpu", True)
+        StyleRecipe([pictures], str(base), FinetuneOptions(**SHORT), SIZES, 32, "cpu")
 
 
 def test_a_set_that_cannot_be_used_leaves_no_folder(base, tmp_path):
@@ -130,3 +134,17 @@ def test_unusual_pictures_are_reported_everywhere_and_stop_nothing(pictures, bas
         for words in ("wide.png", "text.png", "40 pixels, resized to 16: 1 of the pictures", "CMYK"):
             assert words in told
     assert (tmp_path / "run/pair.json").is_file()
+
+
+def test_values_are_told_by_the_options_that_set_them(base):
+    """Every value of a configuration is named as the command has it, and only where the command has it."""
+    recipe = StyleRecipe([], str(base), FinetuneOptions(), device="cpu")
+    configuration = recipe.configuration()
+    names = [*configuration.pop("options"), *configuration.pop("network"), *configuration]
+    app = typer.Typer()
+    register(app)
+    known = {option for parameter in typer.main.get_command(app).params for option in parameter.opts}
+    spelled = {name: recipe.spelled(name) for name in names}
+    assert {name for name in names if spelled[name] in known} >= {"lr", "ada_kimg", "tick_kimg", "z_dim", "base_sha256"}
+    assert [name for name in names if spelled[name].startswith("--") and spelled[name] not in known] == []
+    assert [name for name in names if spelled[name] == name and f"--{name.replace('_', '-')}" in known] == []

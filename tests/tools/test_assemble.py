@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from refacer.errors import InputRefused, ShapeMismatch, UsageError
-from refacer.finetuning.result import encode_pair
+from refacer.finetuning.style import encode_pair
 from refacer.networks.parser import StudioParser
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.weights.bases import Base

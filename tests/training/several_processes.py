@@ -53,7 +53,7 @@ def train(rank: int, world: int, pictures: Path, out: Path) -> None:
                 trainer.load_state_dict(state)
             trainer.step()
         means = trainer.statistics.take(processes.sum)
-        results[name] = {"state": trainer.state_dict(), "means": means, "looks": trainer.gradient_norms(4)}
+        results[name] = {"state": trainer.state_dict(), "means": means, "gradient_norms": trainer.gradient_norms(4)}
     torch.save(results, out / f"world{world}-rank{rank}.pt")
     if world > 1:
         dist.destroy_process_group()

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from refacer.errors import ShapeMismatch
-from refacer.training.augment import SYM6, AdaController, Augment, _warp
+from refacer.training.augment import DRAWS, NORMAL, SYM6, AdaController, Augment, amounts_of
+from refacer.training.augment_filters import warp
 
 REFERENCE = Path(__file__).parents[1] / "data" / "augment_64.npz"
 TRANSFORMS = (
@@ -28,8 +29,27 @@ def reference() -> dict[str, Tensor]:
         return {name: torch.from_numpy(stored[name]) for name in stored.files}
 
 
-def only(name: str, p: float = 1.0) -> Augment:
-    return Augment(p, **{other: float(other == name) for other in TRANSFORMS})
+def only(name: str, amounts: Tensor) -> Tensor:
+    """The same amounts (N, 15) with 0, which does nothing, for every other transform."""
+    kept = torch.tensor([gate.removesuffix("_again") == name for gate, _ in DRAWS])
+    return amounts * kept
+
+
+def at_percentile(q: float, count: int) -> Tensor:
+    """Amounts (N, 15) as the published `debug_percentile` sets them.
+
+    The q-quantile of a discrete or uniform draw, erfinv(2q - 1) sigma for a normal one (its quantile without the factor
+    sqrt(2)), 0 for the second rotation.
+    """
+    sizes = torch.tensor([float(size) for _, size in DRAWS])
+    amounts = amounts_of(torch.full((count, len(DRAWS)), q), sizes)
+    amounts[:, -len(NORMAL) :] /= 2**0.5
+    amounts[:, [gate for gate, _ in DRAWS].index("rotate_again")] = 0.0
+    return amounts
+
+
+def transformed(images: Tensor, name: str, q: float) -> Tensor:
+    return Augment().transform(images, only(name, at_percentile(q, len(images))))
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -42,14 +62,15 @@ def noise(count: int, side: int, seed: int = 1) -> Tensor:
 
 @pytest.mark.parametrize("percentile", [0.2, 0.5, 0.8])
 def test_the_whole_pipeline_equals_the_published_one(reference: dict[str, Tensor], percentile: float) -> None:
-    result = Augment(1.0)(reference["input"], percentile=percentile)
+    images = reference["input"]
+    result = Augment().transform(images, at_percentile(percentile, len(images)))
     torch.testing.assert_close(result, reference[f"bgc_p1_percentile_{percentile}"], rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", SINGLES)
 def test_each_transform_equals_the_published_one(reference: dict[str, Tensor], name: str) -> None:
     expected = reference[f"{name}_percentile_0.8"]
-    result = only(name)(reference["input"][: len(expected)], percentile=0.8)
+    result = transformed(reference["input"][: len(expected)], name, 0.8)
     torch.testing.assert_close(result, expected, rtol=0, atol=2e-5)
 
 
@@ -62,8 +83,8 @@ def test_p_zero_changes_nothing(side: int) -> None:
 def test_flip_and_quarter_turns_point_the_right_way() -> None:
     """Not exact on noise: the published filter is not quite symmetric, so only what is smooth comes out unchanged."""
     images = torch.nn.functional.interpolate(noise(1, 4), size=32, mode="bicubic")
-    torch.testing.assert_close(only("xflip")(images, percentile=0.5), images.flip(3), rtol=0, atol=0.05)
-    turned = only("rotate90")(images, percentile=0.3)
+    torch.testing.assert_close(transformed(images, "xflip", 0.5), images.flip(3), rtol=0, atol=0.05)
+    turned = transformed(images, "rotate90", 0.3)
     torch.testing.assert_close(turned, images.rot90(1, (2, 3)), rtol=0, atol=0.05)
 
 
@@ -71,7 +92,7 @@ def test_flip_and_quarter_turns_point_the_right_way() -> None:
 def test_beyond_its_edges_the_picture_goes_on_mirrored(shift: tuple[int, int]) -> None:
     images = noise(1, 32)
     taps = torch.tensor(SYM6) / sum(SYM6)
-    warped = _warp(images, torch.eye(2)[None], torch.tensor([shift], dtype=torch.float32), taps)
+    warped = warp(images, torch.eye(2)[None], torch.tensor([shift], dtype=torch.float32), taps)
     across, down = (torch.from_numpy(np.pad(np.arange(32), 96, mode="reflect")[96 + s : 128 + s]) for s in shift)
     torch.testing.assert_close(warped, images[:, :, down][..., across], rtol=0, atol=1e-4)
 
@@ -84,15 +105,24 @@ def test_draws_come_from_the_generator_alone() -> None:
     assert not torch.equal(first, augment(images, generator=seeded(6)))
 
 
+def test_with_p_one_every_transform_is_drawn_and_with_p_zero_none() -> None:
+    images = torch.zeros(50, 3, 8, 8)
+    assert (Augment(1.0).draw(images, seeded()) != 0).any(0).all()
+    assert not Augment(0.0).draw(images, seeded()).any()
+
+
 @pytest.mark.parametrize("name", ["brightness", "rotate"])
 def test_share_of_augmented_images_is_p(name: str) -> None:
     images = noise(1, 8).expand(1000, -1, -1, -1)
-    changed = (only(name, 0.3)(images, generator=seeded()) - images).abs().amax((1, 2, 3)) > 1e-3
+    augment = Augment(0.3)
+    result = augment.transform(images, only(name, augment.draw(images, seeded())))
+    changed = (result - images).abs().amax((1, 2, 3)) > 1e-3
     assert changed.float().mean().item() == pytest.approx(0.3, abs=0.05)
 
 
 def test_normal_draws_have_the_published_spread() -> None:
-    added = only("brightness")(torch.zeros(4000, 3, 8, 8), generator=seeded())[:, 0, 0, 0]
+    augment, images = Augment(1.0), torch.zeros(4000, 3, 8, 8)
+    added = augment.transform(images, only("brightness", augment.draw(images, seeded())))[:, 0, 0, 0]
     assert added.mean().item() == pytest.approx(0.0, abs=0.02)
     assert added.std().item() == pytest.approx(0.2, abs=0.01)
 
@@ -117,7 +147,9 @@ def test_second_derivatives_are_those_of_an_affine_map() -> None:
 
 def test_gradient_through_a_broadcast_loss() -> None:
     images = noise(2, 16).requires_grad_()
-    (gradient,) = torch.autograd.grad(only("xint")(images, generator=seeded()).sum(), images)
+    augment = Augment(1.0)
+    result = augment.transform(images, only("xint", augment.draw(images, seeded())))
+    (gradient,) = torch.autograd.grad(result.sum(), images)
     assert gradient.sum().item() == pytest.approx(images.numel(), rel=1e-4)
 
 
@@ -167,7 +199,8 @@ def test_cuda_equals_cpu_and_never_waits(reference: dict[str, Tensor]) -> None:
 
 def test_half_precision_around_it_moves_no_pixel(reference: dict[str, Tensor]) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        result = Augment(1.0)(reference["input"], percentile=0.8)
+        images = reference["input"]
+        result = Augment().transform(images, at_percentile(0.8, len(images)))
     torch.testing.assert_close(result, reference["bgc_p1_percentile_0.8"], rtol=0, atol=2e-5)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from refacer.errors import InputRefused
-from refacer.training.checkpoint import checkpoints, load_checkpoint, load_latest, save_checkpoint
+from refacer.training.checkpoint import checkpoints, decode_checkpoint, load_latest, save_checkpoint
 
 
 def _state(images_seen: int) -> dict:
@@ -46,5 +46,5 @@ def test_a_pickle_that_names_a_function_is_refused(tmp_path):
     path = tmp_path / "state-000000001.pt"
     torch.save({"images_seen": 1, "x": Hostile()}, path, pickle_module=pickle)
     with pytest.raises(InputRefused):
-        load_checkpoint(path)
+        decode_checkpoint(path.read_bytes(), path)
     assert not (tmp_path / "owned").exists()

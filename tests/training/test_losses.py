@@ -9,7 +9,7 @@ import torch
 
 from refacer.options import FinetuneOptions
 from refacer.training import losses
-from refacer.training.jitter import jitter
+from refacer.training.augment import jitter
 
 OPTIONS = FinetuneOptions()
 

@@ -63,7 +63,7 @@ def test_all_processes_of_a_run_are_bit_equal(results, world, run):
         for part in ("generator", "discriminator", "generator_ema"):
             for name, tensor in first["state"][part].items():
                 assert torch.equal(results[world, rank][run]["state"][part][name], tensor), f"{part}.{name}"
-        assert results[world, rank][run]["looks"] == first["looks"]
+        assert results[world, rank][run]["gradient_norms"] == first["gradient_norms"]
 
 
 @pytest.mark.parametrize(

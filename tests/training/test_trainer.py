@@ -85,8 +85,8 @@ def test_regularisers_run_at_their_intervals(make_trainer):
 def test_rounds_see_the_same_pictures_as_one_batch(make_trainer):
     whole: Trainer = make_trainer()
     halves: Trainer = make_trainer(accumulate=2)
-    together = whole._reals(0, 4)
-    apart = torch.cat([halves._reals(0, 2), halves._reals(2, 2)])
+    together = whole._real_images(0, 4)
+    apart = torch.cat([halves._real_images(0, 2), halves._real_images(2, 2)])
     assert torch.equal(together, apart)
     halves.step()
     assert halves.images_seen == 4
@@ -148,6 +148,6 @@ def test_frozen_branches_keep_no_graph_and_follow_the_precision(make_trainer):
     trainer.nets.sketch = Watching()
     trainer.step()
     assert seen == [(False, torch.bfloat16), (True, torch.bfloat16)]
-    trainer.drawing.dtype = torch.float32
+    trainer.passes.dtype = torch.float32
     trainer.step()
     assert seen[2:] == [(False, torch.float32), (True, torch.float32)]

@@ -14,8 +14,8 @@ from refacer.networks.sketch import LineExtractor
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.options import FinetuneOptions
 from refacer.training.dataset import FaceDataset
+from refacer.training.generate import training_networks
 from refacer.training.processes import Processes
-from refacer.training.trained import make_networks
 from refacer.training.trainer import Trainer
 
 
@@ -41,5 +41,5 @@ def tiny_trainer(
         "perceptual": DiscriminatorFeatures(copy.deepcopy(discriminator).requires_grad_(False)),
     }
     cpu = torch.device("cpu")
-    nets = make_networks(generator, discriminator, cpu, **frozen)
+    nets = training_networks(generator, discriminator, cpu, **frozen)
     return Trainer(nets, FaceDataset([pictures], resolution), FinetuneOptions(**options), cpu, processes)

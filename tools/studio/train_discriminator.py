@@ -19,9 +19,10 @@ from refacer.files import write_atomic
 from refacer.options import FinetuneOptions
 from refacer.training.checkpoint import load_latest, save_checkpoint
 from refacer.training.dataset import FaceDataset
-from refacer.training.finetune import Tick, finetune
+from refacer.training.finetune import Tick
+from refacer.training.finetune import train as training_loop
+from refacer.training.generate import training_networks
 from refacer.training.processes import Processes, joined
-from refacer.training.trained import make_networks
 from refacer.training.trainer import Trainer
 from refacer.weights.bases import Base, encode_base, fresh_discriminator, load_base
 from tools.studio.run_log import log_tick
@@ -34,10 +35,10 @@ class DiscriminatorTrainer(Trainer):
 
     def step(self) -> None:
         """One update over one batch; R1 now and then."""
-        self._prepare_pictures()
-        self._update("discriminator", self._discriminator_main)
+        self._prefetch()
+        self._update("discriminator", self._discriminator_loss)
         if self.iteration % self.options.r1_interval == 0:
-            self._update("r1", self._r1)
+            self._update("r1", self._r1_loss)
         self.images_seen += self.options.batch
         self.iteration += 1
 
@@ -67,7 +68,7 @@ def trainer_of(
 ) -> DiscriminatorTrainer:
     """A trainer that starts from the base's discriminator, from a random one where it has none."""
     discriminator = base.discriminator or fresh_discriminator(base.generator)
-    return DiscriminatorTrainer(make_networks(base.generator, discriminator, CPU), data, options, CPU, processes)
+    return DiscriminatorTrainer(training_networks(base.generator, discriminator, CPU), data, options, CPU, processes)
 
 
 def train(folder: Path, base: Base, trainer: DiscriminatorTrainer) -> None:
@@ -76,7 +77,7 @@ def train(folder: Path, base: Base, trainer: DiscriminatorTrainer) -> None:
     if state is not None:
         trainer.load_state_dict(state)
     folder.mkdir(parents=True, exist_ok=True)
-    for event in finetune(trainer):
+    for event in training_loop(trainer):
         state = trainer.state_dict()
         if not trainer.processes.first:
             continue

@@ -29,7 +29,7 @@ from refacer.training.dataset import FaceDataset
 from refacer.training.draws import Draws
 from refacer.training.optimizers import clean_gradients, lerp_towards
 from refacer.training.statistics import Statistics
-from refacer.training.translations import Translations, disturbed, drawn, views
+from refacer.training.translations import Translations, disturbed, drawn, typical, views
 
 DRAW_BATCH = 8
 TAPS = (1, 2, 3)  # of EfficientNet-Lite0, those at 1/4, 1/8 and 1/16 of the picture's size
@@ -232,7 +232,23 @@ class Distiller:
         """Photographs; the pair's own where no others are given."""
         return self._pictures(self.photos, count) if self.photos else self._examples().photo[:count]
 
-    # ------------------------------------------------------------ what a checkpoint needs
+    # ------------------------------------------------------------ what is left of a run
+
+    @torch.no_grad()
+    def result(self) -> Translator:
+        """The averaged translator, which from now on tells how far a face lies from renders like those it was shown.
+
+        Measured on real renders, moved and lit as in training. The run itself is not changed.
+        """
+        finished, random = copy.deepcopy(self.average), Draws(self.options.seed, self.device)
+        faces, size = [], finished.config.input_px
+        for position in range(0, self.options.range_faces, DRAW_BATCH):
+            random.begin("look", position, 0)
+            stored = self.renders.batch(position, DRAW_BATCH).to(self.device)
+            faces.append(typical(resized(scale_to_unit(stored), size), self.options.disturb, random.device))
+        finished.remember_range(torch.cat(faces))
+        return finished
+
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on exactly: tensors, numbers and nothing else."""

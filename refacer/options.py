@@ -262,7 +262,7 @@ class DistillOptions:
     d_lr: float = 1e-3
     precision: Literal["float32", "bfloat16"] = "float32"  # of the convolutions
     tick_kimg: float = 1.0
-    sample_count: int = 16
+    range_faces: int = 2000  # renders by which the finished network knows its range
     seed: int = 0
     disturb: DisturbOptions = DisturbOptions()
 

@@ -26,10 +26,10 @@ from refacer.networks.stylegan2.networks import Generator
 from refacer.networks.translator import Translator, mapped
 from refacer.options import DistillOptions
 from refacer.training.dataset import FaceDataset
-from refacer.training.random import Draws
+from refacer.training.random import RandomStreams
 from refacer.training.statistics import Statistics
 from refacer.training.trainer import clean_gradients, lerp_towards
-from refacer.training.translations import Translations, disturbed, drawn, views
+from refacer.training.translations import Translations, disturbed, drawn, typical, views
 
 DRAW_BATCH = 8
 TAPS = (1, 2, 3)  # of EfficientNet-Lite0, those at 1/4, 1/8 and 1/16 of the picture's size
@@ -114,7 +114,7 @@ class Distiller:
         self.discriminator = ProjectedDiscriminator(trunk, TAPS, torch.zeros(1, 3, size, size, device=device))
         self.optimizer = torch.optim.Adam(self.translator.parameters(), lr=options.lr, betas=options.adam_betas)
         self.d_optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=options.d_lr, betas=(0.0, 0.99))
-        self.draws = Draws(options.seed, device)
+        self.draws = RandomStreams(options.seed, device)
         self.statistics = Statistics(device)
         self.images_seen, self.iteration = 0, 0
         self._block: tuple[int, Translations] | None = None
@@ -124,7 +124,7 @@ class Distiller:
         o = self.options
         for group in self.optimizer.param_groups:
             group["lr"] = o.lr * self._rate()
-        self.draws.begin("generator", self.iteration, 0)
+        self.draws.start("generator", self.iteration, 0)
         loss = self._likeness()
         fakes = self._translated_renders() if self.adversarial else None
         if fakes is not None:
@@ -134,7 +134,7 @@ class Distiller:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if fakes is not None:
-            self.draws.begin("discriminator", self.iteration, 0)
+            self.draws.start("discriminator", self.iteration, 0)
             self._judge(fakes.detach())
         self.images_seen += o.batch
         self.iteration += 1
@@ -215,10 +215,10 @@ class Distiller:
 
     def _drawn(self, number: int) -> Translations:
         """A block of examples, the same for the same number."""
-        draws, size = Draws(self.options.seed, self.device), self.translator.config.input_px
+        draws, size = RandomStreams(self.options.seed, self.device), self.translator.config.input_px
         pictures = []
         for part in range(math.ceil(self.options.block / DRAW_BATCH)):
-            draws.begin("look", number, part)
+            draws.start("look", number, part)
             batch = drawn(self.rendering, self.real, DRAW_BATCH, self.options.psi, draws.device, self.dtype)
             pictures.append([resized(look, size) for look in batch])
         return Translations(*(torch.cat(look)[: self.options.block] for look in zip(*pictures, strict=True)))
@@ -232,7 +232,23 @@ class Distiller:
         """Photographs; the pair's own where no others are given."""
         return self._pictures(self.photos, count) if self.photos else self._examples().photo[:count]
 
-    # ------------------------------------------------------------ what a checkpoint needs
+    # ------------------------------------------------------------ what is left of a run
+
+    @torch.no_grad()
+    def result(self) -> Translator:
+        """The averaged translator, which from now on tells how far a face lies from renders like those it was shown.
+
+        Measured on real renders, moved and lit as in training. The run itself is not changed.
+        """
+        finished, random = copy.deepcopy(self.average), RandomStreams(self.options.seed, self.device)
+        faces, size = [], finished.config.input_px
+        for position in range(0, self.options.range_faces, DRAW_BATCH):
+            random.start("look", position, 0)
+            stored = self.renders.batch(position, DRAW_BATCH).to(self.device)
+            faces.append(typical(resized(scale_to_unit(stored), size), self.options.disturb, random.device))
+        finished.remember_range(torch.cat(faces))
+        return finished
+
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on exactly: tensors, numbers and nothing else."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 NoiseMode = Literal["const", "none", "random"]
@@ -33,6 +33,10 @@ Perception = Literal["auto", "lpips", "pair"]
 
 ParserChoice = Literal["auto", "pair", "bisenet", "parsenet"]
 """The face parser; auto: the pair's own, else BiSeNet where it is installed, else the default pair's."""
+
+Paste = Literal["change", "face", "auto"]
+"""What goes into the picture: the change from look to look on its own pixels, the new face itself (Eq. B1), or the
+face where the rendering generator drew the picture and the change elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -117,13 +121,33 @@ class ParseOptions:
 
 
 @dataclass(frozen=True)
+class ChangeOptions:
+    """How the change from look to look is fitted; fractions are of the picture's side (docs/compositing.md)."""
+
+    window_frac: float = 15 / 256  # side of the guided filter's windows
+    epsilon: float = 3e-3  # its regularisation towards a gain of 1, a variance
+    highlights: float = 0.5  # share that is taken away of light in x that R does not have
+    highlight_frac: float = 3 / 256  # sigma of that light
+    highlight_max: float = 0.5  # what is brighter by more is no light
+    tint: float = 1.0  # share of P's tint that is taken over where R is like x
+    tint_frac: float = 6 / 256  # sigma of that tint
+    tint_trust: float = 0.15  # mean difference of x and R at which it counts exp(-1)
+    face_trust: float = 0.04  # the same for P as a whole, for paste "auto"
+    trust_frac: float = 6 / 256  # sigma of the mean difference
+    kept_tint: float = 0.5  # share of the change's mean in CIELAB's a and b that color "lab" takes back
+
+
+@dataclass(frozen=True)
 class CompositeOptions:
     """Eq. B1. The paper leaves erosion and blur open; these were chosen by looking (docs/compositing.md)."""
 
     erode_frac: float = 0.02  # radius of the erosion, as a fraction of the quad's side
     feather_frac: float = 0.01  # sigma of the Gaussian, as a fraction of the quad's side
-    color: Literal["none", "lab"] = "lab"
+    color: Literal["none", "lab"] = "lab"  # of a pasted face its mean, of a change part of its tint
     color_spread: float = 0.5  # share of the difference in spread that "lab" takes over; means it takes over whole
+    paste: Paste = "face"
+    strength: float = 1.0  # of the change; 0 leaves the picture as it is
+    change: ChangeOptions = field(default_factory=ChangeOptions)
 
 
 @dataclass(frozen=True)

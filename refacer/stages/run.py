@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import torch
@@ -28,6 +28,7 @@ from refacer.options import (
 )
 from refacer.pixels import snap
 from refacer.stages.align import align, quad_from_landmarks, select_faces
+from refacer.stages.change import with_neck
 from refacer.stages.composite import Blend, composite
 from refacer.stages.decode import decode
 from refacer.stages.parse import mask_from_labels, parse
@@ -75,16 +76,24 @@ class Found:
 
 @dataclass(frozen=True)
 class Placed:
-    """A new face, (1, 3, S, S), its mask, (1, S, S) bool or None for all of it, and where it goes."""
+    """A new face, (1, 3, S, S), its mask, (1, S, S) bool or in [0, 1] or None for all of it, and where it goes.
+
+    rendering: the rendering generator's picture of it, fields: the change itself, (1, 12, h, w); see `composite`.
+    """
 
     face: Tensor
     mask: Tensor | None
     quad: Points
+    rendering: Tensor | None = None
+    fields: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class FaceResult:
-    """One face through all stages. face, real: (1, 3, S, S) snapped; labels (uint8), mask (bool): (1, S, S) or None."""
+    """One face through all stages. face, real: (1, 3, S, S) snapped; labels (uint8), mask (bool): (1, S, S) or None.
+
+    rendering: the rendering generator's picture beside `real`, None where paste is "face".
+    """
 
     found: Found
     face: Tensor
@@ -93,6 +102,7 @@ class FaceResult:
     labels: Tensor | None
     mask: Tensor | None
     blend: Blend
+    rendering: Tensor | None = None
 
 
 def run(
@@ -121,10 +131,31 @@ def run(
     reals = [decoded(projection.codes, networks.real, options.decode) for projection in projections]
     labels = [parse(real, networks.parser) if networks.parser else None for real in reals]
     masks = [None if known is None else mask_from_labels(known, options.parse.classes) for known in labels]
-    placed = [Placed(*triple) for triple in zip(reals, masks, (face.quad for face in found), strict=True)]
+    renderings = [_rendering(projection.codes, networks, options) for projection in projections]
+    placed = [
+        Placed(real, mask, face.quad, rendering)
+        for real, mask, face, rendering in zip(reals, _blended(masks, labels, options), found, renderings, strict=True)
+    ]
     blends = composite_all(image if canvas is None else canvas, placed, options.composite)
-    columns = zip(found, faces, projections, reals, labels, masks, blends, strict=True)
+    columns = zip(found, faces, projections, reals, labels, masks, blends, renderings, strict=True)
     return [FaceResult(*column) for column in columns]
+
+
+def _rendering(codes: Tensor, networks: Networks, options: RunOptions) -> Tensor | None:
+    """The rendering generator's picture of codes, decoded as the realistic one's; None where it is not used."""
+    if options.composite.paste == "face":
+        return None
+    return decoded(codes, networks.rendering, replace(options.decode, into="rendering"))
+
+
+def _blended(
+    masks: Sequence[Tensor | None], labels: Sequence[Tensor | None], options: RunOptions
+) -> list[Tensor | None]:
+    """The masks to blend with: a change takes the neck along."""
+    if options.composite.paste == "face":
+        return list(masks)
+    pairs = zip(masks, labels, strict=True)
+    return [mask if mask is None or known is None else with_neck(mask, known) for mask, known in pairs]
 
 
 def find_faces(image: Tensor, detector: Detector, options: AlignOptions, which: str) -> list[Found]:
@@ -152,7 +183,9 @@ def composite_all(canvas: Tensor, faces: Sequence[Placed], options: CompositeOpt
     canvas = canvas.clone()
     for placed in faces:
         mask = None if placed.mask is None else placed.mask[:, None]
-        blend = composite(canvas, placed.face, mask, placed.quad, options)
+        blend = composite(
+            canvas, placed.face, mask, placed.quad, options, rendering=placed.rendering, fields=placed.fields
+        )
         height, width = blend.pixels.shape[2:]
         canvas[:, :, blend.top : blend.top + height, blend.left : blend.left + width] = blend.pixels
         blends.append(blend)

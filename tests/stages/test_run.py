@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,8 +8,10 @@ from refacer.errors import NoFace, ShapeMismatch, UsageError
 from refacer.networks.parser import StudioParser
 from refacer.networks.perceptual import DiscriminatorFeatures
 from refacer.networks.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from refacer.options import CompositeOptions, ProjectOptions
+from refacer.options import CompositeOptions, DecodeOptions, ProjectOptions
 from refacer.pixels import snap
+from refacer.stages.change import with_neck
+from refacer.stages.decode import decode
 from refacer.stages.run import Networks, Placed, RunOptions, composite_all, find_faces, project_each, run
 
 SHAPE = {"img_resolution": 16, "channel_base": 128, "channel_max": 8}
@@ -133,3 +136,20 @@ def test_refusals(networks, image):
     other = Generator(GeneratorConfig(**SHAPE, z_dim=8, w_dim=12, mapping_layers=1))
     with pytest.raises(ShapeMismatch):
         run(image, Networks(networks.detector, other, networks.real, networks.perceptual, None, 1.0), QUICK)
+
+
+def test_run_decodes_both_looks_for_a_change(networks, image, results):
+    """`run` and its stages one by one give the same change; no strength leaves the picture as it is."""
+    options = replace(QUICK, composite=CompositeOptions(paste="change"))
+    changed = run(image, networks, options)
+    wanted = snap(decode(changed[0].projection.codes, networks.rendering, DecodeOptions(into="rendering")))
+    assert torch.equal(changed[0].rendering, wanted)
+    assert all(result.rendering is None for result in results)
+    placed = [Placed(r.real, with_neck(r.mask, r.labels), r.found.quad, r.rendering) for r in changed]
+    for result, blend in zip(changed, composite_all(image, placed, options.composite), strict=True):
+        assert torch.equal(result.blend.pixels, blend.pixels)
+    assert not torch.equal(changed[0].blend.pixels, results[0].blend.pixels)
+    still = run(image, networks, replace(QUICK, composite=CompositeOptions(paste="auto", strength=0.0)))
+    for blend in (result.blend for result in still):
+        height, width = blend.pixels.shape[2:]
+        assert torch.equal(blend.pixels, image[..., blend.top : blend.top + height, blend.left : blend.left + width])

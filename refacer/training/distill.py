@@ -218,7 +218,7 @@ class Distiller:
         draws, size = RandomStreams(self.options.seed, self.device), self.translator.config.input_px
         pictures = []
         for part in range(math.ceil(self.options.block / DRAW_BATCH)):
-            draws.start("look", number, part)
+            draws.start("measure", number, part)
             batch = drawn(self.rendering, self.real, DRAW_BATCH, self.options.psi, draws.device, self.dtype)
             pictures.append([resized(look, size) for look in batch])
         return Translations(*(torch.cat(look)[: self.options.block] for look in zip(*pictures, strict=True)))
@@ -243,12 +243,11 @@ class Distiller:
         finished, random = copy.deepcopy(self.average), RandomStreams(self.options.seed, self.device)
         faces, size = [], finished.config.input_px
         for position in range(0, self.options.range_faces, DRAW_BATCH):
-            random.start("look", position, 0)
+            random.start("measure", position, 0)
             stored = self.renders.batch(position, DRAW_BATCH).to(self.device)
             faces.append(typical(resized(scale_to_unit(stored), size), self.options.disturb, random.device))
         finished.remember_range(torch.cat(faces))
         return finished
-
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on exactly: tensors, numbers and nothing else."""

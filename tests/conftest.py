@@ -26,7 +26,7 @@ from refacer.weights.loaders import encode_network
 from tests.tiny import tiny_discriminator, tiny_generator
 
 DATA = Path(__file__).parent / "data"
-SIZE = {"img_resolution": 64, "channel_base": 512, "channel_max": 16}
+SIZE: dict[str, Any] = {"img_resolution": 64, "channel_base": 512, "channel_max": 16}
 PARSER = {"channels": (8, 12), "image_px": 32, "patch_px": 4}
 TRANSLATOR = TranslatorConfig(input_px=32, channels=(4, 4, 8, 8))
 SKIN = 1

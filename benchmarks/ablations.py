@@ -118,7 +118,7 @@ def on_people(
     people: Sequence[Person], transfer: Transfer, judge: Judge, identity: Identity
 ) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
     """The mean figures of the method and of direct projection, and pictures of some codes and people."""
-    network = transfer.pair.whole_perceptual(torch.device("cpu"))
+    network = transfer.whole_perceptual
     drawn = {person.name: pictures_of(person, transfer) for person in people}
     figures = {person.name: figures_of(person, drawn[person.name], identity, judge, network) for person in people}
     means = {row: mean_figures(rows[row] for rows in figures.values()) for row in ("method", "direct")}

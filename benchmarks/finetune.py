@@ -28,7 +28,7 @@ from refacer.training.dataset import FaceDataset
 from refacer.training.generate import training_networks
 from refacer.training.trainer import Trainer
 from refacer.weights.bases import fresh_networks
-from refacer.weights.efficientnet_file import load_efficientnet_features
+from refacer.weights.published import load_efficientnet
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ def make_trainer(args: argparse.Namespace) -> Trainer:
         data = FaceDataset([Path(folder)], args.resolution)
     data.keep_on(device)
     real = copy.deepcopy(generator).to(device).eval().requires_grad_(False)
-    perceptual = load_efficientnet_features().to(device)
+    perceptual = load_efficientnet(device)
     frozen = {"real": real, "sketch": LineExtractor().to(device), "perceptual": perceptual}
     return Trainer(training_networks(generator, discriminator, device, **frozen), data, options, device)
 

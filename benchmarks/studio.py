@@ -98,7 +98,7 @@ def about(transfer: Transfer) -> dict[str, Any]:
 def measure_people(args: argparse.Namespace, transfer: Transfer, judge: Judge, identity: Identity) -> dict[str, Any]:
     """Name -> row -> figures."""
     people = read_people(args.data / "pairs.zip", args.limit)
-    network = transfer.pair.whole_perceptual(torch.device("cpu"))
+    network = transfer.whole_perceptual
     console = Console(stderr=True)
     return {
         person.name: figures_of(person, pictures_of(person, transfer), identity, judge, network)

@@ -57,7 +57,7 @@ def prior_rows(
     transfer: Transfer, people: list[Person], psis: list[float], identity: Identity, judge: Judge
 ) -> Iterator[tuple[str, ...]]:
     """One row for each psi, with the prior of the transfer's options."""
-    network = transfer.pair.whole_perceptual(torch.device("cpu"))
+    network = transfer.whole_perceptual
     found = [transfer.project(person.name, person.face, "rendering") for person in people]
     measured = [
         figures_of(person, pictures_of(person, each, transfer, psis), identity, judge, network)

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from refacer.images.pixels import rgb_from_tensor
-from refacer.networks.identity import DlibIdentity
 from refacer.networks.parser import CLASS_IDS
 from refacer.networks.perceptual import Perceptual, distance
 from refacer.options import PASTED_CLASSES, FinetuneOptions
 from refacer.training.losses import blur
 from refacer.types import Points
-from refacer.weights.dlib_files import landmarks_path, recognition_path
+from refacer.weights.published import load_dlib_identity
 from tools.studio.parser_data import portrait_landmarks
 
 
@@ -27,7 +26,7 @@ class Identity:
     """
 
     def __init__(self) -> None:
-        self._network = DlibIdentity(landmarks_path(), recognition_path())
+        self._network = load_dlib_identity(torch.device("cpu"))
         self.fallbacks = 0
 
     def landmarks(self, face: Tensor) -> Points | None:

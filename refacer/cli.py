@@ -34,10 +34,10 @@ for module, function in (
     (decode, decode.decode),
     (parse, parse.parse),
     (composite, composite.composite),
+    (dataset, dataset.dataset),
 ):
     add_command(app, function, module.EXAMPLE)
 finetune.register(app)
-dataset.register(app)
 eval.register(app)
 weights.register(app)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from refacer.equipment import Equipment
-from refacer.errors import PassportMismatch, ShapeMismatch, UsageError
+from refacer.errors import ShapeMismatch, UsageError
 from refacer.files import Source
 from refacer.files.artefacts import (
     Display,
@@ -22,7 +22,6 @@ from refacer.files.artefacts import (
     Latents,
     Mask,
     Picture,
-    is_own,
     like_picture,
     own_passport,
     read_picture,
@@ -39,13 +38,11 @@ from refacer.options import (
     Choices,
     GeneratorRole,
 )
-from refacer.records import LARGEST, Records, array_sha256
-from refacer.stages.align import select_faces
+from refacer.records import Records, array_sha256, face_record, parse_record, placed_in
 from refacer.stages.composite import Blend
 from refacer.stages.parse import mask_from_labels, parse
 from refacer.stages.pipeline import (
     FaceResult,
-    Found,
     Placed,
     aligned,
     composite_all,
@@ -56,7 +53,8 @@ from refacer.stages.pipeline import (
 from refacer.stages.pipeline import (
     run as run_stages,
 )
-from refacer.types import Codes, FaceRecord, Passport, Progress, SourceInfo, StageRecord
+from refacer.stages.project import Projector
+from refacer.types import Codes, Passport, Progress, Rgb, SourceInfo, StageRecord
 
 MaskChoice = Mask | Literal["auto"] | None
 """A mask, 'auto' for the face's own parts as parsed here, or None for all of the crop."""
@@ -153,9 +151,7 @@ class Refacer:
         drawn = () if self.choices.generator else ("real",)
         equipment.require("rendering", *drawn, detector=True, perceptual=True, parser=self.choices.mask == "auto")
 
-    # ------------------------------------------------------------ stages
-
-    def align(self, image: Picture, *, faces: str | None = None) -> list[Face]:
+    def align(self, image: Picture | Source, *, faces: str | None = None) -> list[Face]:
         """Cut faces out of a picture as FFHQ does.
 
         Args:
@@ -175,11 +171,11 @@ class Refacer:
         which = faces or self.choices.faces or "all"
         tensor = self.tensor(source)
         found = find_faces(tensor, self.equipment.detector, options, which)
-        record = self.align_record(which, found[0].count)
+        record = self.records.align_record(which, found[0].count)
         return [
             Face.of(
                 rgb_from_tensor(aligned(tensor, one, self.equipment.crop_px, options)),
-                Passport(source.info, (_face_record(one, self.equipment.crop_px, record),)),
+                Passport(source.info, (face_record(one, self.equipment.crop_px, record),)),
             )
             for one in found
         ]
@@ -207,12 +203,10 @@ class Refacer:
     ) -> list[Latents]:
         """The same for several faces, up to the chosen `batch` at once."""
         options = self.equipment.project_options(into)
-        passports = [self.projected_passport(face, into) for face in faces]
+        passports = [self.records.projected_passport(face, into) for face in faces]
         found = project_each(
             [self.tensor(face.source) for face in faces],
-            self.equipment.generator(into),
-            self.equipment.perceptual,
-            self.equipment.pair.w_std,
+            Projector(self.equipment.generator(into), self.equipment.perceptual, self.equipment.w_std),
             options,
             batch=self.choices.batch,
             init=self.equipment.init_codes,
@@ -248,15 +242,28 @@ class Refacer:
         """The same for (N, num_ws, w_dim): N faces."""
         generator, options = self.equipment.drawing_generator(into), self.equipment.decode_options(into)
         codes = torch.from_numpy(latents.values).to(self.equipment.device)
-        pictures = [rgb_from_tensor(decoded(w, generator, options)) for w in codes.split(1)]
-        passports = self.decoded_passports(latents, into)
-        drawn = []
-        for picture, passport, code in zip(pictures, passports, latents.values, strict=True):
+        passports, faces = self.records.decoded_passports(latents, into), []
+        for w, passport, code in zip(codes.split(1), passports, latents.values, strict=True):
+            picture = rgb_from_tensor(decoded(w, generator, options))
             if passport is None:
-                record = self.records.decode(options, code[None])
-                passport = own_passport(Source(picture).info).with_stage(record)
-            drawn.append(Face.of(picture, passport))
-        return drawn
+                own = own_passport(Source(picture).info).with_stage(self.records.decode(options, code[None]))
+                faces.append(Face.of(picture, own))
+            else:
+                faces.append(Face.of(picture, passport, self._other_look(w, picture, into)))
+        return faces
+
+    def _other_look(self, code: Tensor, picture: Rgb, into: GeneratorRole) -> Rgb | None:
+        """The rendering generator's picture of a code that is drawn as a realistic face; None where there is none.
+
+        A generator from a file is no partner of the pair's: between the two pictures lies more than a change of look.
+        """
+        if into != "real" or self.choices.generator or not self.equipment.pair.has("rendering"):
+            return None
+        generator = self.equipment.rendering
+        if (generator.num_ws, generator.w_dim) != tuple(code.shape[1:]):
+            return None
+        drawn = rgb_from_tensor(decoded(code, generator, self.equipment.decode_options(into)))
+        return drawn if drawn.shape == picture.shape else None
 
     def parse(self, face: Picture | Face) -> Mask:
         """Find the parts of an aligned face that are pasted (Appendix B).
@@ -276,13 +283,13 @@ class Refacer:
         face = Face.read(face, max_pixels=self.choices.max_pixels)
         labels = parse(self.tensor(face.source), self.equipment.parser)
         mask = mask_from_labels(labels, self.equipment.options.parse.classes)[0]
-        return Mask(array_from_labels(mask) > 0, self.parsed_passport(face, classes=False))
+        return Mask(array_from_labels(mask) > 0, self.records.parsed_passport(face, classes=False))
 
     def parse_classes(self, face: Picture | Face) -> Mask:
         """All 19 classes of CelebAMask-HQ, (S, S) uint8; arguments and errors as for `parse`."""
         face = Face.read(face, max_pixels=self.choices.max_pixels)
         labels = parse(self.tensor(face.source), self.equipment.parser)[0]
-        return Mask(array_from_labels(labels), self.parsed_passport(face, classes=True))
+        return Mask(array_from_labels(labels), self.records.parsed_passport(face, classes=True))
 
     def composite(
         self,
@@ -362,86 +369,27 @@ class Refacer:
         native = _pasted(source.native, [result.blend for result in results])
         stages = [self._stages(source.info, result) for result in results]
         faces = tuple(
-            replace(one.face.passport.faces[0], stages=self.history(result.found.count, one.face.source.info))
+            replace(one.face.passport.faces[0], stages=self.records.history(result.found.count, one.face.source.info))
             for one, result in zip(stages, results, strict=True)
         )
         display = Display(source, native, Passport(source.info, faces))
         return Result(like_picture(image, native), tuple(stages), display)
 
-    # ------------------------------------------------------------ what passports say
-
-    def align_record(self, faces: str, count: int) -> StageRecord:
-        """What `align` writes about one of `count` faces."""
-        return self.records.align(self.equipment.align_options, self.equipment.crop_px, faces=faces, count=count)
-
-    def would_choose(self, indices: Sequence[int], count: int, faces: str) -> bool:
-        """Whether `faces` chooses these of `count` faces; which one is the largest, the align record tells."""
-        if faces == LARGEST:
-            return len(indices) == 1
-        try:
-            return select_faces([()] * count, faces) == list(indices)
-        except UsageError:
-            return False
-
-    def projected_passport(self, face: Face, into: GeneratorRole = "rendering") -> Passport:
-        """The passport that a face's code will carry: where it equals that of a file, the file is up to date."""
-        options, init = self.equipment.project_options(into), self.equipment.init
-        return face.passport.with_stage(self.records.project(options, face.source.info, init))
-
-    def parsed_passport(self, face: Face, *, classes: bool) -> Passport:
-        """The passport that a face's mask, or its classes, will carry."""
-        record = self.records.labels() if classes else self.records.parse(self.equipment.options.parse)
-        return face.passport.with_stage(record)
-
-    def decoded_passports(self, latents: Latents, into: GeneratorRole = "real") -> list[Passport | None]:
-        """The passport of each code's face; None where the codes' own does not tell, and the face is its own source."""
-        known = latents.passport
-        if known is None or len(known.faces) != len(latents.values):
-            return [None] * len(latents.values)
-        record = self.records.decode(self.equipment.decode_options(into))
-        return [replace(known, faces=(face.with_stage(record),)) for face in known.faces]
-
-    def is_drawing_of(self, done: Passport | None, latents: Latents, index: int, into: GeneratorRole) -> bool:
-        """Whether a file's passport says that it shows one of these codes as it would be drawn now."""
-        if done is None:
-            return False
-        if (expected := self.decoded_passports(latents, into)[index]) is not None:
-            return done == expected
-        options = self.equipment.decode_options(into)
-        record = self.records.decode(options, latents.values[index : index + 1])
-        return is_own(done) and [face.stages for face in done.faces] == [(record,)]
-
-    def check_places(self, target: Source, faces: Sequence[Face], *, allow_mismatch: bool, name: str) -> None:
-        """Raise PassportMismatch where a face has no place, or one in another picture than `target`."""
-        for face in faces:
-            placed_in(target.info, face, allow_mismatch=allow_mismatch, name=name)
-
-    def history(self, count: int, face: SourceInfo) -> tuple[StageRecord, ...]:
-        """What `run` writes about one of `count` faces, stage by stage."""
-        records, options, masked = self.records, self.equipment.options, self.choices.mask == "auto"
-        return (
-            self.align_record(options.faces, count),
-            records.project(options.project, face, self.equipment.init),
-            records.decode(options.decode),
-            *((records.parse(options.parse),) if masked else ()),
-            records.composite(options.composite, None if masked else "none"),
-        )
-
     def _stages(self, source: SourceInfo, result: FaceResult) -> Stages:
         """The artefacts of one face, each with the passport as it was after that stage."""
         face = rgb_from_tensor(result.face)
-        history = self.history(result.found.count, Source(face).info)
-        record = _face_record(result.found, self.equipment.crop_px, history[0])
+        history = self.records.history(result.found.count, Source(face).info)
+        record = face_record(result.found, self.equipment.crop_px, history[0])
 
         def passport(stages: int) -> Passport:
             return Passport(source, (replace(record, stages=history[:stages]),))
 
-        found = result.projection
+        found, rendering = result.projection, rgb_from_tensor(result.rendering)
         mask = None if result.mask is None else Mask(array_from_labels(result.mask[0]) > 0, passport(4))
         return Stages(
             Face.of(face, passport(1)),
             Latents(_stored(found.codes), passport(2), float(found.distance[0]), found.trace),
-            Face.of(rgb_from_tensor(result.real), passport(3)),
+            Face.of(rgb_from_tensor(result.real), passport(3), None if self.choices.generator else rendering),
             mask,
         )
 
@@ -454,12 +402,10 @@ class Refacer:
             values = mask_from_labels(parse(face, self.equipment.parser), options.parse.classes)
             return values, (records.parse(options.parse), records.composite(options.composite))
         values = labels_from_array(mask.values.astype("uint8"), self.equipment.device)[None] > 0
-        parsed = _parse_record(mask.passport)
+        parsed = parse_record(mask.passport)
         if parsed:
             return values, (parsed, records.composite(options.composite))
         return values, (records.composite(options.composite, array_sha256(mask.values)),)
-
-    # ------------------------------------------------------------ pictures
 
     def read(self, image: Picture | Source) -> Source:
         """Any form of a picture; raises InputRefused where it cannot be decoded or is too large."""
@@ -472,38 +418,6 @@ class Refacer:
     def _canvas(self, source: Source) -> Tensor:
         """What faces are pasted into: (1, 3, H, W) on the device, the picture's own colours in their own depth."""
         return tensor_from_rgb(source.native[..., :3], self.equipment.device)
-
-
-def placed_in(target: SourceInfo, face: Face, *, allow_mismatch: bool, name: str) -> FaceRecord:
-    """Where a face goes; raises PassportMismatch where that is unknown or in another picture."""
-    own = face.source.passport and face.passport
-    if own is None or (is_own(own) and own.source != target):
-        raise PassportMismatch(
-            f"{face.name}: does not say where it goes; give --align and the face that `refacer align` made"
-        )
-    source = own.source
-    if source != target and not allow_mismatch:
-        sizes = f"{source.width}x{source.height}", f"{target.width}x{target.height}"
-        how = f"{sizes[0]}, this one is {sizes[1]}" if sizes[0] != sizes[1] else "of the same size, with other pixels"
-        told = f"{face.name}: was cut from another picture than {name} ({how})"
-        raise PassportMismatch(f"{told}; paste it nevertheless with --allow-mismatch")
-    return own.faces[0]
-
-
-def _parse_record(passport: Passport | None) -> StageRecord | None:
-    """The record of `parse`, where a mask was made by it."""
-    last = passport.faces[0].stages[-1:] if passport and passport.faces else ()
-    if not last or last[0].stage != "parse":
-        return None
-    if "labels" in last[0].parameters:
-        raise ShapeMismatch("--mask: holds labels, not a mask; leave out --labels when parsing")
-    return last[0]
-
-
-def _face_record(face: Found, size: int, record: StageRecord) -> FaceRecord:
-    """A face that was just aligned; only 68 landmarks are kept."""
-    landmarks = face.landmarks if len(face.landmarks) == 68 else ()
-    return FaceRecord(face.index, face.count, landmarks, face.quad, size, (record,))
 
 
 def _stored(codes: Tensor) -> Codes:

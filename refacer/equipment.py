@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from torch import Tensor
 from refacer.device import choose_device
 from refacer.errors import ShapeMismatch, UsageError
 from refacer.files.artefacts import Latents
-from refacer.networks.landmarks import DlibLandmarks
 from refacer.networks.parser import CLASS_IDS, FaceParser
 from refacer.networks.perceptual import Perceptual
 from refacer.networks.stylegan2.networks import Generator
@@ -29,11 +28,11 @@ from refacer.options import (
 )
 from refacer.stages.pipeline import Detector, Networks, RunOptions
 from refacer.types import Codes
-from refacer.weights import published, terms
+from refacer.weights import terms
+from refacer.weights.choices import Choice, RoleName, choose, require
 from refacer.weights.convert import load_generator_file
-from refacer.weights.dlib_files import landmarks_path
-from refacer.weights.loaders import sha256_of
 from refacer.weights.pairs import Pair, load_pair
+from refacer.weights.registry import sha256_of
 
 
 class Equipment:
@@ -168,28 +167,30 @@ class Equipment:
         assert self._generator_file is not None
         return sha256_of(self._generator_file)
 
+    def choice(self, role: RoleName) -> Choice:
+        """The network that takes a role, not yet read; the pair is opened only where that depends on it."""
+        wanted = {name: getattr(self.choices, name) for name in ("detector", "perceptual", "parser")}
+        return choose(role, wanted.get(role, "auto"), lambda: self.pair)
+
+    def _loaded(self, role: RoleName) -> Any:
+        chosen = self.choice(role)
+        self.note(*chosen.uses)
+        return chosen.load(self.device)
+
     @cached_property
     def perceptual(self) -> Perceptual:
         """The network of Eq. 4's distance."""
-        self.note(*terms.of_perceptual(self.choices.perceptual, self.pair))
-        if terms.perceptual_weight(self.choices.perceptual):
-            return published.load_lpips(self.device)
-        return self.pair.perceptual(self.device)
+        return self._loaded("perceptual")
 
     @cached_property
     def parser(self) -> FaceParser:
         """The face parser."""
-        self.note(terms.of_parser(self.choices.parser, self.pair))
-        name = terms.parser_weight(self.choices.parser, self.pair)
-        return published.load_parser(name, self.device) if name else self.pair.parser(self.device)
+        return self._loaded("parser")
 
     @cached_property
     def detector(self) -> Detector:
         """What finds faces and their landmarks."""
-        self.note(terms.of_detector(self.choices.detector))
-        if self.choices.detector == "dlib":
-            return _dlib_detector()
-        return published.load_retinaface(self.device)
+        return self._loaded("detector")
 
     def networks(self) -> Networks:
         """All that the whole job needs."""
@@ -204,36 +205,30 @@ class Equipment:
 
     def require(self, *roles: str, detector: bool = False, perceptual: bool = False, parser: bool = False) -> None:
         """Meet weights that are not installed before the work, all in one error with one command that mends it."""
-        names = [self.choices.detector] if detector and self.choices.detector == "retinaface" else []
-        if perceptual and (name := terms.perceptual_weight(self.choices.perceptual)):
-            names.append(name)
-        elif perceptual and self.pair.judges_itself:
-            roles = (*roles, "discriminator")
-        if parser and (name := terms.parser_weight(self.choices.parser, self.pair)):
-            names.append(name)
-        published.require([*(self.pair.missing_weights(roles) if roles else []), *names])
+        asked: dict[RoleName, bool] = {"detector": detector, "perceptual": perceptual, "parser": parser}
+        require([self.choice(role) for role in asked if asked[role]], roles, self.pair if roles else None)
         if self._generator_file:
             self.drawing_generator()  # a file that is refused is met once, not in every picture
 
     def borrows_parser(self) -> bool:
         """Whether the default pair's parser serves because this pair has none."""
-        return terms.parser_weight(self.choices.parser, self.pair) is None and not self.pair.has("parser")
+        return self.choice("parser").stand_in
 
     def detector_models(self) -> Mapping[str, str]:
         """sha256 of what finds the landmarks."""
-        return _models([terms.of_detector(self.choices.detector)])
+        return self.choice("detector").models
 
     def perceptual_models(self) -> Mapping[str, str]:
         """sha256 of what measures Eq. 4."""
-        return _models(terms.of_perceptual(self.choices.perceptual, self.pair))
+        return self.choice("perceptual").models
 
     def perceptual_settings(self) -> Mapping[str, Any]:
         """How the pair's stand-in looks, where it measures Eq. 4; empty for LPIPS."""
-        return {} if terms.perceptual_weight(self.choices.perceptual) else self.pair.facts["perceptual"]
+        return self.choice("perceptual").settings
 
     def parser_models(self) -> Mapping[str, str]:
         """sha256 of what parses the new face."""
-        return _models([terms.of_parser(self.choices.parser, self.pair)])
+        return self.choice("parser").models
 
     def generator_sha256(self, role: GeneratorRole, *, drawing: bool) -> str:
         """sha256 of a generator's file; drawing: of the one that decodes."""
@@ -255,14 +250,3 @@ class Equipment:
             uses = list(self._uses.values())
             known |= {"commercial_use": terms.commercial_use(uses), "weights": [asdict(use) for use in uses]}
         return known
-
-
-def _models(uses: Sequence[terms.Use]) -> dict[str, str]:
-    """A passport's models: sha256 by role."""
-    return {use.role: use.sha256 for use in uses}
-
-
-@cache
-def _dlib_detector() -> Detector:
-    """dlib's detector; its file of 100 MB is read once a process."""
-    return DlibLandmarks(landmarks_path())

@@ -1,7 +1,8 @@
 """The numbers of the method, each with where it comes from; the command line's defaults are these.
 
-"Eq." and "Sec." are the paper's. Published configurations are those of StyleGAN2-ADA (NVlabs/stylegan2-ada-pytorch on
-GitHub), of PTI's projector (danielroich/PTI) and of FFHQ's alignment (NVlabs/ffhq-dataset).
+"Eq.", "Sec." and "Appendix" are the paper's (README.md). Published configurations are those of StyleGAN2-ADA
+(NVlabs/stylegan2-ada-pytorch on GitHub), of PTI's projector (danielroich/PTI) and of FFHQ's alignment
+(NVlabs/ffhq-dataset).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PART_CENTRES = ((0.40, 0.47), (0.60, 0.47), (0.50, 0.73))
 """Where FFHQ's alignment puts eyes and mouth: (x, y) as fractions of the crop's side."""
 
 PART_FRAC = 0.25
-"""Side of the square about each of them."""
+"""Side of the square about each of those centres, as a fraction of the crop's."""
 
 MAX_PIXELS = 200_000_000
 """A picture with more pixels is refused before it is decoded."""
@@ -77,7 +78,7 @@ class ProjectOptions:
     steps: int = 500  # Sec. 3.3
     lr: float = 0.01  # PTI's w_plus_projector
     noise_weight: float = 1e5  # lambda_n, Eq. 4
-    prior_weight: float = 0.0  # of how unlike w+ is the codes of random z (arXiv:2012.09036); not in the paper
+    prior_weight: float = 0.0  # of the latent prior (arXiv:2012.09036); 0 is the paper's loss
     lr_rampup: float = 0.05  # share of the steps in which the rate rises from 0
     lr_rampdown: float = 0.25  # share of the steps in which it falls back, by a cosine
     initial_noise: float = 0.05  # noise on the codes at the start, in units of w_std
@@ -119,7 +120,7 @@ class CompositeOptions:
     erode_frac: float = 0.02  # radius of the erosion, as a fraction of the quad's side
     feather_frac: float = 0.01  # sigma of the Gaussian, as a fraction of the quad's side
     color: Literal["none", "lab"] = "lab"
-    color_spread: float = 0.5  # share of the difference in spread that "lab" takes over; means it takes over whole
+    color_spread: float = 0.5  # share of the difference in spread that "lab" removes; the means it makes equal
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,57 @@ class Call:
     pair: str | None = None
     device: str = "auto"
     choices: Choices = Choices()
+
+
+@dataclass(frozen=True)
+class TranslateOptions:
+    """The change of a pair's distilled network, without inversion. Not in the paper."""
+
+    strength: float = 1.0  # times the change that the network draws; 0 leaves the face as it is
+    sharpening: float = 0.15  # of what is finer than `fine_frac`, where the change is whole
+    fine_frac: float = 0.006  # sigma of the Gaussian, as a fraction of the crop's side
+
+
+@dataclass(frozen=True)
+class DisturbOptions:
+    """What real renders have and the generators' pictures lack; fractions are of the picture's side."""
+
+    turn_rad: float = 0.12
+    scale: float = 0.15
+    shift: float = 0.03
+    detail: float = 1.0  # of a real render's, at most
+    exposure: tuple[float, float] = (0.7, 1.2)  # light is multiplied by it
+    tint: float = 0.07  # of each colour's light
+    uneven: float = 0.25  # of light, across the picture
+    glints: int = 4  # at most, on the rendering alone
+    glint: float = 0.8  # how bright at most, in [-1, 1]
+    glint_frac: tuple[float, float] = (0.015, 0.09)  # sigma of the longer side
+
+
+@dataclass(frozen=True)
+class DistillOptions:
+    """How a pair's feed-forward network is trained (after Viazovetskyi et al. 2020)."""
+
+    batch: int = 8
+    kimg: float = 40.0
+    lr: float = 1e-3
+    adam_betas: tuple[float, float] = (0.9, 0.99)
+    warmup_kimg: float = 0.4  # in which the rate rises from 0; by a cosine it falls to 0 at the end
+    ema_kimg: float = 0.5
+    psi: tuple[float, float] = (0.7, 1.0)  # of the codes
+    block: int = 64  # examples drawn at once
+    uses: int = 6  # of each, every time disturbed anew
+    coarse_weight: float = 1.0  # of L1 between means over squares
+    coarse_frac: float = 1 / 32  # their side, as a fraction of the picture's
+    adversarial_weight: float = 0.03
+    adversarial_kimg: float = 4.0  # before which there is none
+    adversarial_batch: int = 4  # real renders translated, and photographs
+    d_lr: float = 1e-3
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the convolutions
+    tick_kimg: float = 1.0
+    sample_count: int = 16
+    seed: int = 0
+    disturb: DisturbOptions = DisturbOptions()
 
 
 @dataclass(frozen=True)
@@ -295,11 +347,15 @@ class DatasetOptions:
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """The protocol of Tables 1 and 2."""
+    """The protocol of Tables 1 and 2, and what `refacer eval` is told beside it."""
 
     images: int = 50_000  # drawn for FID and KID
     codes: int = 2_000  # for identity
     compare_px: int = 256  # for LPIPS and L2; the paper does not say
-    batch: int = 16
+    batch: int = 16  # pictures at once
     kernel_subsets: int = 100  # KID (Binkowski et al. 2018)
     kernel_subset_size: int = 1000
+    pair: str | None = None
+    device: str = "auto"
+    seed: int = 0  # of codes, noise and KID's subsets
+    max_pixels: int = MAX_PIXELS

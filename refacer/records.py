@@ -1,6 +1,7 @@
-"""What each stage writes into a passport: the parameters that affect pixels, the models' sha256, the seed.
+"""What passports say of each stage: the parameters that affect pixels, the models' sha256, the seed.
 
-Single stages and the whole job take their records from here, so that both leave the same passport.
+Single stages and the whole job take their records from here, so that both leave the same passport; a file whose
+passport equals what would be written now is up to date.
 """
 
 from __future__ import annotations
@@ -8,21 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refacer.equipment import Equipment
+from refacer.errors import PassportMismatch, ShapeMismatch, UsageError
+from refacer.files.artefacts import Face, Latents, is_own
 from refacer.options import (
     AlignOptions,
     CompositeOptions,
     DecodeOptions,
+    GeneratorRole,
     ParseOptions,
     ProjectOptions,
 )
-from refacer.types import Codes, SourceInfo, StageRecord
+from refacer.stages.align import select_faces
+from refacer.stages.pipeline import Found
+from refacer.types import Codes, FaceRecord, Passport, SourceInfo, StageRecord
 
 LARGEST = "largest"
 INPUT = "input_sha256"
@@ -70,6 +76,92 @@ class Records:
     def composite(self, options: CompositeOptions, mask: str | None = None) -> StageRecord:
         """mask: 'none', or the sha256 of one that was not parsed by us; None where a parse record tells."""
         return _record("composite", {**asdict(options), **({"mask": mask} if mask else {})}, {})
+
+    # ------------------------------------------------------------ passports
+
+    def align_record(self, faces: str, count: int) -> StageRecord:
+        """What `align` writes about one of `count` faces."""
+        return self.align(self.equipment.align_options, self.equipment.crop_px, faces=faces, count=count)
+
+    def would_choose(self, indices: Sequence[int], count: int, faces: str) -> bool:
+        """Whether `faces` chooses these of `count` faces; which one is the largest, the align record tells."""
+        if faces == LARGEST:
+            return len(indices) == 1
+        try:
+            return select_faces([()] * count, faces) == list(indices)
+        except UsageError:
+            return False
+
+    def projected_passport(self, face: Face, into: GeneratorRole = "rendering") -> Passport:
+        """The passport that a face's code will carry: where it equals that of a file, the file is up to date."""
+        options, init = self.equipment.project_options(into), self.equipment.init
+        return face.passport.with_stage(self.project(options, face.source.info, init))
+
+    def parsed_passport(self, face: Face, *, classes: bool) -> Passport:
+        """The passport that a face's mask, or its classes, will carry."""
+        record = self.labels() if classes else self.parse(self.equipment.options.parse)
+        return face.passport.with_stage(record)
+
+    def decoded_passports(self, latents: Latents, into: GeneratorRole = "real") -> list[Passport | None]:
+        """The passport of each code's face; None where the codes' own does not tell, and the face is its own source."""
+        known = latents.passport
+        if known is None or len(known.faces) != len(latents.values):
+            return [None] * len(latents.values)
+        record = self.decode(self.equipment.decode_options(into))
+        return [replace(known, faces=(face.with_stage(record),)) for face in known.faces]
+
+    def is_drawing_of(self, done: Passport | None, latents: Latents, index: int, into: GeneratorRole) -> bool:
+        """Whether a file's passport says that it shows one of these codes as it would be drawn now."""
+        if done is None:
+            return False
+        if (expected := self.decoded_passports(latents, into)[index]) is not None:
+            return done == expected
+        options = self.equipment.decode_options(into)
+        record = self.decode(options, latents.values[index : index + 1])
+        return is_own(done) and [face.stages for face in done.faces] == [(record,)]
+
+    def history(self, count: int, face: SourceInfo) -> tuple[StageRecord, ...]:
+        """What `run` writes about one of `count` faces, stage by stage."""
+        options, masked = self.equipment.options, self.equipment.choices.mask == "auto"
+        return (
+            self.align_record(options.faces, count),
+            self.project(options.project, face, self.equipment.init),
+            self.decode(options.decode),
+            *((self.parse(options.parse),) if masked else ()),
+            self.composite(options.composite, None if masked else "none"),
+        )
+
+
+def placed_in(target: SourceInfo, face: Face, *, allow_mismatch: bool, name: str) -> FaceRecord:
+    """Where a face goes; raises PassportMismatch where that is unknown or in another picture."""
+    own = face.source.passport and face.passport
+    if own is None or (is_own(own) and own.source != target):
+        raise PassportMismatch(
+            f"{face.name}: does not say where it goes; give --align and the face that `refacer align` made"
+        )
+    source = own.source
+    if source != target and not allow_mismatch:
+        sizes = f"{source.width}x{source.height}", f"{target.width}x{target.height}"
+        how = f"{sizes[0]}, this one is {sizes[1]}" if sizes[0] != sizes[1] else "of the same size, with other pixels"
+        told = f"{face.name}: was cut from another picture than {name} ({how})"
+        raise PassportMismatch(f"{told}; paste it nevertheless with --allow-mismatch")
+    return own.faces[0]
+
+
+def parse_record(passport: Passport | None) -> StageRecord | None:
+    """The record of `parse`, where a mask was made by it."""
+    last = passport.faces[0].stages[-1:] if passport and passport.faces else ()
+    if not last or last[0].stage != "parse":
+        return None
+    if "labels" in last[0].parameters:
+        raise ShapeMismatch("--mask: holds labels, not a mask; leave out --labels when parsing")
+    return last[0]
+
+
+def face_record(face: Found, size: int, record: StageRecord) -> FaceRecord:
+    """A face that was just aligned; only 68 landmarks are kept."""
+    landmarks = face.landmarks if len(face.landmarks) == 68 else ()
+    return FaceRecord(face.index, face.count, landmarks, face.quad, size, (record,))
 
 
 def like(recorded: Sequence[StageRecord], expected: Sequence[StageRecord]) -> bool:

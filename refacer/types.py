@@ -67,7 +67,7 @@ class FaceRecord:
     stages: tuple[StageRecord, ...] = ()
 
     def with_stage(self, record: StageRecord) -> FaceRecord:
-        """The same face after one more stage."""
+        """The same face with one more stage in its history."""
         return replace(self, stages=(*self.stages, record))
 
 
@@ -79,11 +79,11 @@ class Passport:
     faces: tuple[FaceRecord, ...]
 
     def with_stage(self, record: StageRecord) -> Passport:
-        """The same faces after one more stage."""
+        """The same passport with one more stage in the history of each of its faces."""
         return replace(self, faces=tuple(face.with_stage(record) for face in self.faces))
 
     def to_json(self) -> str:
-        """Serialise; equal passports give equal text."""
+        """One line of JSON; equal passports give equal text."""
         body = {
             "version": PASSPORT_VERSION,
             "source": vars(self.source),
@@ -141,7 +141,11 @@ def _points(values: Any) -> Points:
 
 @dataclass(frozen=True)
 class CropTransform:
-    """The similarity between a square crop of `size` pixels and its quad in the source (DESIGN 8: the half pixel)."""
+    """The similarity between a square crop of `size` pixels and its quad in the source.
+
+    The quad's corners are the crop's outer edges, and pixel indices are pixel centres: hence the half pixel, which
+    FFHQ's own script loses where it shrinks the picture first.
+    """
 
     quad: Points
     size: int

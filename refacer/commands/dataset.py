@@ -9,15 +9,10 @@ from typing import Annotated
 import typer
 
 from refacer.commands.flags import FINDING, MACHINE, Detector, Files, Machine, MaxPixels, existing
-from refacer.commands.groups import add_command
 from refacer.options import MAX_PIXELS, DatasetOptions
 
+EXAMPLE = "refacer dataset renders/ urls.txt -o drfhq"
 CHOOSING = "Choosing faces"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    add_command(app, dataset, "refacer dataset renders/ urls.txt -o drfhq")
 
 
 @dataclass(frozen=True)
@@ -93,8 +88,8 @@ def dataset(
 ) -> None:
     """Make a training set in the folder -o: align every face, put bad and doubled ones aside, pack the rest.
 
-    The same command again goes on, and applies other limits and lists at once. Look at review.html in the folder;
-    the folder and dataset.zip in it are for `refacer finetune`.
+    The same command again goes on, and applies other limits and lists at once. Look at review.html in the folder.
+    `refacer finetune` takes the folder or the dataset.zip in it.
     """
     from refacer.datasets.make import make_dataset
 

@@ -1,4 +1,4 @@
-"""`refacer weights`: what users type about the weights of others. The work is in weights_store.py and licences.py."""
+"""`refacer weights`: the options of its commands; the work is in jobs/weights.py and jobs/licences.py."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
 @weights.command("list", epilog="Example: refacer weights list --json")
 def list_(json: Json = False) -> None:
     """List what is known and what is installed: size, role, commercial use, licence."""
-    from refacer.weights.store import show_list
+    from refacer.jobs.weights import show_list
 
     show_list(json)
 
@@ -46,7 +46,7 @@ def pull(
     quiet: Quiet = False,
 ) -> None:
     """Download weights, check their hash and convert them; the same command again goes on where it stopped."""
-    from refacer.weights.store import pull_all
+    from refacer.jobs.weights import pull_all
 
     pull_all(names, accept=accept_licence, force=force, offline=offline, quiet=quiet)
 
@@ -66,7 +66,7 @@ def import_(
     quiet: Quiet = False,
 ) -> None:
     """Install a file by hand, for machines without a network and for weights of your own."""
-    from refacer.weights.store import import_one
+    from refacer.jobs.weights import import_one
 
     import_one(file, as_, force=force, quiet=quiet)
 
@@ -74,7 +74,7 @@ def import_(
 @weights.command(epilog="Example: refacer weights verify")
 def verify(names: SomeNames = None) -> None:
     """Hash what is installed again, and what comes with packages."""
-    from refacer.weights.store import verify_all
+    from refacer.jobs.weights import verify_all
 
     verify_all(names or [])
 
@@ -84,7 +84,7 @@ def where(
     name: Annotated[str | None, typer.Argument(help="A weight; none: the folder of all.", show_default=False)] = None,
 ) -> None:
     """Print where weights are; REFACER_HOME moves them."""
-    from refacer.weights.store import show_where
+    from refacer.jobs.weights import show_where
 
     show_where(name)
 
@@ -92,7 +92,7 @@ def where(
 @weights.command(epilog="Example: refacer weights rm ffhq")
 def rm(names: Names, quiet: Quiet = False) -> None:
     """Remove weights, and what was downloaded of them so far."""
-    from refacer.weights.store import remove_all
+    from refacer.jobs.weights import remove_all
 
     remove_all(names, quiet=quiet)
 
@@ -106,6 +106,6 @@ def licence(
     json: Json = False,
 ) -> None:
     """Print the licences of all that a pair uses, or of one weight, and whether commercial use is allowed."""
-    from refacer.weights.licences import show_licence
+    from refacer.jobs.licences import show_licence
 
     show_licence(name, json)

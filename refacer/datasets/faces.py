@@ -41,6 +41,10 @@ class Recipe:
     device: str
     known: frozenset[str] = frozenset()
 
+    def studio(self) -> Refacer:
+        """What finds and cuts the faces; each process has its own."""
+        return Refacer(device=self.device, **vars(self.choices))
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -60,7 +64,7 @@ class FaceMaker:
     @cached_property
     def studio(self) -> Refacer:
         """What finds and cuts the faces."""
-        return Refacer(device=self.recipe.device, **vars(self.recipe.choices))
+        return self.recipe.studio()
 
     @cached_property
     def score(self) -> FaceScore:
@@ -88,13 +92,14 @@ class FaceMaker:
             return Outcome(digest, (), problem)
 
     def _faces(self, source: Source, digest: str) -> tuple[Measured, ...]:
-        faces = []
+        """Cut out, store and measure all faces of a picture; raises NoFace."""
+        folder, measured = self.recipe.folder, []
         for face in self.studio.align(source, faces="all"):
             name = f"{digest[:NAME_DIGITS]}.{face.passport.faces[0].index}.png"
-            write_atomic(self.recipe.folder.thumbnail(name), encode_thumbnail(face.pixels))
-            write_atomic(self.recipe.folder.incoming / name, face.encode())
-            faces.append(self._measured(name, face))
-        return tuple(faces)
+            write_atomic(folder.thumbnail(name), encode_thumbnail(face.pixels))
+            face.save(folder.incoming / name)
+            measured.append(self._measured(name, face))
+        return tuple(measured)
 
     def _measured(self, name: str, face: Face) -> Measured:
         """What is known about a face; rounded, so that a file gives back the same."""

@@ -22,6 +22,7 @@ from refacer.files.folder_lock import LOCK, FolderLock
 from refacer.files.sources import DATASET_JOURNAL, read_list
 from refacer.jobs.frame import Frame
 from refacer.options import LEAST_FOUND_PX, LEAST_SIDE_FRAC, Choices, DatasetOptions, FileOptions, Limits
+from refacer.weights import terms
 
 
 def make_dataset(sources: Sequence[Path], options: DatasetOptions, files: FileOptions) -> None:
@@ -33,16 +34,14 @@ def make_dataset(sources: Sequence[Path], options: DatasetOptions, files: FileOp
     folder = _folder(files)
     keep, drop = (_named(paths) for paths in (options.keep, options.drop))
     gathered = gather(sources, skip=folder.path, offline=options.offline)
-    # each process would take a share of a GPU's memory, so that one must be asked for
-    device = "cpu" if options.device == "auto" else options.device
-    size = options.size or Equipment(options.pair, device).resolution
-    choices = Choices(size=size, detector=options.detector, min_size=LEAST_FOUND_PX, max_pixels=options.max_pixels)
-    finder = Equipment(options.pair, device, choices)
-    finder.require(detector=True)
-    settings = {"align": asdict(finder.align_options), "models": finder.detector_models()}
-    recipe = Recipe(folder, choices, device)
-    with FolderLock(folder.path, "refacer dataset"), Frame(files, gathered.count) as frame:
-        run = _Run(recipe, options, Journal(folder.path, settings, fresh=files.force), frame)
+    recipe = _recipe(folder, options)
+    equipment = recipe.studio().equipment
+    equipment.require(detector=True)
+    equipment.note(terms.of_detector(options.detector))  # which works in other processes
+    settings = {"align": asdict(equipment.align_options), "models": equipment.detector_models()}
+    with FolderLock(folder.path, "refacer dataset"), Frame(files, gathered.count, facts=equipment.facts) as frame:
+        journal = Journal(folder.path, settings, fresh=files.force)
+        run = _Run(recipe, equipment.crop_px, options, journal, frame)
         run.take_all(gathered)
         verdicts = run.judged(keep, drop)
         facts = run.finish(verdicts)
@@ -61,8 +60,8 @@ def make_dataset(sources: Sequence[Path], options: DatasetOptions, files: FileOp
 class _Run:
     """A set in the making. seen: the names of every picture that gave faces, by sha256."""
 
-    def __init__(self, recipe: Recipe, options: DatasetOptions, journal: Journal, frame: Frame) -> None:
-        self.recipe, self.options, self.journal, self.frame = recipe, options, journal, frame
+    def __init__(self, recipe: Recipe, size: int, options: DatasetOptions, journal: Journal, frame: Frame) -> None:
+        self.recipe, self.size, self.options, self.journal, self.frame = recipe, size, options, journal, frame
         self.seen: dict[str, list[str]] = {}
 
     def take_all(self, gathered: Gathered) -> None:
@@ -101,7 +100,10 @@ class _Run:
             return
         self.seen.setdefault(digest, []).append(item.name)
         names = [face["name"] for face in self.journal.records[digest]["faces"]]
-        self.frame.report.add(item.name, "skipped" if known else "done", names, seconds, {"faces": len(names)})
+        status = "skipped" if known else "done"
+        self.frame.report.add(item.name, status, names, seconds, {"faces": len(names)})
+        if self.frame.files.verbose:
+            console.note(f"{item.name}: {status}, {len(names)} faces")
 
     def _failed(self, name: str, error: Exception) -> None:
         """Record a failure; that there is no face on a picture of many is worth a line only where lines are asked for.
@@ -121,7 +123,7 @@ class _Run:
         """The verdict on every face of the pictures that were given; raises UsageError for lists of other faces."""
         faces = [Measured(**face) for digest in self.seen for face in self.journal.records[digest]["faces"]]
         options = self.options
-        least_px = options.min_size or self.recipe.choices.size * LEAST_SIDE_FRAC
+        least_px = options.min_size or self.size * LEAST_SIDE_FRAC
         verdicts = judge(faces, Limits(least_px, options.max_blur, options.min_score, options.max_bits))
         for option, names in (("--keep", keep), ("--drop", drop)):
             if unknown := sorted((names or frozenset()) - verdicts.keys()):
@@ -143,7 +145,7 @@ class _Run:
             "put_aside": dict(sorted(reasons.items())),
             "same_file": sum(len(names) - 1 for names in self.seen.values()),
         }
-        about = {"refacer": __version__, "size": self.recipe.choices.size, "limits": self.options.limits, **facts}
+        about = {"refacer": __version__, "size": self.size, "limits": self.options.limits, **facts}
         failed = [line for line in self.frame.report.results if line["status"] == "failed"]
         failures = [{"source": line["input"], "error": line["error"]} for line in failed]
         self.recipe.folder.finish(
@@ -163,6 +165,14 @@ def _folder(files: FileOptions) -> DatasetFolder:
     if foreign and not (folder / DATASET_JOURNAL).is_file() and not files.force:
         raise OutputNotWritable(f"{folder}: exists and is not a data set of refacer's; choose another folder")
     return DatasetFolder(folder)
+
+
+def _recipe(folder: DatasetFolder, options: DatasetOptions) -> Recipe:
+    """How faces are made. Raises UsageError for a device that is not there, WeightsMissing for an unknown pair."""
+    size = options.size or Equipment(options.pair).resolution
+    choices = Choices(size=size, detector=options.detector, min_size=LEAST_FOUND_PX, max_pixels=options.max_pixels)
+    # each process would take a share of a GPU's memory, so that one must be asked for
+    return Recipe(folder, choices, "cpu" if options.device == "auto" else options.device)
 
 
 def _named(paths: Sequence[Path]) -> frozenset[str] | None:

@@ -1,14 +1,42 @@
-"""Distances between two sets of pictures, from their features: Frechet and kernel distance, in float64."""
+"""Distances between two sets of pictures, from their features in float64; what is measured, and the table of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
+from rich.table import Column, Table
 from torch import Tensor
 
 from refacer.errors import UsageError
 from refacer.options import EvalOptions
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number. of: what was measured; count: pictures, pairs or codes that went into it; spread: a standard
+    deviation, of single values or of KID's subsets; better: 'lower' or 'higher'; about: the network."""
+
+    name: str
+    value: float
+    better: str
+    of: str
+    count: int
+    about: str
+    spread: float | None = None
+    more: Mapping[str, float] = field(default_factory=dict)
+
+
+def table_of(measures: Sequence[Measure]) -> Table:
+    """A row a measure; what the networks are stands below."""
+    notes = dict.fromkeys(f"{m.name}: {m.about}" for m in measures)
+    plain = [Column(title, no_wrap=True) for title in ("measure", "value", "±", "better", "n")]
+    table = Table(*plain, Column("of", overflow="fold"), caption="\n".join(notes), caption_justify="left")
+    for m in measures:
+        spread = "" if m.spread is None else f"{m.spread:.4g}"
+        table.add_row(m.name, f"{m.value:.4g}", spread, m.better, str(m.count), m.of)
+    return table
 
 
 @dataclass(frozen=True)
@@ -58,7 +86,7 @@ def kernel_distance(
     if max(len(a), len(b)) <= size:
         return _squared_mmd(a.double(), b.double()), 0.0
     source = torch.Generator().manual_seed(seed)
-    values = torch.tensor([_squared_mmd(*(_subset(x, size, source) for x in (a, b))) for _ in range(subsets)])
+    values = torch.tensor([_squared_mmd(_subset(a, size, source), _subset(b, size, source)) for _ in range(subsets)])
     return float(values.mean()), float(values.std(correction=0))
 
 
@@ -70,21 +98,23 @@ def _root(covariance: Tensor) -> Tensor:
 
 
 def _subset(features: Tensor, size: int, source: torch.Generator) -> Tensor:
+    """At most `size` rows in float64, drawn without replacement."""
     chosen = torch.randperm(len(features), generator=source)[: min(size, len(features))]
     return features[chosen].double()
 
 
 def _squared_mmd(a: Tensor, b: Tensor) -> float:
     """Unbiased: no sample is compared with itself."""
-    own = sum(_mean_of_others(_kernel(x, x)) for x in (a, b))
+    own = _mean_of_others(_kernel(a, a)) + _mean_of_others(_kernel(b, b))
     return float(own - 2 * _kernel(a, b).mean())
 
 
 def _kernel(a: Tensor, b: Tensor) -> Tensor:
+    """Of every row of a (N, D) with every row of b (M, D): (N, M)."""
     return (a @ b.T / a.shape[1] + 1) ** 3
 
 
 def _mean_of_others(kernel: Tensor) -> Tensor:
-    """The mean off the diagonal."""
+    """The mean of a kernel (N, N) without its diagonal."""
     count = len(kernel)
     return (kernel.sum() - kernel.trace()) / (count * (count - 1))

@@ -28,7 +28,7 @@ from refacer.files.encoding import (
     format_of,
 )
 from refacer.files.passports import encode_passport, sidecar_of
-from refacer.files.pictures import Source, read_mask, read_source
+from refacer.files.pictures import Source, read_mask, read_rendering, read_source
 from refacer.files.samples import Native
 from refacer.files.streams import shown, write_atomic
 from refacer.options import MAX_PIXELS
@@ -73,10 +73,15 @@ def _from_pillow(image: Image.Image, max_pixels: int) -> Source:
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """An aligned face: a square picture and where it came from. name: what messages call it."""
+    """An aligned face: a square picture and where it came from.
+
+    name: what messages call it. drawn: the rendering generator's picture of the same code, (S, S, 3) uint8, of a face
+    that was just decoded; `rendering` finds it in a file's face, too.
+    """
 
     source: Source
     name: str = "the face"
+    drawn: Rgb | None = None
 
     def __post_init__(self) -> None:
         height, width = self.source.native.shape[:2]
@@ -84,9 +89,9 @@ class Face:
             raise ShapeMismatch(f"{self.name}: is {width}x{height}, a face is square; cut it out with `refacer align`")
 
     @staticmethod
-    def of(pixels: Rgb, passport: Passport) -> Face:
-        """A face from (S, S, 3) uint8 and its passport."""
-        return Face(Source(pixels, passport=passport))
+    def of(pixels: Rgb, passport: Passport, drawn: Rgb | None = None) -> Face:
+        """A face from (S, S, 3) uint8, its passport and the rendering generator's picture of its code."""
+        return Face(Source(pixels, passport=passport), drawn=drawn)
 
     @staticmethod
     def read(picture: Picture | Face, *, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Face:
@@ -107,6 +112,14 @@ class Face:
         return self.source.native.shape[0]
 
     @cached_property
+    def rendering(self) -> Rgb | None:
+        """The rendering generator's picture of the same code, (S, S, 3) uint8; None where it did not travel along.
+
+        Raises InputRefused or ShapeMismatch where what travelled along is no such picture.
+        """
+        return read_rendering(self.source, self.name) if self.drawn is None else self.drawn
+
+    @cached_property
     def passport(self) -> Passport:
         """The passport that travels with the face; without one it is its own source.
 
@@ -119,8 +132,8 @@ class Face:
         return passport
 
     def encode(self) -> bytes:
-        """The face as a PNG that carries the passport."""
-        return encode_png(self.pixels, self.passport)
+        """The face as a PNG that carries the passport and the rendering."""
+        return encode_png(self.pixels, self.passport, self.rendering)
 
     def save(self, path: str | Path) -> None:
         """Write the PNG."""

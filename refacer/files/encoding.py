@@ -51,9 +51,10 @@ def carries_passport(format: str) -> bool:
     return format == "PNG"
 
 
-def encode_png(rgb: Rgb, passport: Passport | None) -> bytes:
-    """A face, (H, W, 3) uint8, as PNG."""
-    return png.splice(_saved_png(Image.fromarray(rgb)), passport_chunks(passport))
+def encode_png(rgb: Rgb, passport: Passport | None, rendering: Rgb | None = None) -> bytes:
+    """A face, (H, W, 3) uint8, as PNG; rendering: the other generator's picture of its code, which travels inside."""
+    inside = [] if rendering is None else [(png.RENDERING_KIND, _saved_png(Image.fromarray(rendering)))]
+    return png.splice(_saved_png(Image.fromarray(rgb)), [*passport_chunks(passport), *inside])
 
 
 def encode_mask(mask: NDArray[np.bool_], passport: Passport | None) -> bytes:

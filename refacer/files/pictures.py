@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from refacer.errors import InputRefused
+from refacer.errors import InputRefused, ShapeMismatch
 from refacer.files import metadata, png
 from refacer.files.decoding import Decoded, open_picture
 from refacer.files.passports import png_passport, read_sidecar
@@ -31,7 +31,7 @@ class Source:
 
     native: (H, W, 3 or 4) uint8 or uint16, upright, RGB(A). icc: of RGB pixels. exif: a TIFF structure without prefix,
     GPS, orientation and thumbnail removed. format: 'PNG', 'JPEG', 'WEBP' or 'TIFF'. color: a PNG's own chunks on gamma,
-    primaries and pixel size.
+    primaries and pixel size. rendering: a PNG that a decoded face's PNG carries, not read yet (`read_rendering`).
     """
 
     native: Native
@@ -40,6 +40,7 @@ class Source:
     format: str = "PNG"
     passport: Passport | None = None
     color: tuple[png.Chunk, ...] = ()
+    rendering: bytes | None = None
 
     @cached_property
     def rgb(self) -> Rgb:
@@ -81,8 +82,27 @@ def read_source(data: Path | bytes, *, max_pixels: int, name: str | None = None)
     if passport is None and isinstance(data, Path):
         passport = read_sidecar(data)
     icc = picture.icc if isinstance(picture.icc, bytes) and metadata.is_profile(picture.icc) else None
-    color = picture.png.color if picture.png else ()
-    return Source(native, icc, picture.exif, picture.format, passport, color)
+    parts = picture.png
+    color, rendering = (parts.color, parts.rendering) if parts else ((), None)
+    return Source(native, icc, picture.exif, picture.format, passport, color, rendering)
+
+
+def read_rendering(source: Source, name: str) -> Rgb | None:
+    """The rendering generator's picture that travels inside a face's PNG, (S, S, 3) uint8; None where there is none.
+
+    It is trusted no more than any other picture. Raises InputRefused where it is damaged, ShapeMismatch where it is not
+    as large as the face.
+    """
+    if source.rendering is None:
+        return None
+    height, width = source.native.shape[:2]
+    inner = read_source(source.rendering, max_pixels=height * width, name=f"{name}: the rendering inside")
+    if inner.format != "PNG" or inner.native.dtype != np.uint8:
+        raise InputRefused(f"{name}: the rendering inside is no PNG of 8 bits; decode the code again")
+    if inner.native.shape[:2] != (height, width):
+        told = f"{inner.native.shape[1]}x{inner.native.shape[0]} for a face of {width}x{height}"
+        raise ShapeMismatch(f"{name}: the rendering inside is {told}; decode the code again")
+    return inner.rgb
 
 
 def read_mask(data: Path | bytes, *, max_pixels: int) -> tuple[NDArray[np.bool_], Passport | None]:

@@ -66,12 +66,14 @@ def list_pictures(source: Path) -> Listing:
 
 
 def list_folder(top: Path, suffixes: Collection[str] = SUFFIXES, skip: Iterable[Path | None] = ()) -> Listing:
-    """The files below a folder that end in one of `suffixes`, but none below `skip`; raises nothing."""
+    """The files below a folder that end in one of `suffixes`, but none below `skip`; raises nothing.
+
+    Their order, like that of a zip's members, is that of their whole names: with it come a set's hash and batches.
+    """
     root = top / DATASET_FACES if is_dataset(top) else top
     walk = _Walk(frozenset(suffixes), frozenset(identity(folder) for folder in skip if folder))
     walk.go(root)
-    found = [Entry(path, path.relative_to(root)) for path in walk.taken.values()]
-    entries = sorted(found, key=lambda entry: (entry.below.parts[:-1], entry.below.name))
+    entries = [Entry(path, path.relative_to(root)) for path in sorted(walk.taken.values(), key=str)]
     return Listing(tuple(entries), tuple(walk.refused), tuple(walk.doubled))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
 from statistics import fmean
@@ -10,10 +11,8 @@ import torch
 from torch import Tensor
 
 from refacer.networks.identity import IdentityNetwork
-from refacer.networks.landmarks import DlibLandmarks
 from refacer.networks.perceptual import shrink
-from refacer.weights import cache, published, terms
-from refacer.weights.dlib_files import landmarks_path
+from refacer.weights.choices import choose
 
 LEAST_PX, MEASURED_PX, MEASURED_CODES = 64, 256, 8
 """Faces of smaller pictures are not found; larger ones are shrunk and only the first codes compared, to be quick."""
@@ -46,19 +45,14 @@ class RunIdentity:
     @cached_property
     def _network(self) -> IdentityNetwork:
         """Loaded when it is first asked."""
-        return published.identity_network(DlibLandmarks(landmarks_path()), self._device)
+        return choose("identity").load(self._device)
 
     def terms(self) -> dict[str, str]:
         """The licences of what compares in this run, by role and name; a stand-in without weights has none."""
         if not self._paired:
             return {}
-        found = {"colour loss": published.perceptual_weight()}
-        if cache.installed("sketch"):
-            found["sketch loss"] = "sketch"
+        found = {"colour loss": choose("perceptual").uses[:1], "sketch loss": choose("sketch").uses}
+        uses = [replace(use, role=role) for role, some in found.items() for use in some]
         if not self.reason:
-            found |= {
-                "landmarks, for measuring only": "dlib-landmarks",
-                "identity, for measuring only": published.identity_weight(),
-            }
-        uses = [terms.of_weight(role, name) for role, name in found.items()]
+            uses += [replace(use, role=f"{use.role}, for measuring only") for use in choose("identity").uses]
         return {f"{use.role}: {use.name}": f"{use.licence}; commercial use: {use.commercial}" for use in uses}

@@ -24,8 +24,9 @@ from refacer.training.generate import TrainingNetworks, sample_pairs, training_n
 from refacer.training.processes import Processes, device_name, parts_of
 from refacer.training.trainer import Trainer
 from refacer.weights.bases import Base, encode_base, fresh_discriminator, fresh_networks, grow, load_base
-from refacer.weights.pairs import EFFICIENTNET, encode_files
-from refacer.weights.published import perceptual_name, perceptual_network, sketch_extractor, sketch_name
+from refacer.weights.choices import choose
+from refacer.weights.pair_json import EFFICIENTNET
+from refacer.weights.pairs import encode_files
 from refacer.weights.registry import UNSTATED
 
 SPELLED = {
@@ -89,8 +90,8 @@ class StyleRecipe:
             "options": asdict(self.options),
             "network": asdict(self.network),
             "base_sha256": self.base.sha256 if self.base else None,
-            "sketch": None if scratch else sketch_name(),
-            "perceptual": None if scratch else perceptual_name(),
+            "sketch": None if scratch else choose("sketch").description,
+            "perceptual": None if scratch else choose("perceptual").description,
         }
 
     def spelled(self, name: str) -> str:
@@ -127,15 +128,15 @@ class StyleRecipe:
             discriminator,
             self.device,
             real=real,
-            sketch=sketch_extractor(self.device),
-            perceptual=perceptual_network(self.device),
+            sketch=choose("sketch").load(self.device),
+            perceptual=choose("perceptual").load(self.device),
         )
 
     def _tell(self, folder: RunFolder) -> None:
         """What users should know about the networks of a style."""
         if self.base is not None and self.base.discriminator is None:
             folder.warn("the base carries no discriminator: a fresh one starts")
-        folder.note(f"sketches (Eq. 1): {sketch_name()}")
+        folder.note(f"sketches (Eq. 1): {choose('sketch').description}")
         if self.identity.reason:
             folder.note(f"identity between the generators is not measured: {self.identity.reason}")
 

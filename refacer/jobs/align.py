@@ -64,7 +64,7 @@ class Aligning:
 
     def _are_all(self, faces: list[FaceRecord]) -> bool:
         """Whether these are all the faces that --faces chooses, each cut as it would be now."""
-        record = self.studio.align_record(self.faces, faces[0].count)
+        record = self.studio.records.align_record(self.faces, faces[0].count)
         if not all(like(face.stages, [record]) for face in faces):
             return False
-        return self.studio.would_choose([face.index for face in faces], faces[0].count, self.faces)
+        return self.studio.records.would_choose([face.index for face in faces], faces[0].count, self.faces)

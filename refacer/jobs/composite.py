@@ -16,6 +16,7 @@ from refacer.jobs.parse import warn_of_borrowed_parser
 from refacer.jobs.plan import STDIO, Item, Kind, make_plan, read_stdin, stdin_if_none
 from refacer.jobs.runner import Outcome, Work, run_plan
 from refacer.options import Call
+from refacer.records import placed_in
 from refacer.types import Passport, Progress
 
 ADVICE = "give a smaller picture, or use --device cpu"
@@ -80,7 +81,8 @@ class Compositing:
             raise PassportMismatch(f"--align: {len(places)} places for {len(faces)} faces; give one a face, in order")
         if places:
             faces = [_moved(face, place) for face, place in zip(faces, places, strict=True)]
-        self.studio.check_places(target, faces, allow_mismatch=self.placing.allow_mismatch, name=item.name)
+        for face in faces:
+            placed_in(target.info, face, allow_mismatch=self.placing.allow_mismatch, name=item.name)
         return Loaded(item, target, faces, masks)
 
     def process(self, loaded: list[Loaded], _progress: Progress) -> list[Outcome]:

@@ -58,7 +58,8 @@ class Decoding:
         """Whether every code's face is there, drawn as it would be now."""
         labels = [None] if len(latents.values) == 1 else [_label(i) for i in range(len(latents.values))]
         done = [passport_of(path) if (path := item.part(label)) else None for label in labels]
-        return all(self.studio.is_drawing_of(passport, latents, i, self.into) for i, passport in enumerate(done))
+        records = self.studio.records
+        return all(records.is_drawing_of(passport, latents, i, self.into) for i, passport in enumerate(done))
 
 
 def _label(index: int) -> str:

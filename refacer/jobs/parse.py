@@ -47,7 +47,7 @@ class Parsing:
         """A face; None where its mask is up to date."""
         face = Face(self.studio.read(item.read()), item.name)
         done = passport_of(item.output) if self.skips and item.output else None
-        return None if done == self.studio.parsed_passport(face, classes=self.labels) else face
+        return None if done == self.studio.records.parsed_passport(face, classes=self.labels) else face
 
     def process(self, faces: list[Face], _progress: Progress) -> list[Outcome]:
         """The mask or the labels of each face."""

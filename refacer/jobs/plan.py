@@ -194,7 +194,9 @@ def _expand(
     refused.extend(listing.refused)
     if listing.doubled:
         console.warn(f"{path}: {len(listing.doubled)} links to inputs are left out, the first is {listing.doubled[0]}")
-    yield from ((entry.path, entry.below) for entry in listing.entries)
+    # the files of a folder come before those of the folders in it
+    entries = sorted(listing.entries, key=lambda entry: (entry.below.parts[:-1], entry.below.name))
+    yield from ((entry.path, entry.below) for entry in entries)
 
 
 def _item(path: Path, relative: Path, folder: Path | None, single: Path | str | None, kind: Kind) -> Item:

@@ -44,7 +44,7 @@ class Projecting:
         """A face; None where its codes are up to date."""
         face = Face(self.studio.read(item.read()), item.name)
         done = passport_of(item.output) if self.skips and item.output else None
-        return None if done == self.studio.projected_passport(face, self.into) else face
+        return None if done == self.studio.records.projected_passport(face, self.into) else face
 
     def process(self, faces: list[Face], progress: Progress) -> list[Outcome]:
         """The codes of up to `batch` faces."""

@@ -69,8 +69,8 @@ class Running:
             return False
         studio, count = self.studio, done.faces[0].count
         size = studio.equipment.crop_px
-        history = studio.history(count, SourceInfo(size, size, ""))
-        return all(like(face.stages, history) for face in done.faces) and studio.would_choose(
+        history = studio.records.history(count, SourceInfo(size, size, ""))
+        return all(like(face.stages, history) for face in done.faces) and studio.records.would_choose(
             [face.index for face in done.faces], count, studio.equipment.options.faces
         )
 

@@ -53,10 +53,10 @@ class CurricularFaceIdentity:
     @torch.no_grad()
     def compare(self, a: Tensor, b: Tensor) -> float | None:
         """-1 to 1, 1 for one picture; None where a picture shows no face."""
-        faces = [central_face(self._finder, image) for image in (a, b)]
-        if faces[0] is None or faces[1] is None:
+        first, second = central_face(self._finder, a), central_face(self._finder, b)
+        if first is None or second is None:
             return None
-        embeddings = self._network(torch.cat([face_crop(a, faces[0]), face_crop(b, faces[1])]))
+        embeddings = self._network(torch.cat([face_crop(a, first), face_crop(b, second)]))
         return float(embeddings[0] @ embeddings[1])
 
 
@@ -78,10 +78,10 @@ class DlibIdentity:
 
     def compare(self, a: Tensor, b: Tensor) -> float | None:
         """0 for one picture, below SAME_PERSON for one person; None where a picture shows no face."""
-        faces = [central_face(self.finder, image) for image in (a, b)]
-        if faces[0] is None or faces[1] is None:
+        first, second = central_face(self.finder, a), central_face(self.finder, b)
+        if first is None or second is None:
             return None
-        return float(np.linalg.norm(self.describe(a, faces[0]) - self.describe(b, faces[1])))
+        return float(np.linalg.norm(self.describe(a, first) - self.describe(b, second)))
 
     def describe(self, image: Tensor, points: Points) -> NDArray[np.float64]:
         """The descriptor (128,) of the face of (1, 3, S, S) that has these 68 landmarks."""
@@ -93,10 +93,11 @@ class DlibIdentity:
 
 
 def central_face(finder: FaceFinder, image: Tensor) -> Points | None:
-    """The landmarks of the face that is nearest to the middle of (1, 3, S, S)."""
-    middle = (image.shape[-1] / 2, image.shape[-1] / 2)
-    return min(finder(image, AlignOptions()), key=lambda face: math.dist(_centre(face), middle), default=None)
+    """The landmarks of the face that is nearest to the middle of (1, 3, S, S); None where there is no face."""
+    middle = image.shape[-1] / 2
 
+    def off_centre_px(face: Points) -> float:
+        x, y = (sum(values) / len(face) for values in zip(*face, strict=True))
+        return math.hypot(x - middle, y - middle)
 
-def _centre(points: Points) -> tuple[float, float]:
-    return sum(p[0] for p in points) / len(points), sum(p[1] for p in points) / len(points)
+    return min(finder(image, AlignOptions()), key=off_centre_px, default=None)

@@ -1,6 +1,6 @@
 """Finding faces: dlib's HOG detector with 68 landmarks (default), or RetinaFace with 5.
 
-dlib works on numpy arrays on the CPU: the one exception to "torch on the device" (DESIGN 2).
+dlib works on numpy arrays on the CPU; everything else between files works on torch tensors on the chosen device.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def without_duplicates(boxes: Iterable[Box]) -> list[Box]:
 
 
 def _iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes."""
+    """Intersection over union of two boxes, 0 to 1."""
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     shared = max(width, 0.0) * max(height, 0.0)
     return shared / max((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared, 1e-9)

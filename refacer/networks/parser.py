@@ -35,7 +35,7 @@ CLASS_IDS: dict[str, tuple[int, ...]] = {
 """Class name -> ids in BiSeNet's order; left comes before right, upper before lower."""
 
 PARSENET_IDS = (0, 1, 6, 7, 4, 5, 3, 8, 9, 15, 2, 10, 11, 12, 17, 16, 18, 13, 14)
-"""ParseNet's id of each class in BiSeNet's order (DESIGN 8: the two differ)."""
+"""ParseNet's id of each class in BiSeNet's order: published labels of the two networks are numbered differently."""
 
 STUDIO_IDS = (0, 1, 2, 4, 7, 10, 11, 12, 13, 14, 16, 17)
 """What the studio renders' labels know: left and right share the left one's id; no glasses, jewellery or hats."""
@@ -138,7 +138,7 @@ class StudioParser(nn.Module):
 
 
 def _convolutions(inputs: int, outputs: int) -> nn.Sequential:
-    """Two 3x3 convolutions with batch normalisation."""
+    """Two 3x3 convolutions, each with batch normalisation and ReLU: `inputs` to `outputs` channels."""
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
         layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
@@ -153,7 +153,7 @@ def _frozen(parser: nn.Module, network: nn.Module, state: Mapping[str, Tensor] |
 
 
 def _resized(maps: Tensor, size: int) -> Tensor:
-    """Bilinear, antialiased where it shrinks."""
+    """Square maps (N, C, S, S) at another size: bilinear, antialiased where they shrink."""
     if maps.shape[2] == size and maps.shape[3] == size:
         return maps
     return F.interpolate(maps, (size, size), mode="bilinear", align_corners=False, antialias=size < maps.shape[2])

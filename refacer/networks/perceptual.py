@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refacer.errors import InputRefused, UsageError, WeightsMissing
+from refacer.images.resampling import resized
+from refacer.options import PART_CENTRES, PART_FRAC
 
 VGG16_LAYOUT = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512)
 """Widths of VGG16's convolutions (Simonyan & Zisserman 2015, configuration D); M is a 2x2 max pool."""
@@ -132,6 +134,35 @@ class DiscriminatorFeatures(nn.Module):
         weights = self.weights or (1 / len(chosen),) * len(chosen)
         parts = [weighted_features(x.float(), x.new_tensor(weight)) for x, weight in zip(chosen, weights, strict=True)]
         return torch.cat(parts, 1)
+
+
+class WithParts(nn.Module):
+    """A perceptual distance of the whole face and of its eyes and mouth enlarged, weighted (1 - weight) to weight.
+
+    We recognise a person by a few per cent of a face's pixels, which a distance over all of it hardly counts.
+    side_px: size at which `network` sees each part.
+    """
+
+    def __init__(self, network: Perceptual, side_px: int, weight: float) -> None:
+        super().__init__()
+        self.network = network  # where it is a module it is registered, and moves to a device with this one
+        self.side_px, self.weight = side_px, weight
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, 3, R, R) in [-1, 1], aligned as FFHQ's -> (N, F) float32."""
+        whole = self.network.features(images)
+        seen = self.network.features(resized(parts(images), self.side_px))
+        seen = torch.cat(seen.chunk(len(PART_CENTRES)), 1)
+        share = self.weight / len(PART_CENTRES)
+        return torch.cat([whole * (1 - self.weight) ** 0.5, seen * share**0.5], 1)
+
+
+def parts(images: Tensor) -> Tensor:
+    """Squares about both eyes and the mouth of aligned faces: (N, C, R, R) -> (3 N, C, R / 4, R / 4), eyes first."""
+    size = images.shape[-1]
+    side = int(PART_FRAC * size)
+    corners = [(round(y * size) - side // 2, round(x * size) - side // 2) for x, y in PART_CENTRES]
+    return torch.cat([images[..., top : top + side, left : left + side] for top, left in corners])
 
 
 def lpips_linear_weights() -> list[Tensor]:

@@ -44,7 +44,9 @@ class LineExtractor(nn.Module):
         near = gaussian_blur(luminance, sigma_px)
         wide = gaussian_blur(luminance, sigma_px * options.ratio)
         depth = (wide - near) / (wide + options.floor)  # how much darker than around, as a share
-        return 1 - 2 * torch.tanh(options.sharpness * _above(depth, options.threshold))
+        # Smooth about the threshold, so that a faint line has a gradient that can make it grow.
+        above = F.softplus(depth - options.threshold, beta=3 / options.threshold)
+        return 1 - 2 * torch.tanh(options.sharpness * above)
 
 
 class DeepFaceSketch(nn.Module):
@@ -86,18 +88,9 @@ def _blur_rows(x: Tensor, kernel: Tensor) -> Tensor:
     return F.conv2d(x, kernel[:, :, None], padding=(0, radius)) / total[:, :, None]
 
 
-def _above(depth: Tensor, threshold: float) -> Tensor:
-    """How far `depth` is above the threshold; smooth, so that a faint line has a gradient that can make it grow."""
-    return F.softplus(depth - threshold, beta=3 / threshold)
-
-
 def _normalised(convolution: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
-    """Convolution, instance norm, ReLU."""
-    return [convolution, _instance_norm(convolution.out_channels), nn.ReLU()]
-
-
-def _instance_norm(channels: int) -> nn.InstanceNorm2d:
-    return nn.InstanceNorm2d(channels, affine=True)
+    """A convolution with the instance norm and ReLU behind it."""
+    return [convolution, nn.InstanceNorm2d(convolution.out_channels, affine=True), nn.ReLU()]
 
 
 class _Half(nn.Module):
@@ -106,7 +99,7 @@ class _Half(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
-        self.norm = _instance_norm(channels)
+        self.norm = nn.InstanceNorm2d(channels, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.conv(x))

@@ -63,12 +63,18 @@ def quad_from_five_points(points: Points) -> Points:
     return _quad(_mean(points[0:1]), _mean(points[1:2]), _mean(points[3:5]))
 
 
+def side_px(landmarks: Points) -> float:
+    """Side of a face's quad in the landmarks' pixels."""
+    quad = quad_from_landmarks(landmarks)
+    return math.dist(quad[0], quad[3])
+
+
 def select_faces(faces: Sequence[Points], which: str) -> list[int]:
     """Which faces to treat: 'all', 'largest' (by quad), or indices such as '0,2'; raises UsageError otherwise."""
     if which == "all" or not faces:
         return list(range(len(faces)))
     if which == "largest":
-        return [max(range(len(faces)), key=lambda index: _side_px(faces[index]))]
+        return [max(range(len(faces)), key=lambda index: side_px(faces[index]))]
     return _indices(which, len(faces))
 
 
@@ -77,7 +83,9 @@ def align(image: Tensor, quad: Points, size: int, options: AlignOptions) -> Tens
 
     quad: NW, SW, SE, NE in the picture's pixel indices; it may leave the picture.
     """
-    region = _cropped(_shrunk(image, quad, size))
+    region = _shrunk(image, quad, size)
+    left, top, right, bottom = _clipped(_bounds(region.quad, region.border_px), region.image)
+    region = _Region(region.image[:, :, top:bottom, left:right], _moved(region.quad, -left, -top))
     if options.padding:
         region = _padded(region)
     how = Sampling(max(1, min(options.supersample, options.transform_size // size)))
@@ -86,7 +94,7 @@ def align(image: Tensor, quad: Points, size: int, options: AlignOptions) -> Tens
 
 
 def _quad(eye_left: Point, eye_right: Point, mouth: Point) -> Points:
-    """FFHQ's quad of the eyes' centres and the middle of the mouth's corners (facts: steps 1 to 5)."""
+    """FFHQ's quad of the eyes' centres and the middle of the mouth's corners (`recreate_aligned_images`)."""
     eyes = _mean((eye_left, eye_right))
     across = (eye_right[0] - eye_left[0], eye_right[1] - eye_left[1])
     down = (mouth[0] - eyes[0], mouth[1] - eyes[1])
@@ -110,12 +118,6 @@ def _shrunk(image: Tensor, quad: Points, size: int) -> _Region:
     small = lanczos_reduce(lanczos_reduce(image[:, :, top:bottom, left:right], factor, 3), factor, 2)
     points = tuple(((x - left + 0.5) / factor - 0.5, (y - top + 0.5) / factor - 0.5) for x, y in quad)
     return _Region(small.clamp(-1, 1), points)
-
-
-def _cropped(region: _Region) -> _Region:
-    """The quad's bounding box with FFHQ's border, as far as there is a picture."""
-    left, top, right, bottom = _clipped(_bounds(region.quad, region.border_px), region.image)
-    return _Region(region.image[:, :, top:bottom, left:right], _moved(region.quad, -left, -top))
 
 
 def _padded(region: _Region) -> _Region:
@@ -158,11 +160,6 @@ def _clipped(bounds: tuple[int, int, int, int], image: Tensor) -> tuple[int, int
     height, width = image.shape[2:]
     left, top = min(max(bounds[0], 0), width - 1), min(max(bounds[1], 0), height - 1)
     return left, top, max(min(bounds[2], width), left + 1), max(min(bounds[3], height), top + 1)
-
-
-def _side_px(landmarks: Points) -> float:
-    quad = quad_from_landmarks(landmarks)
-    return math.dist(quad[0], quad[3])
 
 
 def _moved(quad: Points, dx: float, dy: float) -> Points:

@@ -1,4 +1,4 @@
-"""How unlike a code is those that the mapping network makes.
+"""A latent prior: how far a code is from those that the mapping network makes.
 
 Zhu et al. 2020, "Improved StyleGAN Embedding: Where are the Good Latents?" (arXiv:2012.09036), P_N+: before its last
 leaky ReLU a code w is nearly normal; whitened there, its mean square is 1 for codes of random z, and large for codes

@@ -138,7 +138,9 @@ def _softened(mask: Tensor, quad: Points, picture: _Window, options: CompositeOp
     window = support.within(picture)
     # The mask goes on beyond the picture's frame: a face that the frame cuts has no edge there.
     outer = support.within(window.grown(blur_px + math.ceil(erode_px)))
-    alpha = erode(_seen(mask, quad, outer, _mask_sampling(mask.shape[3], side_px)), erode_px)
+    supersample = min(max(math.ceil(mask.shape[3] / side_px), 2), MAX_SUPERSAMPLE)
+    how = Sampling(supersample, "mean", "zero")  # a mask must not ring as a Lanczos window does
+    alpha = erode(_seen(mask, quad, outer, how), erode_px)
     taps = gaussian_taps(sigma_px, BLUR_TRUNCATE, mask.device)
     return window, window.of(filter_both(alpha, taps), outer)
 
@@ -152,11 +154,6 @@ def _pasted(face: Tensor, quad: Points, window: _Window, side_px: float) -> Tens
     supersample = min(math.ceil(size / side_px), MAX_SUPERSAMPLE)
     wider = window.grown(LANCZOS_LOBES)  # so that the reduction sees beyond the frame, too
     return window.of(_seen(face, quad, wider, Sampling(supersample, "lanczos", "edge")), wider).clamp(-1, 1)
-
-
-def _mask_sampling(size: int, side_px: float) -> Sampling:
-    """A mask must not ring: its samples are averaged."""
-    return Sampling(min(max(math.ceil(size / side_px), 2), MAX_SUPERSAMPLE), "mean", "zero")
 
 
 def _seen(crop: Tensor, quad: Points, window: _Window, how: Sampling) -> Tensor:

@@ -22,16 +22,13 @@ def decode(codes: Tensor, generator: Generator, options: DecodeOptions) -> Tenso
     if codes.ndim != 3 or codes.shape[1:] != shape:
         raise ShapeMismatch(f"codes have shape {tuple(codes.shape)}; this generator takes (N, {shape[0]}, {shape[1]})")
     ws = truncate(codes.float(), generator.mapping.w_avg, options.truncation_psi)
-    pictures = [_picture(w, generator, options) for w in ws.split(1)]
+    pictures = []
+    for w in ws.split(1):
+        source = seeded_generator(options.seed) if options.noise_mode == "random" else None
+        pictures.append(generator.synthesis(w, noise_mode=options.noise_mode, generator=source))
     return torch.cat(pictures) if pictures else codes.new_empty(0, 3, *(generator.img_resolution,) * 2)
 
 
 def truncate(codes: Tensor, w_avg: Tensor, psi: float) -> Tensor:
     """w_avg + psi (w - w_avg), the truncation trick of Karras et al. 2019; 1 leaves the codes as they are."""
     return codes if psi == 1 else w_avg.lerp(codes, psi)
-
-
-def _picture(w: Tensor, generator: Generator, options: DecodeOptions) -> Tensor:
-    """(1, num_ws, w_dim) -> (1, 3, R, R)."""
-    source = seeded_generator(options.seed) if options.noise_mode == "random" else None
-    return generator.synthesis(w, noise_mode=options.noise_mode, generator=source)

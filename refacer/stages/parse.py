@@ -28,8 +28,8 @@ def parse(faces: Tensor, parser: FaceParser) -> Tensor:
 def mask_from_labels(labels: Tensor, classes: Sequence[str] = PASTED_CLASSES) -> Tensor:
     """uint8 class ids (N, S, S) -> bool (N, S, S): the pixels of `classes`, without stray islands and small holes.
 
-    An island is what neither touches nor nearly touches the head around the crop's centre. Raises UsageError on an
-    unknown class.
+    An island is a patch that more than a narrow gap separates from the head in the middle of the crop.
+    Raises UsageError for an unknown class.
     """
     unknown = [name for name in classes if name not in CLASS_IDS]
     if unknown:
@@ -46,7 +46,7 @@ def _among(labels: Tensor, classes: Iterable[str]) -> Tensor:
 
 
 def _head(candidate: Tensor) -> Tensor:
-    """What is connected with the crop's centre; everything where nothing is there. bool (N, S, S)."""
+    """The part of a mask (N, S, S) that is connected with the crop's centre; True everywhere if the centre is empty."""
     coarse = _shrunk(candidate)
     size = coarse.shape[-1]
     low, high = round(size * (0.5 - CENTRE_FRAC)), round(size * (0.5 + CENTRE_FRAC))

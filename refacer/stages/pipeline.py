@@ -5,7 +5,6 @@ Between stages a face is snapped to the values of an 8-bit file, so that the cha
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -27,11 +26,11 @@ from refacer.options import (
     ParseOptions,
     ProjectOptions,
 )
-from refacer.stages.align import align, quad_from_landmarks, select_faces
+from refacer.stages.align import align, quad_from_landmarks, select_faces, side_px
 from refacer.stages.composite import Blend, composite
 from refacer.stages.decode import decode
 from refacer.stages.parse import mask_from_labels, parse
-from refacer.stages.project import Projection, project
+from refacer.stages.project import Projection, Projector, project
 from refacer.types import Points, Progress
 
 Detector = Callable[[Tensor, AlignOptions], list[Points]]
@@ -48,6 +47,11 @@ class Networks:
     perceptual: Perceptual
     parser: FaceParser | None  # None where no mask is wanted
     w_std: float
+
+    @property
+    def projector(self) -> Projector:
+        """What inverts the rendering generator."""
+        return Projector(self.rendering, self.perceptual, self.w_std)
 
 
 @dataclass(frozen=True)
@@ -84,12 +88,17 @@ class Placed:
 
 @dataclass(frozen=True)
 class FaceResult:
-    """One face through all stages. face, real: (1, 3, S, S) snapped; labels (uint8), mask (bool): (1, S, S) or None."""
+    """One face through all stages.
+
+    face, real and rendering, G_rendering's picture of the same code: (1, 3, S, S) snapped; labels (uint8), mask (bool):
+    (1, S, S) or None.
+    """
 
     found: Found
     face: Tensor
     projection: Projection
     real: Tensor
+    rendering: Tensor
     labels: Tensor | None
     mask: Tensor | None
     blend: Blend
@@ -115,21 +124,21 @@ def run(
     size = options.align.size or networks.rendering.img_resolution
     faces = [aligned(image, face, size, options.align) for face in found]
     projections = project_each(
-        faces, networks.rendering, networks.perceptual, networks.w_std, options.project,
-        batch=options.batch, init=init, progress=progress,
-    )  # fmt: skip
+        faces, networks.projector, options.project, batch=options.batch, init=init, progress=progress
+    )
     reals = [decoded(projection.codes, networks.real, options.decode) for projection in projections]
+    renderings = [decoded(projection.codes, networks.rendering, options.decode) for projection in projections]
     labels = [parse(real, networks.parser) if networks.parser else None for real in reals]
     masks = [None if known is None else mask_from_labels(known, options.parse.classes) for known in labels]
     placed = [Placed(*triple) for triple in zip(reals, masks, (face.quad for face in found), strict=True)]
     blends = composite_all(image if canvas is None else canvas, placed, options.composite)
-    columns = zip(found, faces, projections, reals, labels, masks, blends, strict=True)
+    columns = zip(found, faces, projections, reals, renderings, labels, masks, blends, strict=True)
     return [FaceResult(*column) for column in columns]
 
 
 def find_faces(image: Tensor, detector: Detector, options: AlignOptions, which: str) -> list[Found]:
     """The chosen faces that are large enough; raises NoFace where there is none, UsageError for a wrong choice."""
-    landmarks = [face for face in detector(image, options) if _side_px(face) >= options.min_size_px]
+    landmarks = [face for face in detector(image, options) if side_px(face) >= options.min_size_px]
     if not landmarks:
         raise NoFace(f"no face of at least {options.min_size_px} px found; lower --min-size or try another --detector")
     count = len(landmarks)
@@ -161,16 +170,18 @@ def composite_all(canvas: Tensor, faces: Sequence[Placed], options: CompositeOpt
 
 def project_each(
     faces: Sequence[Tensor],
-    generator: Generator,
-    perceptual: Perceptual,
-    w_std: float,
+    projector: Projector,
     options: ProjectOptions,
     *,
     batch: int = PROJECT_BATCH,
     init: Tensor | None = None,
     progress: Progress | None = None,
 ) -> list[Projection]:
-    """One projection a face of (1, 3, S, S): up to `batch` of one size at once, fewer where memory does not suffice."""
+    """One projection a face of (1, 3, S, S): up to `batch` of one size at once, fewer where memory does not suffice.
+
+    init: codes to start from, as `project` takes them; progress counts the steps of all faces.
+    """
+    generator, perceptual, w_std = projector.generator, projector.perceptual, projector.w_std
     done: list[Projection] = []
 
     def work(chunk: Sequence[Tensor]) -> list[Projection]:
@@ -205,8 +216,3 @@ def _shifted(progress: Progress | None, before: int, now: int, total: int) -> Pr
     if progress is None:
         return None
     return lambda step, steps: progress(before * steps + step * now, total * steps)
-
-
-def _side_px(landmarks: Points) -> float:
-    quad = quad_from_landmarks(landmarks)
-    return math.dist(quad[0], quad[3])

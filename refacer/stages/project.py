@@ -41,6 +41,15 @@ class Projection:
     trace: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Projector:
+    """What Eq. 4 needs of a pair: the generator that is inverted, the distance, the spread of w (`w_statistics`)."""
+
+    generator: Generator
+    perceptual: Perceptual
+    w_std: float
+
+
 def project(
     faces: Tensor,
     generator: Generator,
@@ -53,8 +62,8 @@ def project(
 ) -> Projection:
     """Minimise lambda_n L_n(n) + LPIPS(x, G(w+, n)) over w+ and n (Eq. 4), repeatably and in float32.
 
-    `options.prior_weight` adds how unlike w+ is the codes of random z (`code_prior`), which the paper does not have.
-    faces: (N, 3, S, S) in [-1, 1]; another size than the generator's is resampled. w_std: spread of w (`w_samples`).
+    `options.prior_weight` adds a latent prior (`code_prior`), which the paper does not have.
+    faces: (N, 3, S, S) in [-1, 1]; another size than the generator's is resampled. w_std: spread of w (`w_statistics`).
     init: codes to start from, (N or 1, num_ws, w_dim), instead of the average code in every layer.
     Raises ShapeMismatch for other shapes, RefacerError when the loss is no longer finite.
     """
@@ -102,7 +111,7 @@ class _Loss:
     prior: CodePrior | None
 
     def distance(self, codes: Tensor) -> Tensor:
-        """LPIPS(x, G(w+, n)), (N,)."""
+        """LPIPS(x, G(w+, n)) of Eq. 4, one number a face: (N,)."""
         images = self.generator.synthesis(codes, noise=self.noise.named(), modulate="activations")
         return distance(self.perceptual.features(images), self.target)
 
@@ -127,22 +136,20 @@ def _optimise(
         rate, scale = learning_rate(t, options), code_noise(t, w_std, options)
         moved = codes + scale * draw(sources, codes.shape[1:], codes.device) if scale else codes
         apart, noise_loss, unlikely = loss.distance(moved), loss.noise.loss(), loss.unlikely(codes)
-        _descend(adam, rate, (apart + options.noise_weight * noise_loss + options.prior_weight * unlikely).sum())
+        adam.param_groups[0]["lr"] = rate
+        adam.zero_grad()
+        (apart + options.noise_weight * noise_loss + options.prior_weight * unlikely).sum().backward()
+        adam.step()
         loss.noise.normalise()
         rows.append(_Step(rate, scale, apart.detach(), noise_loss.detach(), unlikely.detach()))
-        if step % CHECK_STEPS == 0 or step == options.steps - 1:
-            _check_finite(apart, step)
+        looks = step % CHECK_STEPS == 0 or step == options.steps - 1
+        if looks and not bool(apart.isfinite().all()):
+            raise RefacerError(
+                f"projection lost its way: the distance is not finite at step {step}; use a smaller --lr"
+            )
         if progress:
             progress(step + 1, options.steps)
     return _trace(rows)
-
-
-def _descend(adam: torch.optim.Adam, rate: float, loss: Tensor) -> None:
-    """One step of Adam at the given rate."""
-    adam.param_groups[0]["lr"] = rate
-    adam.zero_grad()
-    loss.backward()
-    adam.step()
 
 
 def _target(faces: Tensor, generator: Generator, perceptual: Perceptual) -> Tensor:
@@ -169,12 +176,6 @@ def _start(faces: Tensor, generator: Generator, init: Tensor | None) -> Tensor:
     if given.shape[1:] != shape[1:] or len(given) not in (1, len(faces)):
         raise ShapeMismatch(f"the codes to start from have shape {tuple(given.shape)}; this generator takes {shape}")
     return given.detach().to(faces.device, torch.float32).expand(shape).clone().requires_grad_()
-
-
-def _check_finite(apart: Tensor, step: int) -> None:
-    """Refuse to go on from a loss that is not a number."""
-    if not bool(apart.isfinite().all()):
-        raise RefacerError(f"projection lost its way: the distance is not finite at step {step}; use a smaller --lr")
 
 
 def _trace(rows: list[_Step]) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from filelock import FileLock
 
 from refacer.errors import InputRefused, OutputNotWritable, UsageError
 from refacer.weights import registry
-from refacer.weights.hashes import sha256_of
+from refacer.weights.registry import sha256_of
 
 RECORD_FILE = "record.json"
 RECORD_FORMAT = 1

@@ -34,8 +34,7 @@ from urllib.request import (
 from refacer import __version__
 from refacer.errors import InputRefused, OutputNotWritable, WeightsMissing
 from refacer.options import DownloadOptions
-from refacer.weights.hashes import sha256_of
-from refacer.weights.registry import Weight
+from refacer.weights.registry import Weight, sha256_of
 
 Transfer = Callable[[int, int | None], None]
 """Called with (bytes here, bytes in all or None)."""

@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,19 +15,14 @@ from refacer.options import DownloadOptions
 from refacer.weights import cache, registry
 from refacer.weights.cache import Installed, Record
 from refacer.weights.download import Transfer, discard, download
-from refacer.weights.hashes import sha256_of
 from refacer.weights.packages import package_path
-from refacer.weights.registry import Weight
+from refacer.weights.registry import Weight, sha256_of
 
 MAX_MEMBER_BYTES = 1 << 30  # the sketch extractor has 183 MB
-
-Companions = Callable[[str, Mapping[str, bytes]], Mapping[str, bytes]]
-"""(name, converted files) -> further files to install beside them, such as pair.json."""
 
 
 def pull(
     weight: Weight,
-    companions: Companions,
     *,
     options: DownloadOptions | None = None,
     told: Transfer | None = None,
@@ -46,7 +41,7 @@ def pull(
         part = cache.part_of(weight.name)
         digest = download(weight, part, options, told)
         try:
-            made = _install(weight.name, weight, part, digest, weight.urls[0], companions, force)
+            made = _install(weight.name, weight, part, digest, weight.urls[0], force)
         except InputRefused:
             discard(part)
             raise
@@ -54,7 +49,7 @@ def pull(
         return made
 
 
-def import_file(path: Path, name: str | None, companions: Companions, *, force: bool = False) -> Installed:
+def import_file(path: Path, name: str | None, *, force: bool = False) -> Installed:
     """Install a file that is here already; without a name it is recognised by its sha256.
 
     A name outside the registry is a weight of one's own. Raises UsageError where the file is not recognised or is
@@ -72,7 +67,7 @@ def import_file(path: Path, name: str | None, companions: Companions, *, force: 
     with cache.lock(chosen):
         if cache.installed(chosen) and not force:
             raise UsageError(f"{chosen}: installed already; replace it with --force")
-        return _install(chosen, weight, path, digest, "import", companions, force)
+        return _install(chosen, weight, path, digest, "import", force)
 
 
 def is_here(weight: Weight) -> bool:
@@ -86,16 +81,18 @@ def _named(name: str) -> Weight | None:
     return registry.find(name)
 
 
-def _install(
-    name: str, weight: Weight | None, path: Path, digest: str, origin: str, companions: Companions, force: bool
-) -> Installed:
+def _install(name: str, weight: Weight | None, path: Path, digest: str, origin: str, force: bool) -> Installed:
     """Convert a file whose hash is known and put it into the cache; the caller holds the lock."""
-    from refacer.weights.convert import convert  # torch, which listing and downloading do without
+    from refacer.weights.convert import GENERATOR_FILE, convert  # torch, which listing and downloading do without
 
     _refuse_change(name, weight, digest, force)
     with _member(name, path, weight.member if weight else None) as inner:
         converted = convert(inner, weight.kind if weight else None)
-    files = {**converted.files, **companions(name, converted.files)}
+    files = dict(converted.files)
+    if GENERATOR_FILE in files:
+        from refacer.weights.bases import encode_base_pair
+
+        files |= encode_base_pair(name, files)  # so that it is a base of `finetune` and the first half of a pair
     hashes = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
     record = Record(name, digest, path.stat().st_size, origin, converted.kind, tuple(converted.notes), hashes)
     made = cache.put(record, files)

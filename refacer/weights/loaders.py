@@ -19,9 +19,7 @@ from refacer.errors import InputRefused, RefacerError, WeightsMissing
 from refacer.networks.parser import StudioParser
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.weights.formats.bounded import shown
-from refacer.weights.formats.sizes import config_from
-from refacer.weights.formats.states import require, shapes_of
-from refacer.weights.hashes import sha256_of as sha256_of
+from refacer.weights.formats.states import config_from, require, shapes_of
 
 KIND = "refacer"
 

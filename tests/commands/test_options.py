@@ -56,6 +56,7 @@ def test_every_option_is_read(cli, stages, tmp_path, monkeypatch, read, command)
     }
     for call in CALLS[command]:
         ended = cli(*[places.get(part, part) for part in call])
+        assert "Traceback" not in ended.err, ended.err
         assert ended.code in (0, 1), ended.err
     if command == "decode":  # a bad item among several, as the folder brings it to the others
         (tmp_path / "in/a.npy").write_bytes(b"no codes")

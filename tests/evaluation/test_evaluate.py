@@ -1,5 +1,6 @@
 """`refacer eval` with a tiny pair, tiny pictures and a stand-in for every network."""
 
+import inspect
 import json
 import sys
 import zipfile
@@ -11,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from refacer.commands.shared import Common
+from refacer.cli import app
+from refacer.equipment import Equipment
 from refacer.errors import UsageError
 from refacer.evaluation import evaluate, networks
-from refacer.jobs.session import Session
 from refacer.networks.identity import DlibIdentity
+from refacer.options import EvalOptions, FileOptions
 
 
 class MeanColors:
@@ -43,8 +45,8 @@ class Brightness:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, tmp_path):
     monkeypatch.setenv("REFACER_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(evaluate, "feature_network", lambda session: MeanColors())
-    monkeypatch.setattr(evaluate, "identity_network", lambda session: Brightness())
+    monkeypatch.setattr(evaluate, "feature_network", lambda equipment: MeanColors())
+    monkeypatch.setattr(evaluate, "identity_network", lambda equipment: Brightness())
 
 
 @pytest.fixture
@@ -149,6 +151,31 @@ def test_what_goes_wrong_has_its_code(cli, folders, tmp_path, monkeypatch, argum
     assert says in ended.err
 
 
+def test_every_option_is_read(cli, folders, tmp_path, monkeypatch):
+    seen: set[str] = set()
+
+    def recorded(self, name):
+        seen.add(name)
+        return object.__getattribute__(self, name)
+
+    for kind in (EvalOptions, FileOptions):
+        monkeypatch.setattr(kind, "__getattribute__", recorded)
+    assert cli("eval", "--against", folders[0], "--images", 4, "--codes", 2, "-o", tmp_path / "e.json").code == 0
+    assert cli("eval", *folders).code == 0
+    (folders[1] / "deep/3.png").write_bytes(b"no picture")
+    assert cli("eval", *folders).code == 1
+    command = next(one.callback for one in app.registered_commands if one.name == "eval")
+    shown = set(inspect.signature(command).parameters) - {"sets", "against"}
+    assert shown <= seen, f"shown but not read: {shown - seen}"
+
+
+def test_fail_fast_stops_at_the_first_bad_picture(cli, folders):
+    for name in ("3", "4"):
+        (folders[1] / f"deep/{name}.png").write_bytes(b"no picture")
+    ended = cli("eval", *folders, "--fail-fast", "--json")
+    assert (ended.code, ended.out, ended.err.count("refacer: error")) == (1, b"", 1)
+
+
 def test_two_pictures_of_one_name_are_refused(tmp_path):
     for suffix in ("png", "webp"):
         Image.new("RGB", (8, 8)).save(tmp_path / f"a.{suffix}")
@@ -157,9 +184,9 @@ def test_two_pictures_of_one_name_are_refused(tmp_path):
 
 
 def test_the_stand_in_for_inception_bears_another_name():
-    session = Session(Common(device="cpu"))
-    network = networks.feature_network(session)
-    assert [use["name"] for use in session.facts()["weights"]] == ["efficientnet-lite0"]
+    equipment = Equipment(device="cpu")
+    network = networks.feature_network(equipment)
+    assert [use["name"] for use in equipment.facts()["weights"]] == ["efficientnet-lite0"]
     assert network.suffix == "_efficientnet_lite0"
     pictures = torch.randint(0, 256, (3, 3, 64, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     features = network.features(pictures)
@@ -190,9 +217,9 @@ def test_installed_inception_goes_through_torch_fidelity(monkeypatch, tmp_path):
 
 
 def test_dlibs_network_is_the_default_identity():
-    session = Session(Common(device="cpu"))
-    network = networks.identity_network(session)
+    equipment = Equipment(device="cpu")
+    network = networks.identity_network(equipment)
     assert isinstance(network, DlibIdentity)
     assert (network.name, network.higher) == ("identity_distance_dlib", False)
-    used = {use["role"]: (use["name"], use["commercial"]) for use in session.facts()["weights"]}
+    used = {use["role"]: (use["name"], use["commercial"]) for use in equipment.facts()["weights"]}
     assert used == {"landmarks": ("dlib-landmarks", "no"), "identity": ("dlib-recognition", "yes")}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from refacer.jobs.session import Session
+from refacer.equipment import Equipment
 from refacer.networks.curricular_face import CROP_PX, CurricularFace
 from refacer.weights import cache
 from refacer.weights.formats.recognise import ir_shapes
@@ -16,9 +16,9 @@ from refacer.weights.published import load_curricular_face
 FACE = tuple(map(tuple, np.random.default_rng(0).uniform(16, 48, (68, 2))))
 
 
-def one_face(_self, _options):
+def one_face(_image, _options):
     """A detector that finds the same landmarks in every picture."""
-    return lambda _image, _options: [FACE]
+    return [FACE]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_the_network_is_the_files(state, installed, monkeypatch):
 
 def test_eval_takes_it_where_it_is_installed_and_says_so(cli, installed, monkeypatch):
     monkeypatch.setenv("REFACER_HOME", str(installed))
-    monkeypatch.setattr(Session, "detector", one_face)
+    monkeypatch.setattr(Equipment, "detector", property(lambda _equipment: one_face))
     ended = cli("eval", "--codes", 1, "--json")
     assert ended.code == 0, ended.err
     (measure,) = json.loads(ended.out)["measures"]

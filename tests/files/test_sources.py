@@ -146,3 +146,10 @@ def test_a_list(tmp_path):
     path.write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(InputRefused, match="not a text file"):
         read_list(path)
+
+
+def test_the_order_is_that_of_whole_names_in_a_folder_as_in_a_zip(tmp_path):
+    names = ["b.png", "a/z.png", "c/a.png", "c.png", "a.png", "a-b/y.png", "Z.png"]
+    listings = list_pictures(write(tmp_path / "set", *names)), list_pictures(pack(tmp_path / "set.zip", *names))
+    for listing in listings:
+        assert below(listing) == sorted(names)

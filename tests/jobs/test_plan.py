@@ -36,6 +36,13 @@ def test_a_folder_is_searched_in_order_and_mirrored(shots, tmp_path):
     assert [Path(item.name).name for item in plan.items] == ["a.JPG", "b.png", "a.png", "c.d.png"]
 
 
+def test_the_files_of_a_folder_come_before_those_of_its_folders(shots, tmp_path):
+    (shots / "z.png").touch()
+    assert outputs(make_plan([shots], f"{tmp_path}/new/", PICTURES)) == [
+        "a.png", "b.png", "z.png", "out/a.png", "sub/c.d.png",
+    ]  # fmt: skip
+
+
 def test_the_output_folder_is_not_searched(shots):
     assert outputs(make_plan([shots], str(shots / "out"), PICTURES)) == ["a.png", "b.png", "sub/c.d.png"]
 

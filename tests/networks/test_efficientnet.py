@@ -6,9 +6,10 @@ import torch
 from refacer.errors import InputRefused
 from refacer.networks.efficientnet import EfficientNetFeatures
 from refacer.networks.perceptual import distance
-from refacer.weights.efficientnet_file import efficientnet_path, load_efficientnet_features
+from refacer.weights.packages import verified_path
+from refacer.weights.published import load_efficientnet
 
-STATE = torch.load(efficientnet_path(), map_location="cpu", weights_only=True)
+STATE = torch.load(verified_path("efficientnet-lite0"), map_location="cpu", weights_only=True)
 
 
 def published_blocks(images: torch.Tensor) -> list[torch.Tensor]:
@@ -40,14 +41,14 @@ def published_blocks(images: torch.Tensor) -> list[torch.Tensor]:
 
 def test_folded_network_is_the_published_one() -> None:
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    taps = load_efficientnet_features().taps(images)
+    taps = load_efficientnet(torch.device("cpu")).taps(images)
     assert [tuple(tap.shape[1:]) for tap in taps] == [(16, 32, 32), (24, 16, 16), (40, 8, 8), (112, 4, 4)]
     for tap, wanted in zip(taps, published_blocks(images), strict=True):
         assert torch.allclose(tap, wanted, atol=1e-3, rtol=1e-4)
 
 
 def test_distance_grows_with_the_difference() -> None:
-    network = load_efficientnet_features(64)
+    network = load_efficientnet(torch.device("cpu"), 64)
     face = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     noise = torch.randn(face.shape, generator=torch.Generator().manual_seed(1))
     apart = [
@@ -58,7 +59,7 @@ def test_distance_grows_with_the_difference() -> None:
 
 
 def test_larger_pictures_are_shrunk() -> None:
-    network = load_efficientnet_features(64)
+    network = load_efficientnet(torch.device("cpu"), 64)
     face = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     twice = face.repeat_interleave(2, 2).repeat_interleave(2, 3)
     assert torch.allclose(network.features(twice), network.features(face), atol=1e-5)

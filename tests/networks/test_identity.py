@@ -11,14 +11,14 @@ from refacer.files import read_source
 from refacer.images.pixels import tensor_from_rgb
 from refacer.networks.curricular_face import CurricularFace
 from refacer.networks.identity import SAME_PERSON, CurricularFaceIdentity, DlibIdentity, central_face
-from refacer.weights.dlib_files import landmarks_path, recognition_path
+from refacer.weights.published import load_dlib_identity
 
 FACES = Path(__file__).parents[1] / "data/align"
 
 
 @pytest.fixture(scope="module")
 def identity() -> DlibIdentity:
-    return DlibIdentity(landmarks_path(), recognition_path())
+    return load_dlib_identity(torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,7 @@ def test_a_face_does_not_depend_on_the_others(networks, image, results):
 def test_batches_find_the_same_codes(networks, results):
     faces = [r.face for r in results]
     together = project_each(
-        faces, networks.rendering, networks.perceptual, networks.w_std, QUICK.project, batch=2
+        faces, networks.projector, QUICK.project, batch=2
     )  # fmt: skip
     for found, wanted in zip(together, results, strict=True):
         torch.testing.assert_close(found.codes, wanted.projection.codes, atol=1e-4, rtol=1e-4)
@@ -94,7 +94,7 @@ def test_batches_find_the_same_codes(networks, results):
 
 def test_faces_of_several_sizes_are_projected_in_their_order(networks, results):
     faces = [results[0].face, torch.zeros(1, 3, 32, 32), results[1].face]
-    found = project_each(faces, networks.rendering, networks.perceptual, networks.w_std, QUICK.project, batch=3)
+    found = project_each(faces, networks.projector, QUICK.project, batch=3)
     for i, wanted in ((0, results[0]), (2, results[1])):
         torch.testing.assert_close(found[i].codes, wanted.projection.codes, atol=1e-4, rtol=1e-4)
 

@@ -12,8 +12,10 @@ from refacer.finetuning.style import encode_pair
 from refacer.networks.parser import StudioParser
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.weights.bases import Base
+from refacer.weights.choices import choose
 from refacer.weights.loaders import encode_network
-from refacer.weights.pairs import Pair, PairDefaults, load_pair
+from refacer.weights.pair_json import PairDefaults
+from refacer.weights.pairs import Pair, load_pair
 from tools.studio import assemble
 from tools.studio.assemble import sizes
 
@@ -63,7 +65,7 @@ def test_the_pair_carries_all_four_networks(tmp_path, parser_file):
         assert pair.path(role) == out / f"{role}.safetensors"
     assert pair.sha256("rendering") == run.sha256("rendering"), "half precision is stored once, not rounded again"
     assert files["parser.safetensors"] == parser_file.read_bytes()
-    assert pair.perceptual(CPU).features(torch.zeros(1, 3, 16, 16)).shape[0] == 1
+    assert choose("perceptual", "pair", pair).load(CPU).features(torch.zeros(1, 3, 16, 16)).shape[0] == 1
 
 
 def test_the_runs_own_settings_stay_where_none_are_given(tmp_path, parser_file):

@@ -24,7 +24,7 @@ def person() -> Person:
 def test_a_row_for_each_psi_tells_identity_and_look(person):
     grey_by_psi = {1.0: 0.3, 0.5: -0.1}
     transfer = SimpleNamespace(
-        pair=SimpleNamespace(whole_perceptual=lambda device: Brightness()),
+        whole_perceptual=Brightness(),
         project=lambda name, face, into: Projected(torch.ones(1, 8, 4), 0.25, 3.0),
         decode=lambda codes, psi: torch.full((1, 3, SIDE, SIDE), grey_by_psi[psi]),
         options=ProjectOptions(prior_weight=0.003),

@@ -10,9 +10,9 @@ from safetensors.torch import save
 from refacer.errors import InputRefused, UsageError, WeightsMissing
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.options import NetworkOptions
-from refacer.weights import pairs
+from refacer.weights import pairs, registry
 from refacer.weights.bases import encode_base, grow, load_base
-from refacer.weights.efficientnet_file import efficientnet_sha256
+from refacer.weights.choices import choose
 from refacer.weights.loaders import encode_network, load_generator
 from refacer.weights.pairs import encode_files, load_pair
 
@@ -52,7 +52,7 @@ def test_a_pair_is_read_back(tmp_path, networks):
         for name, tensor in read.state_dict().items():
             assert torch.equal(tensor, networks[role].state_dict()[name].half().float()), name
     images = torch.zeros(1, 3, 16, 16)
-    assert pair.perceptual(CPU).features(images).shape[0] == 1
+    assert choose("perceptual", "pair", pair).load(CPU).features(images).shape[0] == 1
 
 
 def test_a_network_kept_elsewhere_is_found_by_its_hash(tmp_path, networks, monkeypatch):
@@ -167,15 +167,17 @@ def test_a_pair_is_a_base(tmp_path, networks):
 def test_a_pair_may_name_efficientnet_as_its_perceptual_network(tmp_path, networks):
     facts = FACTS | {"perceptual": {"network": "efficientnet-lite0", "input_px": 32}}
     pair = load_pair(str(_write(tmp_path / "p", encode_files(networks, facts, {}))))
-    assert pair.perceptual(CPU).features(torch.zeros(1, 3, 64, 64)).shape == (1, 16 * 256 + 24 * 64 + 40 * 16 + 112 * 4)
-    assert pair.sha256("perceptual") == efficientnet_sha256()
+    chosen = choose("perceptual", "pair", pair)
+    assert chosen.load(CPU).features(torch.zeros(1, 3, 64, 64)).shape == (1, 16 * 256 + 24 * 64 + 40 * 16 + 112 * 4)
+    assert chosen.models == {"perceptual": registry.weight("efficientnet-lite0").sha256}
 
 
 def test_a_stand_in_may_look_at_eyes_and_mouth_once_more(tmp_path, networks):
     settings = {"network": "efficientnet-lite0", "input_px": 32, "parts": {"side_px": 32, "weight": 0.3}}
     pair = load_pair(str(_write(tmp_path / "p", encode_files(networks, FACTS | {"perceptual": settings}, {}))))
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    whole, once_more = (network.features(images) for network in (pair.whole_perceptual(CPU), pair.perceptual(CPU)))
+    chosen = choose("perceptual", "pair", pair)
+    whole, once_more = (network.features(images) for network in (chosen.whole().load(CPU), chosen.load(CPU)))
     assert once_more.shape == (2, 4 * whole.shape[1])
     torch.testing.assert_close(once_more[:, : whole.shape[1]], whole * 0.7**0.5)
 
@@ -194,4 +196,4 @@ def test_an_unknown_perceptual_network_is_refused(tmp_path, networks):
     facts = FACTS | {"perceptual": {"network": "resnet"}}
     pair = load_pair(str(_write(tmp_path / "p", encode_files(networks, facts, {}))))
     with pytest.raises(InputRefused, match="resnet"):
-        pair.perceptual(CPU)
+        choose("perceptual", "pair", pair).load(CPU)

@@ -21,7 +21,8 @@ from refacer.errors import InputRefused, ShapeMismatch, UsageError
 from refacer.files import write_atomic
 from refacer.networks.stylegan2.networks import Generator
 from refacer.weights.loaders import load_studio_parser, read_network
-from refacer.weights.pairs import Pair, PairDefaults, encode_files, load_pair
+from refacer.weights.pair_json import PairDefaults
+from refacer.weights.pairs import Pair, encode_files, load_pair
 from refacer.weights.registry import UNSTATED
 
 LICENCE, COMMERCIAL = "CC0-1.0", "yes"

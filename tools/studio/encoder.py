@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refacer.images.resampling import resized
-from refacer.networks.face_parts import parts
+from refacer.networks.perceptual import parts
 from refacer.networks.stylegan2.layers import Linear
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig
 from refacer.options import PART_CENTRES
-from refacer.weights.efficientnet_file import load_efficientnet_features
+from refacer.weights.published import load_efficientnet
 
 ENCODER_PX = 128  # the encoder sees the face at this size, whatever the generator's resolution
 FEATURES_PX = 128  # so does the perceptual network, and as large a piece at full resolution
@@ -78,7 +78,7 @@ class Likeness(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = load_efficientnet_features(FEATURES_PX)
+        self.network = load_efficientnet(torch.device("cpu"), FEATURES_PX)
 
     @staticmethod
     def l1(images: Tensor, drawn: Tensor) -> Tensor:

@@ -33,11 +33,18 @@ from refacer.training.augment import jitter
 from refacer.training.checkpoint import load_latest, save_checkpoint
 from refacer.training.dataset import FaceDataset
 from refacer.training.generate import precision_of
+from refacer.training.optimizers import clean_gradients, lazy_adam, lerp_towards
 from refacer.training.processes import Processes, joined
 from refacer.training.statistics import Statistics
-from refacer.training.trainer import clean_gradients, lazy_adam, lerp_towards
-from refacer.weights.bases import Base, encode_base, fresh_networks, load_base
-from refacer.weights.growing import carry_over, grow_discriminator, grow_generator
+from refacer.weights.bases import (
+    Base,
+    carry_over,
+    encode_base,
+    fresh_networks,
+    grow_discriminator,
+    grow_generator,
+    load_base,
+)
 from tools.studio.encoder import Code, Encoder, Likeness
 from tools.studio.run_log import log_tick
 

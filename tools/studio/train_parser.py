@@ -23,11 +23,10 @@ from torch import Tensor
 
 from refacer.device import choose_device
 from refacer.images.pixels import tensor_from_rgb
-from refacer.networks.landmarks import DlibLandmarks
 from refacer.networks.parser import CLASS_IDS, STUDIO_IDS, StudioParser
 from refacer.options import PASTED_CLASSES
-from refacer.weights.dlib_files import landmarks_path
 from refacer.weights.loaders import encode_network
+from refacer.weights.published import load_dlib_landmarks
 from tools.studio.parser_data import augmented, class_indices, mended, read_portraits
 
 CONFIG = {"channels": [32, 64, 96, 128], "image_px": 256, "patch_px": 4}
@@ -62,7 +61,7 @@ def arguments() -> argparse.Namespace:
 
 def training_set(data: Path, limit: int | None) -> tuple[list[NDArray[np.uint8]], list[Tensor], int]:
     """Portraits of both looks, the classes of their pixels, and how many were left out for want of a found face."""
-    finder = DlibLandmarks(landmarks_path())
+    finder = load_dlib_landmarks(torch.device("cpu"))
     faces: list[NDArray[np.uint8]] = []
     classes: list[Tensor] = []
     left_out = 0
@@ -122,7 +121,7 @@ def class_weights(labels: list[Tensor]) -> Tensor:
 @torch.no_grad()
 def validate(parser: StudioParser, archive: Path, device: torch.device) -> dict[str, object]:
     """Intersection over union on the pairs: each class, and the pasted mask."""
-    finder = DlibLandmarks(landmarks_path())
+    finder = load_dlib_landmarks(torch.device("cpu"))
     labels = read_portraits(archive, "label")
     confusion = torch.zeros(len(STUDIO_IDS), len(STUDIO_IDS), dtype=torch.long)
     for look in ("photo", "cg"):

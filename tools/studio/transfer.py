@@ -14,6 +14,7 @@ from torch import Tensor
 
 from refacer.engine import Refacer
 from refacer.files import encode_codes, read_codes, write_atomic
+from refacer.networks.perceptual import Perceptual
 from refacer.options import DecodeOptions, GeneratorRole
 from refacer.stages.parse import parse
 from refacer.stages.pipeline import decoded
@@ -40,6 +41,11 @@ class Transfer:
         self.pair, self.device = self.equipment.pair, self.equipment.device
         self.options = self.equipment.project_options()
         self.store = store
+
+    @property
+    def whole_perceptual(self) -> Perceptual:
+        """The pair's distance on the CPU, for any two pictures: without a closer look at the parts of aligned faces."""
+        return self.equipment.choice("perceptual").whole().load(torch.device("cpu"))
 
     def read(self) -> Self:
         """Read every network now, so that a broken file is found before minutes of work, not after."""
@@ -90,7 +96,8 @@ class Transfer:
 
     def _key(self, into: GeneratorRole) -> str:
         """What a code depends on besides the face."""
-        facts = [self.pair.sha256(into), self.pair.sha256("perceptual"), self.pair.facts["perceptual"]]
+        judged_by = self.equipment.perceptual_models()["perceptual"]
+        facts = [self.pair.sha256(into), judged_by, self.pair.facts["perceptual"]]
         about = json.dumps([*facts, self.options.steps, self.options.lr, self.options.prior_weight], sort_keys=True)
         return f"{into}-{hashlib.sha256(about.encode()).hexdigest()[:12]}"
 

@@ -48,7 +48,7 @@ class DiscriminatorEpilogue(nn.Module):
         self.out = Linear(channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits; positive means real."""
+        """(N, C, 4, 4) to logits (N, 1); positive means real."""
         x = self.conv(minibatch_stddev(x.float(), self.mbstd_group_size))
         return self.out(self.fc(x.flatten(1)))
 

@@ -30,7 +30,7 @@ class Linear(nn.Module):
         self.activate = activate
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer."""
+        """(N, in) to (N, out)."""
         weight = self.weight * (self.lr / math.sqrt(self.weight.shape[1]))
         bias = self.bias * self.lr
         return bias_act(F.linear(x, weight), bias) if self.activate else F.linear(x, weight, bias)
@@ -52,7 +52,7 @@ class Conv(nn.Module):
         self.clamp = clamp
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
-        """Apply the layer; gain multiplies the result and the clamp."""
+        """(N, I, H, W) to (N, O, H, W), or half that size; gain multiplies the result and the clamp."""
         factor = gain * LRELU_GAIN
         weight = self.weight * (factor / math.sqrt(self.weight[0].numel()))
         if self.down:

@@ -30,7 +30,7 @@ class MappingNetwork(nn.Module):
         self,
         z: Tensor,
         truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
+        *,
         update_w_avg: bool = False,
     ) -> Tensor:
         """Map z to one w, repeated for every layer.
@@ -38,7 +38,6 @@ class MappingNetwork(nn.Module):
         Args:
             z: (N, z_dim) float32, N(0, 1); normalised here.
             truncation_psi: w is drawn towards w_avg by this factor; 1 leaves it alone.
-            truncation_cutoff: truncate only the first so many of the num_ws codes; None takes all.
             update_w_avg: let w_avg follow this batch's mean, as training does.
 
         Returns:
@@ -53,10 +52,6 @@ class MappingNetwork(nn.Module):
         if update_w_avg:
             with torch.no_grad():
                 self.w_avg.lerp_(w.detach().mean(0), 1 - W_AVG_BETA)
-        return self._truncate(w[:, None].repeat(1, self.num_ws, 1), truncation_psi, truncation_cutoff)
-
-    def _truncate(self, ws: Tensor, psi: float, cutoff: int | None) -> Tensor:
-        """w_avg + psi (w - w_avg) for the first `cutoff` codes."""
-        if psi == 1:
-            return ws
-        return torch.cat([self.w_avg.lerp(ws[:, :cutoff], psi), ws[:, ws.shape[1] if cutoff is None else cutoff :]], 1)
+        if truncation_psi != 1:
+            w = self.w_avg.lerp(w, truncation_psi)
+        return w[:, None].repeat(1, self.num_ws, 1)

@@ -31,8 +31,6 @@ class Generator(nn.Module):
         self.synthesis = SynthesisNetwork(config)
         self.mapping = MappingNetwork(config)
 
-    def forward(
-        self, z: Tensor, *, truncation_psi: float = 1.0, truncation_cutoff: int | None = None, **synthesis: Any
-    ) -> Tensor:
+    def forward(self, z: Tensor, *, truncation_psi: float = 1.0, **synthesis: Any) -> Tensor:
         """z (N, z_dim) to pictures (N, 3, R, R) float32; `synthesis` are the keywords of SynthesisNetwork.forward."""
-        return self.synthesis(self.mapping(z, truncation_psi, truncation_cutoff), **synthesis)
+        return self.synthesis(self.mapping(z, truncation_psi), **synthesis)

@@ -14,8 +14,7 @@ from refacer.errors import InputRefused
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.weights.formats.bounded import shown
 from refacer.weights.formats.inert import LazyTensor, ModuleRecord
-from refacer.weights.formats.sizes import config_from
-from refacer.weights.formats.states import MAX_TENSORS, filled
+from refacer.weights.formats.states import MAX_TENSORS, config_from, filled
 
 MAX_DEPTH = 16
 GROUP = 4  # pictures that share a minibatch statistic

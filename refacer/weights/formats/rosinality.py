@@ -17,8 +17,7 @@ from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConf
 from refacer.networks.stylegan2.ops import setup_filter
 from refacer.weights.formats.bounded import shown
 from refacer.weights.formats.inert import LazyTensor
-from refacer.weights.formats.sizes import config_from
-from refacer.weights.formats.states import LazyState, filled_with, read_state, shapes_of
+from refacer.weights.formats.states import LazyState, config_from, filled_with, read_state, shapes_of
 
 MAX_BLOCKS = 16
 AVERAGE_SAMPLES = 10_000  # of w, where a file does not bring its average (facts of the projector)

@@ -1,7 +1,8 @@
-"""States that have been described but not read: checked against a network's shapes before a number is touched."""
+"""What a file may ask for: sizes are checked before a network is built, shapes before a number is read."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from refacer.errors import InputRefused
+from refacer.networks.stylegan2.networks import DiscriminatorConfig, GeneratorConfig
 from refacer.weights.formats.bounded import shown
 from refacer.weights.formats.inert import LazyTensor, NumpyArray
 
@@ -19,7 +21,32 @@ MAX_TENSORS = 20_000
 MAX_SHARING = 2  # how often the data may be read in all, on average
 COUNTER = "num_batches_tracked"  # of batch normalisation; older files have none
 
+LARGEST = {
+    "img_resolution": 4096, "channel_base": 1 << 20, "channel_max": 8192, "z_dim": 8192, "w_dim": 8192,
+    "mapping_layers": 64, "mbstd_group_size": 8192,
+}  # fmt: skip
+"""How large a network a file may ask for, whatever its format."""
+
+C = TypeVar("C", GeneratorConfig, DiscriminatorConfig)
 M = TypeVar("M", bound=nn.Module)
+
+
+def config_from(kind: type[C], values: Any) -> C:
+    """The configuration that a file's values describe.
+
+    Raises InputRefused for a size that is none or too large, ShapeMismatch where the sizes make no network.
+    """
+    if type(values) is not dict:
+        raise InputRefused("damaged: a configuration that is none")
+    for name in LARGEST.keys() & values.keys():
+        if values[name] is not None or name != "mbstd_group_size":
+            value, largest = values[name], LARGEST[name]
+            if type(value) is not int or not 0 < value <= largest:
+                raise InputRefused(f"its {name} is not a whole number from 1 to {largest}")
+    clamp = values.get("conv_clamp")
+    if clamp is not None and (type(clamp) not in (int, float) or not 0 < clamp < math.inf):
+        raise InputRefused("its conv_clamp is not a positive number")
+    return kind.from_dict({**values, "conv_clamp": None if clamp is None else float(clamp)})
 
 
 def state_dict(content: Any) -> dict[str, LazyTensor] | None:

@@ -62,7 +62,7 @@ def test_mapping_matches_the_reference(reference_g, io):
     with torch.no_grad():
         assert_near(reference_g.mapping(io["z"]), io["w"], 1e-5)
         assert_near(reference_g.mapping(io["z"], 0.7), io["w_truncated_07"], 1e-5)
-        assert_near(reference_g.mapping(io["z"], 0.5, 4), io["w_truncated_05_cutoff4"], 1e-5)
+        assert_near(reference_g.mapping(io["z"], 0.5)[:, :4], io["w_truncated_05_cutoff4"][:, :4], 1e-5)
 
 
 @pytest.mark.parametrize("modulate", ["weights", "activations", "auto"])
@@ -150,8 +150,7 @@ def test_truncation_towards_the_average(tiny_g):
     tiny_g.mapping.w_avg.copy_(torch.randn(8))
     full = tiny_g.mapping(z)
     torch.testing.assert_close(tiny_g.mapping(z, 0.0), tiny_g.mapping.w_avg.expand_as(full))
-    cut = tiny_g.mapping(z, 0.0, 2)
-    assert torch.equal(cut[:, 2:], full[:, 2:])
+    torch.testing.assert_close(tiny_g.mapping(z, 0.5), (tiny_g.mapping.w_avg + full) / 2)
 
 
 def test_average_follows_the_batch_only_on_request(tiny_g):

@@ -46,10 +46,11 @@ def show_licence(name: str | None, as_json: bool) -> None:
         if entry is None:
             raise
         return _show_weight(entry, as_json)
-    from refacer.weights import terms
+    from refacer.weights.choices import uses_of_run
+    from refacer.weights.terms import commercial_use
 
-    uses = terms.of_run(pair)
-    verdict = terms.commercial_use(uses)
+    uses = uses_of_run(pair)
+    verdict = commercial_use(uses)
     if as_json:
         body = {"pair": pair.name, "commercial_use": verdict, "weights": [asdict(use) for use in uses]}
         return console.payload_text(json.dumps(body))

@@ -19,7 +19,8 @@ from refacer.networks.parser import BiSeNetParser
 from refacer.networks.perceptual import _vgg16_trunk
 from refacer.networks.sketch import DeepFaceSketch, LineExtractor
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from refacer.weights import cache, published, registry
+from refacer.weights import cache, registry
+from refacer.weights.choices import choose
 from refacer.weights.pairs import encode_files, load_pair
 
 SIZE = {"img_resolution": 64, "channel_base": 512, "channel_max": 16}
@@ -375,11 +376,11 @@ def test_finetune_starts_from_an_installed_generator(cli, home, small, tmp_path)
 def test_finetune_draws_with_the_published_extractor_where_it_is_installed(empty, monkeypatch):
     network = _tiny_sketch(monkeypatch)
     data = save(network.state_dict(), metadata={"refacer": json.dumps({"kind": "sketch", "config": {}})})
-    assert isinstance(published.sketch_extractor(torch.device("cpu")), LineExtractor)
+    assert isinstance(choose("sketch").load(torch.device("cpu")), LineExtractor)
     hashes = {"network.safetensors": hashlib.sha256(data).hexdigest()}
     cache.put(cache.Record("sketch", "ab" * 32, 1, "import", "sketch", (), hashes), {"network.safetensors": data})
-    assert published.sketch_name() == f"DeepFaceEditing, sha256 {'ab' * 32}"
-    extractor = published.sketch_extractor(torch.device("cpu"))
+    assert choose("sketch").description == f"DeepFaceEditing, sha256 {'ab' * 32}"
+    extractor = choose("sketch").load(torch.device("cpu"))
     images = torch.rand(1, 3, 64, 64) * 2 - 1
     assert torch.equal(extractor(images), network.eval()(images))
     assert isinstance(extractor, DeepFaceSketch)

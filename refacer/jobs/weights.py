@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import typer
 
 from refacer import console
 from refacer.errors import InputRefused, RefacerError, UsageError, WeightsMissing
+from refacer.jobs.licences import aligned, require_acceptance
 from refacer.weights import cache, install, registry
 from refacer.weights.cache import Installed
-from refacer.weights.licences import aligned, require_acceptance
-from refacer.weights.packages import package_path, verified_package_path
+from refacer.weights.packages import package_path, verified_path
 from refacer.weights.registry import Weight
 
 
@@ -59,7 +58,7 @@ def pull_all(names: Sequence[str], *, accept: bool, force: bool, offline: bool, 
 
 def import_one(file: Path, name: str | None, *, force: bool, quiet: bool) -> None:
     """Install a file that is here already; its licence is shown, not asked about."""
-    _say(install.import_file(file, name, companions, force=force), quiet)
+    _say(install.import_file(file, name, force=force), quiet)
 
 
 def verify_all(names: Sequence[str]) -> None:
@@ -76,7 +75,7 @@ def show_where(name: str | None) -> None:
         console.payload_text(str(cache.root()))
         return
     entry = registry.find(name)
-    path = verified_package_path(entry) if entry and entry.package else _installed(name).folder
+    path = verified_path(entry.name) if entry and entry.package else _installed(name).folder
     console.payload_text(str(path))
 
 
@@ -95,20 +94,6 @@ def remove_all(names: Sequence[str], *, quiet: bool) -> None:
             console.note(f"{name}: removed, {_size(freed)} are free again")
 
 
-def companions(name: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """pair.json beside a generator, so that it is a base of `finetune` and the first half of a pair."""
-    from refacer.weights.convert import GENERATOR_FILE
-
-    if GENERATOR_FILE not in files:
-        return {}
-    from refacer.weights.bases import encode_base_pair
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / GENERATOR_FILE
-        path.write_bytes(files[GENERATOR_FILE])
-        return encode_base_pair(name, path, files)
-
-
 def _pull(entry: Weight, *, force: bool, quiet: bool) -> None:
     """One weight, with a bar; what is here already is only said so."""
     if install.is_here(entry) and (entry.package or not force):
@@ -117,7 +102,7 @@ def _pull(entry: Weight, *, force: bool, quiet: bool) -> None:
             console.note(f"{entry.name}: {place}")
         return
     with console.transfer(entry.name, quiet=quiet) as told:
-        made = install.pull(entry, companions, told=told, force=force)
+        made = install.pull(entry, told=told, force=force)
     _say(made, quiet)
 
 
@@ -138,7 +123,7 @@ def _damage(name: str) -> str | None:
     entry, problem = registry.find(name), None
     if entry and entry.package:
         try:
-            verified_package_path(entry)
+            verified_path(entry.name)
         except InputRefused as error:
             problem = str(error)
     elif bad := [cache.RECORD_FILE] if _unreadable(name) else _installed(name).damaged():

@@ -4,7 +4,7 @@ import torch
 
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig
 from refacer.networks.stylegan2.ops import downsample2d, setup_filter
-from refacer.weights.growing import grow_discriminator
+from refacer.weights.bases import grow_discriminator
 
 
 def discriminator(side: int, channel_base: int = 256) -> Discriminator:

@@ -1,0 +1,201 @@
+"""The translator: one look at a face gives the local change of colour that makes a rendering a photograph.
+
+It sees the face at 128² and draws a grid of affine maps of colour, which is enlarged smoothly and applied to the face's
+own pixels, at whatever size (after deep bilateral learning, Gharbi et al. 2017). What a map cannot say, a glint in an
+eye, a strand of hair, an earring, is in the pixels and stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from refacer.errors import ShapeMismatch, UsageError
+from refacer.images.resampling import resized
+
+FIELDS = 12
+"""Values of a map: a row of three factors and an offset for each of red, green and blue."""
+
+RANGE_LEVELS = 101  # percentiles that are kept, from least to most
+RANGE_SHRINKAGE = 0.01  # of the mean variance, added to every feature's
+RANGE_BATCH = 16
+NEGATIVE_SLOPE = 0.1  # of the leaky ReLUs
+
+
+@dataclass(frozen=True)
+class TranslatorConfig:
+    """The translator's sizes.
+
+    input_px: side at which a face is seen, a multiple of 16; grid_px: side of the grid of maps, input_px halved once,
+    twice or thrice; channels: of the layers from input_px / 2 to input_px / 16; slope_limit, offset_limit: how far a
+    map may be from the identity, for colours in [-1, 1].
+    """
+
+    input_px: int = 128
+    grid_px: int = 64
+    channels: tuple[int, int, int, int] = (24, 48, 80, 128)
+    slope_limit: float = 0.8
+    offset_limit: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.input_px % 16 or self.grid_px not in (self.input_px // 2, self.input_px // 4, self.input_px // 8):
+            raise UsageError(f"a translator cannot draw {self.grid_px} maps a side from {self.input_px} pixels")
+
+
+class Translator(nn.Module):
+    """Faces (N, 3, S, S) to fields of affine maps (N, 12, grid_px, grid_px).
+
+    At the start, and wherever it has nothing to say, the map is the identity. It remembers which faces it knows
+    (`remember_range`, `strangeness`).
+    """
+
+    range_mean: Tensor
+    range_whitening: Tensor
+    range_levels: Tensor
+
+    def __init__(self, config: TranslatorConfig = TranslatorConfig()) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.channels
+        self.down = nn.ModuleList(_Down(i, o) for i, o in zip((3, *widths[:-1]), widths, strict=True))
+        self.middle = nn.Sequential(_Residual(widths[-1]), _Residual(widths[-1]))
+        self.context = nn.Linear(widths[-1], widths[-1])
+        ups = (config.input_px // config.grid_px).bit_length() - 1  # levels below which no map is drawn
+        pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))[: 4 - ups]
+        self.up = nn.ModuleList(_Up(i, o) for i, o in pairs)
+        self.head = nn.Conv2d(pairs[-1][1], FIELDS, 3, padding=1)
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                nn.init.kaiming_normal_(parameter, NEGATIVE_SLOPE)
+            elif parameter.ndim == 1:
+                nn.init.zeros_(parameter)
+        nn.init.zeros_(self.head.weight)
+        features = 2 * widths[-1]
+        self.register_buffer("range_mean", torch.zeros(features))
+        self.register_buffer("range_whitening", torch.eye(features))
+        self.register_buffer("range_levels", torch.zeros(RANGE_LEVELS))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a file says of the network's shape."""
+        return asdict(self.config)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Draw the change.
+
+        Args:
+            faces: (N, 3, S, S) in [-1, 1].
+
+        Returns:
+            (N, 12, grid_px, grid_px): row c of the map at a place is channels 4c ... 4c + 3, its last one the offset.
+        """
+        skips = self._encoded(faces)
+        x = self.middle(skips.pop())
+        x = x + self.context(x.mean((2, 3)))[:, :, None, None]
+        for up in self.up:
+            x = up(x, skips.pop())
+        raw = self.head(x).unflatten(1, (3, 4))
+        slopes = raw[:, :, :3].tanh() * self.config.slope_limit
+        offsets = raw[:, :, 3:].tanh() * self.config.offset_limit
+        identity = torch.eye(3, device=faces.device)[None, :, :, None, None]
+        return _without_green(torch.cat([identity + slopes, offsets], 2)).flatten(1, 2)
+
+    def features(self, faces: Tensor) -> Tensor:
+        """What the encoder makes of faces: mean and spread of each channel of its last level, (N, F)."""
+        coarse = self._encoded(faces)[-1]
+        return torch.cat([coarse.mean((2, 3)), coarse.std((2, 3))], 1)
+
+    def strangeness(self, faces: Tensor) -> Tensor:
+        """How far faces (N, 3, S, S) lie from what the network was trained on, (N,): about 1 for one of those.
+
+        The Mahalanobis distance of `features`, divided by the root of their number.
+        """
+        apart = (self.features(faces) - self.range_mean) @ self.range_whitening
+        return apart.square().mean(1).sqrt()
+
+    def share_within(self, strangeness: Tensor) -> Tensor:
+        """The share of the faces that `remember_range` was shown that are less strange, in [0, 1]."""
+        return torch.searchsorted(self.range_levels, strangeness.contiguous()) / len(self.range_levels)
+
+    @torch.no_grad()
+    def remember_range(self, faces: Tensor) -> None:
+        """Keep mean and covariance of the features of typical faces (N, 3, S, S), and percentiles of their strangeness.
+
+        Half of them give the one, half the other: no face is measured by itself.
+        """
+        features = torch.cat([self.features(batch) for batch in faces.split(RANGE_BATCH)])
+        known, others = features[::2].double(), faces[1::2]
+        covariance = known.T.cov()
+        shrunk = covariance + RANGE_SHRINKAGE * covariance.diagonal().mean() * torch.eye(len(covariance)).to(covariance)
+        self.range_mean.copy_(known.mean(0))
+        self.range_whitening.copy_(torch.linalg.cholesky(torch.linalg.inv(shrunk)))
+        found = torch.cat([self.strangeness(batch) for batch in others.split(RANGE_BATCH)])
+        levels = torch.linspace(0, 1, len(self.range_levels), device=found.device)
+        self.range_levels.copy_(torch.quantile(found, levels))
+
+    def _encoded(self, faces: Tensor) -> list[Tensor]:
+        """The levels of the encoder, finest first."""
+        if faces.ndim != 4 or faces.shape[1] != 3 or faces.shape[2] != faces.shape[3]:
+            raise ShapeMismatch(f"faces have shape {tuple(faces.shape)}; the translator takes (N, 3, S, S)")
+        x = resized(faces, self.config.input_px)
+        levels = []
+        for down in self.down:
+            x = down(x)
+            levels.append(x)
+        return levels
+
+
+def mapped(fields: Tensor, pixels: Tensor) -> Tensor:
+    """Pixels (N, 3, H, W) under fields (N, 12, h, w), which are enlarged to them smoothly: A x + b, not clamped."""
+    if fields.shape[2:] != pixels.shape[2:]:
+        fields = F.interpolate(fields, size=pixels.shape[2:], mode="bilinear", align_corners=False)
+    rows = fields.unflatten(1, (3, 4))
+    return (rows[:, :, :3] * pixels[:, None]).sum(2) + rows[:, :, 3]
+
+
+def _without_green(rows: Tensor) -> Tensor:
+    """Maps (N, 3, 4, h, w) under which white turns no greener than grey: a clipped highlight has no colour to keep."""
+    red, green, blue = rows.sum(2).unbind(1)  # of white
+    excess = (green - (red + blue) / 2).clamp(min=0)
+    correction = torch.zeros_like(rows)
+    correction[:, 1, 3] = excess
+    return rows - correction
+
+
+class _Down(nn.Module):
+    """Half the size: a strided convolution and a plain one."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.strided = nn.Conv2d(inputs, outputs, 3, 2, 1)
+        self.further = nn.Conv2d(outputs, outputs, 3, 1, 1) if inputs > 3 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.leaky_relu(self.strided(x), NEGATIVE_SLOPE)
+        return F.leaky_relu(self.further(x), NEGATIVE_SLOPE)
+
+
+class _Up(nn.Module):
+    """Twice the size, with the encoder's level of that size."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.narrow = nn.Conv2d(inputs, outputs, 1)
+        self.join = nn.Conv2d(2 * outputs, outputs, 3, padding=1)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = F.interpolate(self.narrow(x), scale_factor=2, mode="bilinear", align_corners=False)
+        return F.leaky_relu(self.join(torch.cat([x, skip], 1)), NEGATIVE_SLOPE)
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.leaky_relu(self.first(F.leaky_relu(x, NEGATIVE_SLOPE)), NEGATIVE_SLOPE))

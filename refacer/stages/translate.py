@@ -1,0 +1,46 @@
+"""Translate: the pair's distilled network draws what its look does to a face, for the face's own pixels.
+
+A change is fields (N, 12, h, w): at each place a 3x4 map [A | b] of colour, row by row, x' = A x + b for x in [-1, 1].
+They are smooth, so that fields drawn for a crop serve the source's own pixels at any size.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from refacer.images.resampling import filter_both, gaussian_taps
+from refacer.networks.translator import Translator, mapped
+from refacer.options import TranslateOptions
+
+BLUR_TRUNCATE = 3.0  # sigmas after which the blur ends
+
+
+@torch.no_grad()
+def translate(faces: Tensor, translator: Translator, options: TranslateOptions) -> Tensor:
+    """Realistic faces (N, 3, S, S) in [-1, 1] of rendered ones of any size; strength 0 gives them back bit for bit."""
+    return applied(change_fields(faces, translator, options), faces, options.strength)
+
+
+@torch.no_grad()
+def change_fields(faces: Tensor, translator: Translator, options: TranslateOptions) -> Tensor:
+    """The whole change of faces (N, 3, S, S) in [-1, 1], as fields (N, 12, S, S).
+
+    What sharpens a face is in their offsets.
+    """
+    fields = F.interpolate(translator(faces), size=faces.shape[2:], mode="bilinear", align_corners=False)
+    if not options.sharpening:
+        return fields
+    taps = gaussian_taps(options.fine_frac * faces.shape[-1], BLUR_TRUNCATE, faces.device)
+    fine = torch.cat([face - filter_both(face, taps) for face in faces.split(1)]) * options.sharpening
+    rows = fields.unflatten(1, (3, 4))
+    return torch.cat([rows[:, :, :3], rows[:, :, 3:] + fine[:, :, None]], 2).flatten(1, 2)
+
+
+def applied(fields: Tensor, pixels: Tensor, strength: float = 1.0) -> Tensor:
+    """Pixels (N, 3, H, W) in [-1, 1] under the fields (N, 12, h, w), enlarged to them: `strength` times the change.
+
+    Strength 0 gives the pixels back bit for bit.
+    """
+    return (pixels + strength * (mapped(fields, pixels) - pixels)).clamp(-1, 1)

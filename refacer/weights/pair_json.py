@@ -1,0 +1,129 @@
+"""What pair.json says: every field and what its value must be, checked before the program uses one of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from refacer.errors import InputRefused
+from refacer.options import DecodeOptions, ProjectOptions
+from refacer.weights import registry
+from refacer.weights.formats.bounded import shown
+
+PAIR_FILE = "pair.json"
+PAIR_FORMAT = 1
+MAX_SIZE = 1 << 20  # of anything counted
+
+DISCRIMINATOR, EFFICIENTNET = "discriminator", "efficientnet-lite0"
+"""What a pair can name as its perceptual network: its own discriminator, or a network of the registry."""
+
+Fits = Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class PairDefaults:
+    """The pair's own settings of `project` and, psi, of how `decode` draws with its realistic generator."""
+
+    steps: int
+    lr: float
+    psi: float = DecodeOptions.truncation_psi
+    prior: float = ProjectOptions.prior_weight
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value is a text."""
+    return type(value) is str
+
+
+def is_size(value: Any) -> bool:
+    """Whether a value is a whole number from 1 to MAX_SIZE."""
+    return type(value) is int and 0 < value <= MAX_SIZE
+
+
+def is_number(least: float = 0, most: float = math.inf, excluded: Collection[float] = (math.inf,)) -> Fits:
+    """A test for numbers from `least` to `most`, both included but where they are `excluded`; nan never fits."""
+
+    def fits(value: Any) -> bool:
+        return type(value) in (int, float) and least <= value <= most and value not in excluded
+
+    return fits
+
+
+def is_object(required: Mapping[str, Fits], optional: Mapping[str, Fits] | None = None) -> Fits:
+    """A test for objects that have all `required` fields, perhaps `optional` ones, and no others."""
+    known = {**required, **(optional or {})}
+
+    def fits(value: Any) -> bool:
+        if type(value) is not dict or not required.keys() <= value.keys() <= known.keys():
+            return False
+        return all(known[name](inner) for name, inner in value.items())
+
+    return fits
+
+
+def is_network(value: Any) -> bool:
+    """Whether a value names a network: its sha256, perhaps its file and the weight it was taken from; all texts."""
+    return type(value) is dict and "sha256" in value and all(map(is_text, value.values()))
+
+
+def is_anything(_value: Any) -> bool:
+    """No test; the network itself checks what it is given."""
+    return True
+
+
+POSITIVE = is_number(excluded=(0, math.inf))
+PARTS = is_object({"side_px": is_size, "weight": is_number(0, 1, excluded=(0, 1))})
+
+FACTS: Mapping[str, Fits] = {
+    "format": lambda value: value == PAIR_FORMAT,
+    "name": is_text,
+    "licence": is_text,
+    "commercial": lambda value: value in registry.SEVERITY,
+    "resolution": is_size,
+    "num_ws": is_size,
+    "w_dim": is_size,
+    "w_std": POSITIVE,
+    "defaults": is_object(
+        {"steps": is_size, "lr": POSITIVE},
+        {"psi": is_number(0, 1, excluded=(0,)), "prior": is_number()},
+    ),
+    "networks": lambda value: type(value) is dict and all(map(is_network, value.values())),
+    "perceptual": is_object(
+        {},
+        {
+            "network": is_anything,
+            "input_px": is_anything,
+            "blocks": is_anything,
+            "weights": is_anything,
+            "parts": lambda value: value is None or PARTS(value),
+        },
+    ),
+}
+"""The fields that pair.json must have, each with the test of its value. Further ones are allowed and not read."""
+
+
+def read_facts(path: Path) -> Mapping[str, Any]:
+    """The content of a pair.json; raises InputRefused, naming the field, where a value cannot be."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise InputRefused(f"{path}: not a pair description") from error
+    if problem := _problem(facts):
+        raise InputRefused(f"{path}: not a pair description of format {PAIR_FORMAT} ({problem})")
+    return facts
+
+
+def _problem(facts: Any) -> str | None:
+    """Why a JSON value cannot be a pair's description; None for one that can."""
+    if type(facts) is not dict:
+        return "no object"
+    for name, fits in FACTS.items():
+        if name not in facts:
+            return f"{name} is missing"
+        if not fits(facts[name]):
+            return f"{name} cannot be {shown(repr(facts[name]))}"
+    return None

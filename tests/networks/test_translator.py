@@ -1,0 +1,116 @@
+"""The translator: where it has nothing to say it changes nothing; its limits hold; it knows what it has seen."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from refacer.errors import InputRefused, ShapeMismatch, UsageError
+from refacer.networks.translator import FIELDS, Translator, TranslatorConfig, mapped
+from refacer.weights.loaders import encode_network
+from refacer.weights.translators import encode_translator, load_translator
+
+TINY = TranslatorConfig(input_px=32, grid_px=16, channels=(4, 6, 8, 8))
+
+
+def faces(count: int, size: int = 32, seed: int = 0) -> torch.Tensor:
+    coarse = torch.rand(count, 3, 5, 5, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    return torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear")
+
+
+def stirred(config: TranslatorConfig = TINY, scale: float = 0.5) -> Translator:
+    """A network whose every weight is random."""
+    torch.manual_seed(0)
+    translator = Translator(config)
+    for parameter in translator.parameters():
+        torch.nn.init.normal_(parameter, std=scale)
+    return translator.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("size", [32, 50, 128])
+def test_an_untrained_network_changes_nothing(size: int):
+    pictures = faces(2, size)
+    fields = Translator(TINY)(pictures)
+    assert fields.shape == (2, FIELDS, 16, 16)
+    assert torch.allclose(mapped(fields, pictures), pictures, atol=1e-6)
+
+
+@pytest.mark.parametrize("grid_px", [4, 8, 16])
+def test_the_grid_has_its_size(grid_px: int):
+    assert stirred(TranslatorConfig(32, grid_px, (4, 6, 8, 8)))(faces(1)).shape == (1, FIELDS, grid_px, grid_px)
+
+
+def test_a_map_is_applied_row_by_row():
+    fields = torch.tensor([[0.5, 0.1, 0.0, 0.2], [0.0, 1.0, 0.3, 0.0], [0.2, 0.0, 0.9, -0.1]]).view(1, 12, 1, 1)
+    changed = mapped(fields, torch.tensor([0.4, -0.2, 0.6]).view(1, 3, 1, 1).expand(1, 3, 2, 2))
+    assert changed[0, :, 1, 0].tolist() == pytest.approx([0.38, -0.02, 0.52])
+
+
+def test_no_map_leaves_its_limits():
+    config = TranslatorConfig(32, 16, (4, 6, 8, 8), slope_limit=0.3, offset_limit=0.2)
+    rows = stirred(config, scale=5.0)(faces(3)).unflatten(1, (3, 4))
+    identity = torch.eye(3)[None, :, :, None, None]
+    assert (rows[:, :, :3] - identity).abs().max() <= 0.3 + 1e-6
+    assert rows[:, ::2, 3].abs().max() <= 0.2 + 1e-6
+    assert rows[:, 1, 3].max() <= 0.2 + 1e-6
+
+
+def test_a_clipped_highlight_never_turns_green():
+    translator = stirred(scale=1.0)
+    fields = translator(faces(8))
+    red, green, blue = mapped(fields, torch.ones(8, 3, 16, 16)).unbind(1)
+    assert (green - (red + blue) / 2).max() < 1e-5
+    assert ((red - blue).abs() > 0.1).any()
+
+
+def test_what_is_no_face_is_refused():
+    with pytest.raises(ShapeMismatch, match="takes"):
+        Translator(TINY)(torch.zeros(1, 3, 32, 30))
+    with pytest.raises(UsageError, match="cannot draw"):
+        TranslatorConfig(input_px=32, grid_px=32)
+
+
+def test_faces_like_those_it_remembers_are_within_its_range_and_others_are_not():
+    translator = stirred()
+    translator.remember_range(faces(400))
+    usual, odd = translator.strangeness(faces(100, seed=1)), translator.strangeness(faces(1, seed=2).sign())
+    assert usual.median() < odd
+    assert translator.share_within(odd).item() == 1
+    assert translator.share_within(usual).mean() == pytest.approx(0.5, abs=0.2)
+
+
+def test_a_file_gives_the_network_back(tmp_path: Path):
+    translator = stirred()
+    translator.remember_range(faces(64))
+    (tmp_path / "t.safetensors").write_bytes(encode_translator(translator))
+    read = load_translator(tmp_path / "t.safetensors")
+    assert read.config == TINY
+    assert not any(parameter.requires_grad for parameter in read.parameters())
+    for name, tensor in read.state_dict().items():
+        assert torch.equal(tensor, translator.state_dict()[name].half().float()), name
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"grid_px": 8},
+        {"channels": [4, 6, 8, 9]},
+        {"channels": [4, 6]},
+        {"channels": [4, 6, 8, 10**9]},
+        {"input_px": 1.5},
+        {"slope_limit": float("nan")},
+        {"more": 1},
+    ],
+)
+def test_another_layout_is_refused(settings: dict[str, object], tmp_path: Path):
+    path = tmp_path / "t.safetensors"
+    path.write_bytes(encode_network(stirred(), "translator", {**stirred().settings, **settings}))
+    with pytest.raises(InputRefused, match="do not fit"):
+        load_translator(path)
+
+
+def test_another_kind_is_refused(tmp_path: Path):
+    path = tmp_path / "t.safetensors"
+    path.write_bytes(encode_network(stirred(), "generator", stirred().settings))
+    with pytest.raises(InputRefused, match="generator"):
+        load_translator(path)

@@ -1,0 +1,71 @@
+"""Translate: nothing at strength 0, any size, the same by fields as at once, within bounds."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from refacer.networks.translator import Translator, TranslatorConfig
+from refacer.options import TranslateOptions
+from refacer.stages.translate import applied, change_fields, translate
+
+PLAIN = TranslateOptions(sharpening=0.0)
+
+
+@pytest.fixture
+def translator() -> Translator:
+    torch.manual_seed(0)
+    network = Translator(TranslatorConfig(input_px=32, grid_px=16, channels=(4, 6, 8, 8)))
+    torch.nn.init.normal_(network.head.weight, std=0.1)
+    return network.eval().requires_grad_(False)
+
+
+def picture(size: int, count: int = 1) -> torch.Tensor:
+    coarse = torch.rand(count, 3, 6, 6, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic").clamp(-1, 1)
+
+
+def test_strength_0_gives_the_face_back(translator: Translator):
+    face = picture(64)
+    assert torch.equal(translate(face, translator, TranslateOptions(strength=0.0)), face)
+
+
+@pytest.mark.parametrize("size", [32, 57, 200])
+@pytest.mark.parametrize("options", [PLAIN, TranslateOptions(sharpening=0.4)])
+def test_any_size_stays_and_stays_in_range(translator: Translator, size: int, options: TranslateOptions):
+    face = picture(size, 2)
+    changed = translate(face, translator, options)
+    assert changed.shape == face.shape
+    assert changed.abs().max() <= 1
+    assert not torch.allclose(changed, face, atol=0.02)
+
+
+@pytest.mark.parametrize("options", [PLAIN, TranslateOptions(strength=1.3, sharpening=0.4)])
+def test_fields_applied_are_the_translation(translator: Translator, options: TranslateOptions):
+    face = picture(48)
+    fields = change_fields(face, translator, options)
+    assert fields.shape == (1, 12, 48, 48)
+    assert torch.equal(applied(fields, face, options.strength), translate(face, translator, options))
+
+
+def test_fields_of_a_small_face_serve_a_large_one(translator: Translator):
+    large = picture(256)
+    small = torch.nn.functional.interpolate(large, (64, 64), mode="area")
+    from_small = applied(change_fields(small, translator, PLAIN), large)
+    assert (from_small - translate(large, translator, PLAIN)).abs().mean() < 0.01
+
+
+def test_strength_scales_the_change(translator: Translator):
+    face = picture(64) * 0.2
+    half, whole = (translate(face, translator, replace(PLAIN, strength=s)) for s in (0.5, 1.0))
+    assert torch.allclose(half - face, (whole - face) / 2, atol=1e-5)
+
+
+def test_sharpening_lifts_what_is_fine_and_leaves_what_is_smooth(translator: Translator):
+    face = picture(128) * 0.5
+    face[:, :, 40:60:2, 40:60] += 0.1
+    plain, sharp = (translate(face, translator, replace(PLAIN, sharpening=s)) for s in (0.0, 0.5))
+    fine = (face[:, :, 1:] - face[:, :, :-1]).abs() > 0.05
+    steeper = (sharp[:, :, 1:] - sharp[:, :, :-1]).abs() / (plain[:, :, 1:] - plain[:, :, :-1]).abs()
+    assert steeper[fine].median() > 1.2
+    assert (sharp - plain)[:, :, 90:, 90:].abs().max() < 0.01

@@ -231,9 +231,8 @@ def test_another_recipe_has_the_same_folder_resume_report_and_refusals(tmp_path,
     with pytest.raises(UsageError, match=r"--speed \(1 there, 2 here\)"):
         Training(CountingRecipe(2), folder, quiet=True).go("auto")
     Training(CountingRecipe(), folder, quiet=True).go("auto")
-    values, whole = (
-        [json.loads(line)["value"] for line in open(f / "log.jsonl")] for f in (folder, tmp_path / "whole")
-    )
+    logs = ((place / "log.jsonl").read_text().splitlines() for place in (folder, tmp_path / "whole"))
+    values, whole = ([json.loads(line)["value"] for line in log] for log in logs)
     assert values == whole
     assert (folder / "result.txt").read_text() == f"count {whole[-1]}"
     page = (folder / "report.html").read_text()

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from refacer import __version__, console
-from refacer.commands import align, composite, dataset, decode, eval, finetune, parse, project, run, weights
+from refacer.commands import align, composite, dataset, decode, eval, finetune, parse, project, run, translate, weights
 from refacer.commands.groups import add_command
 from refacer.errors import RefacerError
 
@@ -32,6 +32,7 @@ for module, function in (
     (align, align.align),
     (project, project.project),
     (decode, decode.decode),
+    (translate, translate.translate),
     (parse, parse.parse),
     (composite, composite.composite),
     (dataset, dataset.dataset),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from refacer.equipment import Equipment
-from refacer.errors import ShapeMismatch, UsageError
+from refacer.errors import PassportMismatch, ShapeMismatch, UsageError
 from refacer.files import Source
 from refacer.files.artefacts import (
     Display,
@@ -36,6 +36,7 @@ from refacer.images.pixels import (
 from refacer.options import (
     Call,
     Choices,
+    CompositeOptions,
     GeneratorRole,
 )
 from refacer.records import Records, array_sha256, face_record, parse_record, placed_in
@@ -49,6 +50,7 @@ from refacer.stages.pipeline import (
     decoded,
     find_faces,
     project_each,
+    translated,
 )
 from refacer.stages.pipeline import (
     run as run_stages,
@@ -62,12 +64,19 @@ MaskChoice = Mask | Literal["auto"] | None
 
 @dataclass(frozen=True, eq=False)
 class Stages:
-    """What became of one face, stage by stage; mask is None where all of the crop was pasted."""
+    """What became of one face, stage by stage.
+
+    latents: None where the face was translated; mask: None where all of the crop was pasted. apart: how far the face is
+    from what the pair knows (the distance of Eq. 4, or the distilled network's own measure); left: whether that was too
+    far, so that the face stayed as it was.
+    """
 
     face: Face
-    latents: Latents
+    latents: Latents | None
     real: Face
     mask: Mask | None
+    apart: float
+    left: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,9 +156,11 @@ class Refacer:
     def check(self) -> None:
         """Meet what is wrong with the choices of the whole job before the work, not in every picture."""
         equipment = self.equipment
-        _ = equipment.options, equipment.init
+        inverts = equipment.way == "project"
         drawn = () if self.choices.generator else ("real",)
-        equipment.require("rendering", *drawn, detector=True, perceptual=True, parser=self.choices.mask == "auto")
+        roles = ("rendering", *drawn) if inverts else ("translator",)
+        equipment.require(*roles, detector=True, perceptual=inverts, parser=self.choices.mask == "auto")
+        _ = equipment.options, equipment.init
 
     def align(self, image: Picture | Source, *, faces: str | None = None) -> list[Face]:
         """Cut faces out of a picture as FFHQ does.
@@ -265,6 +276,30 @@ class Refacer:
         drawn = rgb_from_tensor(decoded(code, generator, self.equipment.decode_options(into)))
         return drawn if drawn.shape == picture.shape else None
 
+    def translate(self, face: Picture | Face) -> Face:
+        """Give an aligned face the realistic look by the pair's distilled network, without inversion.
+
+        Args:
+            face: what `align` gave, or any square picture of an aligned face.
+
+        Returns:
+            The realistic face with its passport; the rendering that travels with it is the face itself.
+
+        Raises:
+            WeightsMissing: for a pair without such a network. ShapeMismatch: for a picture that is not square.
+
+        Example:
+            >>> refacer.Refacer().translate("face.png").save("real.png")
+        """
+        face = Face.read(face, max_pixels=self.choices.max_pixels)
+        options = self.equipment.translate_options
+        drawn = rgb_from_tensor(translated(self.tensor(face.source), self.equipment.translator, options))
+        return Face.of(drawn, self.records.translated_passport(face), face.pixels)
+
+    def strangeness(self, face: Face) -> float:
+        """How far a face is from those that the distilled network knows; about 1 for one of those."""
+        return float(self.equipment.translator.strangeness(self.tensor(face.source))[0])
+
     def parse(self, face: Picture | Face) -> Mask:
         """Find the parts of an aligned face that are pasted (Appendix B).
 
@@ -282,7 +317,7 @@ class Refacer:
         """
         face = Face.read(face, max_pixels=self.choices.max_pixels)
         labels = parse(self.tensor(face.source), self.equipment.parser)
-        mask = mask_from_labels(labels, self.equipment.options.parse.classes)[0]
+        mask = mask_from_labels(labels, self.equipment.parse_options.classes)[0]
         return Mask(array_from_labels(mask) > 0, self.records.parsed_passport(face, classes=False))
 
     def parse_classes(self, face: Picture | Face) -> Mask:
@@ -332,11 +367,13 @@ class Refacer:
         records = [placed_in(target.info, face, allow_mismatch=allow_mismatch, name=name) for face in faces]
         placed, done = [], []
         for face, mask, record in zip(faces, masks, records, strict=True):
-            tensor = self.tensor(face.source)
-            values, history = self._mask(mask, tensor)
-            placed.append(Placed(tensor, values, record.quad))
+            tensor, rendering = self.tensor(face.source), self._rendering_of(face)
+            options = self.equipment.composite_options(translated=face.translated)
+            values, history = self._mask(mask, tensor, options)
+            placed.append(Placed(tensor, values, record.quad, rendering, paste=options.paste))
             done.append(replace(record, stages=(*record.stages, *history)))
-        blends = composite_all(self._canvas(target), placed, self.equipment.options.composite)
+        how = self.equipment.composite_options(translated=False)
+        blends = composite_all(self._canvas(target), placed, how)
         return Display(target, _pasted(target.native, blends), Passport(target.info, tuple(done)))
 
     def run(self, image: Picture, *, progress: Progress | None = None) -> Result:
@@ -366,13 +403,14 @@ class Refacer:
             init=self.equipment.init_codes,
             progress=progress,
         )
-        native = _pasted(source.native, [result.blend for result in results])
+        native = _pasted(source.native, [result.blend for result in results if result.blend is not None])
         stages = [self._stages(source.info, result) for result in results]
-        faces = tuple(
-            replace(one.face.passport.faces[0], stages=self.records.history(result.found.count, one.face.source.info))
-            for one, result in zip(stages, results, strict=True)
-        )
-        display = Display(source, native, Passport(source.info, faces))
+        faces = []
+        for one in stages:
+            record = one.face.passport.faces[0]
+            history = self.records.history(record.count, one.face.source.info, left=one.left)
+            faces.append(replace(record, stages=history))
+        display = Display(source, native, Passport(source.info, tuple(faces)))
         return Result(like_picture(image, native), tuple(stages), display)
 
     def _stages(self, source: SourceInfo, result: FaceResult) -> Stages:
@@ -384,28 +422,46 @@ class Refacer:
         def passport(stages: int) -> Passport:
             return Passport(source, (replace(record, stages=history[:stages]),))
 
-        found, rendering = result.projection, rgb_from_tensor(result.rendering)
-        mask = None if result.mask is None else Mask(array_from_labels(result.mask[0]) > 0, passport(4))
+        found, way = result.projection, 2 if result.projection is None else 3  # stages up to the realistic face
+        latents = found and Latents(_stored(found.codes), passport(2), result.apart, found.trace)
+        rendering = None if self.choices.generator and found else rgb_from_tensor(result.rendering)
+        mask = None if result.mask is None else Mask(array_from_labels(result.mask[0]) > 0, passport(way + 1))
         return Stages(
             Face.of(face, passport(1)),
-            Latents(_stored(found.codes), passport(2), float(found.distance[0]), found.trace),
-            Face.of(rgb_from_tensor(result.real), passport(3), None if self.choices.generator else rendering),
+            latents,
+            Face.of(rgb_from_tensor(result.real), passport(way), rendering),
             mask,
+            result.apart,
+            result.blend is None,
         )
 
-    def _mask(self, mask: MaskChoice, face: Tensor) -> tuple[Tensor | None, tuple[StageRecord, ...]]:
+    def _rendering_of(self, face: Face) -> Tensor | None:
+        """The rendering generator's picture of a face's code; None where it is not needed, or for 'auto' not there.
+
+        Raises PassportMismatch where a change is wanted that cannot be known.
+        """
+        paste = self.equipment.composite_options(translated=face.translated).paste
+        drawn = None if paste == "face" else face.rendering
+        if drawn is None and paste == "change":
+            told = f"{face.name}: carries no rendering of its code, and --paste change needs one"
+            raise PassportMismatch(f"{told}; decode the code again, give --rendering, or use --paste face")
+        return None if drawn is None else tensor_from_rgb(drawn, self.equipment.device)
+
+    def _mask(
+        self, mask: MaskChoice, face: Tensor, options: CompositeOptions
+    ) -> tuple[Tensor | None, tuple[StageRecord, ...]]:
         """A mask (1, M, M) or None, and what the passport says about it and the blending."""
-        records, options = self.records, self.equipment.options
+        records, parsing = self.records, self.equipment.parse_options
         if mask is None:
-            return None, (records.composite(options.composite, "none"),)
+            return None, (records.composite(options, "none"),)
         if isinstance(mask, str):
-            values = mask_from_labels(parse(face, self.equipment.parser), options.parse.classes)
-            return values, (records.parse(options.parse), records.composite(options.composite))
+            values = mask_from_labels(parse(face, self.equipment.parser), parsing.classes)
+            return values, (records.parse(parsing), records.composite(options))
         values = labels_from_array(mask.values.astype("uint8"), self.equipment.device)[None] > 0
         parsed = parse_record(mask.passport)
         if parsed:
-            return values, (parsed, records.composite(options.composite))
-        return values, (records.composite(options.composite, array_sha256(mask.values)),)
+            return values, (parsed, records.composite(options))
+        return values, (records.composite(options, array_sha256(mask.values)),)
 
     def read(self, image: Picture | Source) -> Source:
         """Any form of a picture; raises InputRefused where it cannot be decoded or is too large."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from refacer.files.artefacts import Latents
 from refacer.networks.parser import CLASS_IDS, FaceParser
 from refacer.networks.perceptual import Perceptual
 from refacer.networks.stylegan2.networks import Generator
+from refacer.networks.translator import Translator
 from refacer.options import (
     AlignOptions,
     Choices,
@@ -25,14 +26,20 @@ from refacer.options import (
     GeneratorRole,
     ParseOptions,
     ProjectOptions,
+    TranslateOptions,
+    Way,
 )
 from refacer.stages.pipeline import Detector, Networks, RunOptions
+from refacer.stages.project import Projector
 from refacer.types import Codes
 from refacer.weights import terms
 from refacer.weights.choices import Choice, RoleName, choose, require
 from refacer.weights.convert import load_generator_file
 from refacer.weights.pairs import Pair, load_pair
 from refacer.weights.registry import sha256_of
+
+FURTHEST_PERCENTILE = 99
+"""A projection that stays farther than so many in a hundred of the pair's own renders is outside of its range."""
 
 
 class Equipment:
@@ -51,19 +58,26 @@ class Equipment:
     def options(self) -> RunOptions:
         """The options of every stage, the pair's own where none was chosen; raises UsageError for a wrong one."""
         choices = self.choices
-        classes = tuple(name.strip() for name in choices.classes.split(","))
-        for name in classes:
-            if name not in CLASS_IDS:
-                raise UsageError(f"--classes {name}: not a class; choose among {', '.join(CLASS_IDS)}")
         return RunOptions(
-            align=self.align_options,
+            align=replace(self.align_options, size=self.crop_px),
             project=self.project_options(),
             decode=self.decode_options(),
-            parse=ParseOptions(classes),
-            composite=CompositeOptions(choices.erode, choices.feather, choices.color),
+            parse=self.parse_options,
+            composite=self.composite_options(translated=self.way == "translate"),
+            translate=self.translate_options,
+            limit=self.limit,
             faces=choices.faces or "all",
             batch=choices.batch,
         )
+
+    @property
+    def parse_options(self) -> ParseOptions:
+        """The options of the parser; raises UsageError for a class that does not exist."""
+        classes = tuple(name.strip() for name in self.choices.classes.split(","))
+        for name in classes:
+            if name not in CLASS_IDS:
+                raise UsageError(f"--classes {name}: not a class; choose among {', '.join(CLASS_IDS)}")
+        return ParseOptions(classes)
 
     @property
     def align_options(self) -> AlignOptions:
@@ -90,6 +104,53 @@ class Equipment:
             own = into == "real" and self.choices.generator is None
             psi = self.pair.defaults.psi if own else DecodeOptions.truncation_psi
         return DecodeOptions(into, self.choices.noise, psi, self.choices.seed)
+
+    def composite_options(self, *, translated: bool) -> CompositeOptions:
+        """The options of pasting; how, and how strong a change is, the pair says where it was not chosen.
+
+        A translated face is pasted as a change: the distilled network draws no face of its own. Raises UsageError for
+        the change of a generator from a file, which is no partner of the pair's.
+        """
+        choices, defaults = self.choices, self.pair.defaults
+        paste = choices.paste or defaults.paste
+        if paste == "auto" and translated:
+            paste = "change"
+        if choices.generator and not translated:
+            if choices.paste == "change":
+                raise UsageError("--paste change: a generator from a file has no partner here; use --paste face")
+            paste = "face"
+        strength = defaults.strength if choices.strength is None else choices.strength
+        return CompositeOptions(choices.erode, choices.feather, choices.color, paste=paste, strength=strength)
+
+    @property
+    def translate_options(self) -> TranslateOptions:
+        """The options of the distilled network."""
+        return TranslateOptions()
+
+    @property
+    def way(self) -> Way:
+        """By inversion or without, as chosen, else as the pair says."""
+        return self.choices.way or self.pair.defaults.way
+
+    @property
+    def limit(self) -> float | None:
+        """How far a face may be from what the pair knows; None where nobody knows, or where it was chosen not to care.
+
+        The pair's percentiles are of its own steps and its own distance: with fewer or another they mean nothing.
+        """
+        if self.choices.range == "ignore":
+            return None
+        if self.way == "translate":
+            return self.translator_limit
+        known, choices = self.pair.distances, self.choices
+        comparable = (choices.steps or self.pair.defaults.steps) >= self.pair.defaults.steps
+        own = self.choice("perceptual").network is None or self.choice("perceptual").stand_in
+        return known[FURTHEST_PERCENTILE] if known and comparable and own else None
+
+    @property
+    def translator_limit(self) -> float | None:
+        """The strangest of the faces that the distilled network was shown as typical."""
+        return float(self.translator.range_levels[-1]) or None
 
     @property
     def crop_px(self) -> int:
@@ -192,16 +253,21 @@ class Equipment:
         """What finds faces and their landmarks."""
         return self._loaded("detector")
 
+    @cached_property
+    def translator(self) -> Translator:
+        """The pair's distilled network."""
+        self.note(terms.of_pair("translator", self.pair))
+        network = self.pair.network("translator").to(self.device)
+        assert isinstance(network, Translator)
+        return network
+
     def networks(self) -> Networks:
         """All that the whole job needs."""
-        return Networks(
-            detector=self.detector,
-            rendering=self.rendering,
-            real=self.drawing_generator(),
-            perceptual=self.perceptual,
-            parser=self.parser if self.choices.mask == "auto" else None,
-            w_std=self.w_std,
-        )
+        parser = self.parser if self.choices.mask == "auto" else None
+        if self.way == "translate":
+            return Networks(self.detector, parser, translator=self.translator)
+        projector = Projector(self.rendering, self.perceptual, self.w_std)
+        return Networks(self.detector, parser, projector, self.drawing_generator())
 
     def require(self, *roles: str, detector: bool = False, perceptual: bool = False, parser: bool = False) -> None:
         """Meet weights that are not installed before the work, all in one error with one command that mends it."""

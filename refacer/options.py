@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +36,17 @@ Perception = Literal["auto", "lpips", "pair"]
 
 ParserChoice = Literal["auto", "pair", "bisenet", "parsenet"]
 """The face parser; auto: the pair's own, else BiSeNet where it is installed, else the default pair's."""
+
+Paste = Literal["change", "face", "auto"]
+"""What goes into the picture: the change from look to look on its own pixels, the new face itself (Eq. B1), or the
+face where the rendering generator drew the picture and the change elsewhere."""
+
+
+Way = Literal["project", "translate"]
+"""How a face becomes realistic: by inversion (the paper's), or by the pair's distilled network."""
+
+RangeChoice = Literal["leave", "ignore"]
+"""What to do with a face unlike those that the pair knows."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +118,37 @@ class DecodeOptions:
 
 
 @dataclass(frozen=True)
+class TranslateOptions:
+    """The change of a pair's distilled network, without inversion. Not in the paper."""
+
+    strength: float = 1.0  # times the change that the network draws; 0 leaves the face as it is
+    sharpening: float = 0.15  # of what is finer than `fine_frac`, where the change is whole
+    fine_frac: float = 0.006  # sigma of the Gaussian, as a fraction of the crop's side
+
+
+@dataclass(frozen=True)
 class ParseOptions:
     """The pasted parts of Appendix B."""
 
     classes: tuple[str, ...] = PASTED_CLASSES
+
+
+@dataclass(frozen=True)
+class ChangeOptions:
+    """How the change from look to look is fitted; fractions are of the picture's side (docs/compositing.md)."""
+
+    window_frac: float = 15 / 256  # side of the guided filter's windows
+    epsilon: float = 1e-3  # its regularisation towards a gain of 1, a variance
+    highlights: float = 0.5  # share that is taken away of light in x that R does not have
+    highlight_frac: float = 3 / 256  # sigma of that light
+    highlight_max: float = 0.5  # what is brighter by more is no light
+    chroma: float = 1.0  # share of P's own tint that is taken over where R is like x
+    chroma_frac: float = 3 / 256  # sigma of that tint
+    chroma_trust: float = 0.15  # mean difference of x and R at which it counts exp(-1)
+    texture: float = 0.0  # share of P's own fine detail that is added
+    texture_frac: float = 1.5 / 256  # sigma below which detail is fine
+    face_trust: float = 0.06  # the same for P as a whole, for paste "auto"
+    trust_frac: float = 6 / 256  # sigma of the mean difference
 
 
 @dataclass(frozen=True)
@@ -119,8 +157,11 @@ class CompositeOptions:
 
     erode_frac: float = 0.02  # radius of the erosion, as a fraction of the quad's side
     feather_frac: float = 0.01  # sigma of the Gaussian, as a fraction of the quad's side
-    color: Literal["none", "lab"] = "lab"
+    color: Literal["none", "lab"] = "lab"  # of a pasted face; changed pixels keep the change's colours
     color_spread: float = 0.5  # share of the difference in spread that "lab" removes; the means it makes equal
+    paste: Paste = "face"
+    strength: float = 1.0  # of the change; 0 leaves the picture as it is
+    change: ChangeOptions = field(default_factory=ChangeOptions)
 
 
 @dataclass(frozen=True)
@@ -150,6 +191,10 @@ class Choices:
     feather: float = CompositeOptions.feather_frac
     color: Literal["none", "lab"] = CompositeOptions.color
     mask: Literal["auto", "none"] = "auto"  # paste the parsed parts, or all of the crop
+    paste: Paste | None = None
+    strength: float | None = None  # of the change
+    way: Way | None = None
+    range: RangeChoice = "leave"  # a face unlike those that the pair knows
     seed: int = ProjectOptions.seed
     max_pixels: int = MAX_PIXELS
 
@@ -178,15 +223,6 @@ class Call:
     pair: str | None = None
     device: str = "auto"
     choices: Choices = Choices()
-
-
-@dataclass(frozen=True)
-class TranslateOptions:
-    """The change of a pair's distilled network, without inversion. Not in the paper."""
-
-    strength: float = 1.0  # times the change that the network draws; 0 leaves the face as it is
-    sharpening: float = 0.15  # of what is finer than `fine_frac`, where the change is whole
-    fine_frac: float = 0.006  # sigma of the Gaussian, as a fraction of the crop's side
 
 
 @dataclass(frozen=True)
@@ -226,7 +262,7 @@ class DistillOptions:
     d_lr: float = 1e-3
     precision: Literal["float32", "bfloat16"] = "float32"  # of the convolutions
     tick_kimg: float = 1.0
-    sample_count: int = 16
+    range_faces: int = 2000  # renders by which the finished network knows its range
     seed: int = 0
     disturb: DisturbOptions = DisturbOptions()
 

@@ -25,6 +25,7 @@ from refacer.options import (
     GeneratorRole,
     ParseOptions,
     ProjectOptions,
+    TranslateOptions,
 )
 from refacer.stages.align import select_faces
 from refacer.stages.pipeline import Found
@@ -75,7 +76,14 @@ class Records:
 
     def composite(self, options: CompositeOptions, mask: str | None = None) -> StageRecord:
         """mask: 'none', or the sha256 of one that was not parsed by us; None where a parse record tells."""
-        return _record("composite", {**asdict(options), **({"mask": mask} if mask else {})}, {})
+        parameters = asdict(options)
+        if options.paste == "face":  # nothing of a change is used
+            parameters = {name: value for name, value in parameters.items() if name not in ("strength", "change")}
+        return _record("composite", {**parameters, **({"mask": mask} if mask else {})}, {})
+
+    def translate(self, options: TranslateOptions) -> StageRecord:
+        """The pair's distilled network."""
+        return _record("translate", asdict(options), {"translator": self.equipment.pair.sha256("translator")})
 
     # ------------------------------------------------------------ passports
 
@@ -99,7 +107,7 @@ class Records:
 
     def parsed_passport(self, face: Face, *, classes: bool) -> Passport:
         """The passport that a face's mask, or its classes, will carry."""
-        record = self.labels() if classes else self.parse(self.equipment.options.parse)
+        record = self.labels() if classes else self.parse(self.equipment.parse_options)
         return face.passport.with_stage(record)
 
     def decoded_passports(self, latents: Latents, into: GeneratorRole = "real") -> list[Passport | None]:
@@ -120,13 +128,23 @@ class Records:
         record = self.decode(options, latents.values[index : index + 1])
         return is_own(done) and [face.stages for face in done.faces] == [(record,)]
 
-    def history(self, count: int, face: SourceInfo) -> tuple[StageRecord, ...]:
-        """What `run` writes about one of `count` faces, stage by stage."""
-        options, masked = self.equipment.options, self.equipment.choices.mask == "auto"
+    def translated_passport(self, face: Face) -> Passport:
+        """The passport that a face's translation will carry."""
+        return face.passport.with_stage(self.translate(self.equipment.translate_options))
+
+    def history(self, count: int, face: SourceInfo, *, left: bool = False) -> tuple[StageRecord, ...]:
+        """What `run` writes about one of `count` faces, stage by stage; left: that was too far from what is known."""
+        equipment = self.equipment
+        options, masked = equipment.options, equipment.choices.mask == "auto"
+        if equipment.way == "translate":
+            way: tuple[StageRecord, ...] = (self.translate(options.translate),)
+        else:
+            way = self.project(options.project, face, equipment.init), self.decode(options.decode)
+        if left:
+            return self.align_record(options.faces, count), *way, _record("left", {"limit": options.limit}, {})
         return (
             self.align_record(options.faces, count),
-            self.project(options.project, face, self.equipment.init),
-            self.decode(options.decode),
+            *way,
             *((self.parse(options.parse),) if masked else ()),
             self.composite(options.composite, None if masked else "none"),
         )

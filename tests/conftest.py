@@ -21,30 +21,54 @@ from torch import nn
 
 from refacer.cli import main
 from refacer.networks.parser import StudioParser
-from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.networks.translator import Translator, TranslatorConfig
 from refacer.weights.loaders import encode_network
+from tests.tiny import tiny_discriminator, tiny_generator
 
 DATA = Path(__file__).parent / "data"
 SIZE = {"img_resolution": 64, "channel_base": 512, "channel_max": 16}
 PARSER = {"channels": (8, 12), "image_px": 32, "patch_px": 4}
+TRANSLATOR = TranslatorConfig(input_px=32, grid_px=8, channels=(4, 4, 8, 8))
 SKIN = 1
 
 
 def tiny_networks() -> dict[str, tuple[str, nn.Module, dict[str, object]]]:
     """Random networks by role: kind, module, configuration. The parser sees skin nearly everywhere."""
-    torch.manual_seed(0)
-    shape = GeneratorConfig(**SIZE, z_dim=16, w_dim=16, mapping_layers=2)
-    real, rendering = Generator(shape), Generator(shape)
-    judge = DiscriminatorConfig(**SIZE)
+    real, rendering = (tiny_generator(seed=seed, **SIZE, z_dim=16, w_dim=16) for seed in (0, 1))
+    judge = tiny_discriminator(seed=2, **SIZE)
     parser = StudioParser(**PARSER)
     assert parser.head.bias is not None
     nn.init.constant_(parser.head.bias.view(-1, PARSER["patch_px"] ** 2)[SKIN], 0.5)
     return {
-        "real": ("generator", real, shape.to_dict()),
-        "rendering": ("generator", rendering, shape.to_dict()),
-        "discriminator": ("discriminator", Discriminator(judge), judge.to_dict()),
+        "real": ("generator", real, real.config.to_dict()),
+        "rendering": ("generator", rendering, rendering.config.to_dict()),
+        "discriminator": ("discriminator", judge, judge.config.to_dict()),
         "parser": ("parser", parser, PARSER),
+        "translator": ("translator", tiny_translator(), TRANSLATOR.to_dict()),
     }
+
+
+def tiny_translator() -> Translator:
+    """A distilled network that makes every face a little redder, and knows every face."""
+    translator = Translator(TRANSLATOR)
+    with torch.no_grad():
+        translator.head.bias[3] = 0.2
+    return translator
+
+
+KINDS = {"gpu": "a CUDA device", "browser": "Chromium"}
+"""What the tests of a marker need; without it they are skipped."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end which kinds of tests were skipped, and the one command that runs them where they can run."""
+    skipped = [report for report in terminalreporter.getreports("skipped") if hasattr(report, "keywords")]
+    counts = {kind: sum(kind in report.keywords for report in skipped) for kind in KINDS}
+    kinds = [kind for kind, count in counts.items() if count]
+    if kinds:
+        needs = "; ".join(f"{counts[kind]} {kind} tests need {KINDS[kind]}" for kind in kinds)
+        terminalreporter.write_sep("-", "skipped on this machine", yellow=True)
+        terminalreporter.write_line(f"{needs}. Where there is one: python -m pytest -m '{' or '.join(kinds)}'")
 
 
 @pytest.fixture(scope="session", autouse=True)

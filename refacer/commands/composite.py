@@ -34,13 +34,21 @@ def composite(
             "--align", help="Take the place from this face or sidecar.", callback=existing, rich_help_panel=PASTING
         ),
     ] = None,
+    rendering: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="For a change: the rendering generator's picture of each face, if it does not travel inside.",
+            callback=existing,
+            rich_help_panel=PASTING,
+        ),
+    ] = None,
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Paste into another picture too.", rich_help_panel=PASTING)
     ] = False,
     max_pixels: MaxPixels = Choices.max_pixels,
 ) -> None:
-    """Put faces back into the picture they were cut from, by Eq. B1 of the paper."""
+    """Put faces back into the picture they were cut from: their change of look, or the faces themselves."""
     from refacer.jobs.composite import Placing, main
 
-    placing = Placing(tuple(mask or ("auto",)), tuple(place or ()), allow_mismatch)
+    placing = Placing(tuple(mask or ("auto",)), tuple(place or ()), tuple(rendering or ()), allow_mismatch)
     main(target[0], target[1:], placing, call(files, machine, parsing, pasting, max_pixels=max_pixels))

@@ -19,6 +19,7 @@ from refacer.options import (
     FileOptions,
     NoiseMode,
     ParserChoice,
+    Paste,
     Perception,
     ProjectOptions,
 )
@@ -279,5 +280,18 @@ class Pasting:
     ] = Choices.feather
     color: Annotated[
         Literal["none", "lab"],
-        typer.Option(help="Match the face's colours to the picture's.", rich_help_panel=PASTING),
+        typer.Option(help="Match a pasted face's colours to the picture's.", rich_help_panel=PASTING),
     ] = Choices.color
+    paste: Annotated[
+        Paste | None,
+        typer.Option(
+            help="change: keep the picture's pixels and change their look; face: paste the new face (Eq. B1); "
+            "auto: the face where the rendering matches, the change elsewhere.",
+            show_default="the pair's",
+            rich_help_panel=PASTING,
+        ),
+    ] = Choices.paste
+    strength: Annotated[
+        float | None,
+        typer.Option(min=0, max=10, help="Strength of the change.", show_default="the pair's", rich_help_panel=PASTING),
+    ] = Choices.strength

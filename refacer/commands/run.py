@@ -9,6 +9,7 @@ import typer
 
 from refacer.commands.flags import (
     FILES,
+    MACHINE,
     PASTING,
     Decoding,
     Files,
@@ -22,7 +23,7 @@ from refacer.commands.flags import (
     Seed,
     call,
 )
-from refacer.options import Choices
+from refacer.options import Choices, RangeChoice, Way
 
 EXAMPLE = "refacer run shots/ -o out/ --report out/report.ndjson"
 
@@ -40,6 +41,20 @@ def run(
         Literal["auto", "none"],
         typer.Option(help="Paste the parsed parts, or all of the crop.", rich_help_panel=PASTING),
     ] = Choices.mask,
+    way: Annotated[
+        Way | None,
+        typer.Option(
+            help="By inversion as in the paper, or by the pair's distilled network.",
+            show_default="the pair's",
+            rich_help_panel=MACHINE,
+        ),
+    ] = Choices.way,
+    range_choice: Annotated[
+        RangeChoice,
+        typer.Option(
+            "--range", help="Leave faces unlike those that the pair knows as they are, or not.", rich_help_panel=PASTING
+        ),
+    ] = Choices.range,
     keep_stages: Annotated[
         Path | None, typer.Option(help="Folder for every stage's files.", file_okay=False, rich_help_panel=FILES)
     ] = None,
@@ -53,4 +68,5 @@ def run(
     from refacer.jobs.run import main
 
     groups = (finding, inversion, decoding, parsing, pasting)
-    main(inputs, call(files, machine, *groups, mask=mask, seed=seed, max_pixels=max_pixels), keep_stages)
+    chosen = {"mask": mask, "way": way, "range": range_choice, "seed": seed, "max_pixels": max_pixels}
+    main(inputs, call(files, machine, *groups, **chosen), keep_stages)

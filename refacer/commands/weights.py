@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 weights = typer.Typer(
-    help="The weights of others: list, download, check and remove them; under which licence they are.",
+    help="List, download, check and remove networks that others published; show their licences.",
     epilog="Example: refacer weights pull ffhq bisenet vgg16",
     no_args_is_help=True,
 )
@@ -19,19 +19,20 @@ def register(app: typer.Typer) -> None:
     app.add_typer(weights, name="weights")
 
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Weights, as in `list`.", show_default=False)]
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Names, as `list` shows them.", show_default=False)]
 SomeNames = Annotated[
-    list[str] | None, typer.Argument(metavar="NAME", help="Weights; none: all installed.", show_default=False)
+    list[str] | None,
+    typer.Argument(metavar="NAME", help="Names; without one, all installed.", show_default=False),
 ]
-Accept = Annotated[bool, typer.Option("--accept-licence", help="Accept their licences without being asked.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is installed.")]
+Accept = Annotated[bool, typer.Option("--accept-licence", help="Accept the licences without being asked.")]
+Force = Annotated[bool, typer.Option("--force", help="Install again, in place of what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
 
 
 @weights.command("list", epilog="Example: refacer weights list --json")
 def list_(json: Json = False) -> None:
-    """List what is known and what is installed: size, role, commercial use, licence."""
+    """List every known weight: whether it is installed, its size, its use, its licence."""
     from refacer.jobs.weights import show_list
 
     show_list(json)
@@ -45,7 +46,7 @@ def pull(
     offline: Annotated[bool, typer.Option("--offline", help="Download nothing.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Download weights, check their hash and convert them; the same command again goes on where it stopped."""
+    """Download weights, check their sha256 and convert them; after an interruption the same command goes on."""
     from refacer.jobs.weights import pull_all
 
     pull_all(names, accept=accept_licence, force=force, offline=offline, quiet=quiet)
@@ -54,18 +55,21 @@ def pull(
 @weights.command("import", epilog="Example: refacer weights import Downloads/ffhq.pkl")
 def import_(
     file: Annotated[
-        Path, typer.Argument(help="A file that is here already.", exists=True, dir_okay=False, show_default=False)
+        Path, typer.Argument(help="A weight file on this machine.", exists=True, dir_okay=False, show_default=False)
     ],
     as_: Annotated[
         str | None,
         typer.Option(
-            "--as", metavar="NAME", help="A name of `list`, or one of your own.", show_default="by its sha256"
+            "--as",
+            metavar="NAME",
+            help="A name of `list`, or one of your own.",
+            show_default="by its sha256",
         ),
     ] = None,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """Install a file by hand, for machines without a network and for weights of your own."""
+    """Install a weight file that you have: without a network, or of your own."""
     from refacer.jobs.weights import import_one
 
     import_one(file, as_, force=force, quiet=quiet)
@@ -73,7 +77,7 @@ def import_(
 
 @weights.command(epilog="Example: refacer weights verify")
 def verify(names: SomeNames = None) -> None:
-    """Hash what is installed again, and what comes with packages."""
+    """Check that weights are still what was installed, by their sha256."""
     from refacer.jobs.weights import verify_all
 
     verify_all(names or [])
@@ -81,9 +85,9 @@ def verify(names: SomeNames = None) -> None:
 
 @weights.command(epilog="Example: refacer weights where ffhq")
 def where(
-    name: Annotated[str | None, typer.Argument(help="A weight; none: the folder of all.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(help="A weight; without one, all.", show_default=False)] = None,
 ) -> None:
-    """Print where weights are; REFACER_HOME moves them."""
+    """Print the folder of a weight, or of all; the variable REFACER_HOME moves it."""
     from refacer.jobs.weights import show_where
 
     show_where(name)
@@ -91,7 +95,7 @@ def where(
 
 @weights.command(epilog="Example: refacer weights rm ffhq")
 def rm(names: Names, quiet: Quiet = False) -> None:
-    """Remove weights, and what was downloaded of them so far."""
+    """Remove weights and unfinished downloads of them."""
     from refacer.jobs.weights import remove_all
 
     remove_all(names, quiet=quiet)
@@ -105,7 +109,7 @@ def licence(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Print the licences of all that a pair uses, or of one weight, and whether commercial use is allowed."""
+    """Print the licences of every weight that a pair uses, or of one weight, and whether commercial use is allowed."""
     from refacer.jobs.licences import show_licence
 
     show_licence(name, json)

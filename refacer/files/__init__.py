@@ -13,7 +13,7 @@ from refacer.files.encoding import (
     keeps_pixels,
 )
 from refacer.files.passports import encode_passport, read_passport, sidecar_of
-from refacer.files.pictures import Source, read_labels, read_mask, read_source
+from refacer.files.pictures import Source, read_mask, read_source
 from refacer.files.samples import Native
 from refacer.files.streams import read_bytes, read_stream, sync, write_atomic
 
@@ -33,7 +33,6 @@ __all__ = [
     "keeps_pixels",
     "read_bytes",
     "read_codes",
-    "read_labels",
     "read_mask",
     "read_passport",
     "read_source",

@@ -29,7 +29,7 @@ class Archives:
         self._opening = threading.Lock()
 
     def opened(self, path: Path) -> zipfile.ZipFile:
-        """The zip; zipfile's own errors."""
+        """The zip, opened at the first call; raises zipfile's own errors."""
         with self._opening:
             if path not in self._opened:
                 self._opened[path] = zipfile.ZipFile(path)

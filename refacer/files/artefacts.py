@@ -131,12 +131,18 @@ class Face:
             raise PassportMismatch(f"{self.name}: is a picture of {count} faces; cut one out with `refacer align`")
         return passport
 
+    @property
+    def translated(self) -> bool:
+        """Whether the face was made without inversion, so that its rendering is the face it was made from."""
+        stages = self.passport.faces[0].stages
+        return bool(stages) and stages[-1].stage == "translate"
+
     def encode(self) -> bytes:
         """The face as a PNG that carries the passport and the rendering."""
         return encode_png(self.pixels, self.passport, self.rendering)
 
     def save(self, path: str | Path) -> None:
-        """Write the PNG."""
+        """Write the PNG, whole or not at all; raises OutputNotWritable."""
         write_atomic(Path(path), self.encode())
 
 
@@ -166,7 +172,7 @@ class Latents:
         return encode_codes(self.values, self.passport)
 
     def save(self, path: str | Path) -> None:
-        """Write the `.npy` file."""
+        """Write the `.npy` file, whole or not at all; raises OutputNotWritable."""
         write_atomic(Path(path), self.encode())
 
 
@@ -199,7 +205,7 @@ class Mask:
         return encode_labels(self.values.astype(np.uint8), self.passport)
 
     def save(self, path: str | Path) -> None:
-        """Write the PNG."""
+        """Write the PNG, whole or not at all; raises OutputNotWritable."""
         write_atomic(Path(path), self.encode())
 
 

@@ -1,9 +1,15 @@
-"""Opening a picture: which format, how large, what travels beside its pixels."""
+"""Opening a picture: which format, how large, what travels beside its pixels.
+
+Pillow's and cv2's own limits, warnings and lines on stderr are put aside: ours are the limits and the messages.
+"""
 
 from __future__ import annotations
 
+import os
+import threading
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -12,8 +18,8 @@ from PIL import Image
 
 from refacer.errors import InputRefused
 from refacer.files import metadata, png
-from refacer.files.undisturbed import silent, undisturbed
 
+_LOCK = threading.RLock()
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -81,6 +87,34 @@ def decoding(kind: str) -> Iterator[None]:
         raise InputRefused("needs more memory than there is; shrink it") from error
     except Exception as error:
         raise InputRefused(f"cannot be decoded as {kind}: damaged, cut off or of a rare kind; save it again") from error
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """One thread at a time without Pillow's pixel limit and warnings; both belong to the whole process."""
+    with _LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Without stderr: libtiff and cv2 print what our error says anyway. One thread at a time."""
+    with _LOCK, ExitStack() as restored:
+        try:
+            kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        except OSError:  # there is no stderr
+            yield
+            return
+        restored.callback(os.close, kept)
+        restored.callback(os.close, nowhere)
+        restored.callback(os.dup2, kept, 2)
+        os.dup2(nowhere, 2)
+        yield
 
 
 def _sniff(data: bytes) -> str:

@@ -12,11 +12,10 @@ from PIL import Image
 
 from refacer.errors import OutputNotWritable, UsageError
 from refacer.files import metadata, png
-from refacer.files.deep import encode_deep_png
+from refacer.files.deep import encode_deep_png, encode_tiff
 from refacer.files.passports import passport_chunks
 from refacer.files.pictures import Source
 from refacer.files.samples import Native, eight_bit, flattened
-from refacer.files.tiff import encode_tiff
 from refacer.types import Passport, Rgb
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -97,7 +96,7 @@ def _display_png(native: NDArray[Any], source: Source) -> bytes:
 
 
 def _display_tiff(native: NDArray[Any], source: Source) -> bytes:
-    """TIFF in the picture's depth."""
+    """TIFF in the picture's depth, with the kept EXIF tags in its own directory."""
     return encode_tiff(native, source.icc, metadata.kept_tags(metadata.exif_of(source.exif)), metadata.XMP)
 
 

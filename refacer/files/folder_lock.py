@@ -36,7 +36,7 @@ class FolderLock:
             raise OutputNotWritable(f"{problem}; choose another -o") from error
 
     def release(self) -> None:
-        """Let others in."""
+        """Give up the claim, so that another call can have the folder."""
         self._lock.release(force=True)
 
     def __enter__(self) -> Self:

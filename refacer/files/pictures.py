@@ -1,4 +1,4 @@
-"""Reading pictures: the source of a face, a mask, a label picture."""
+"""Reading pictures: the source of a face, and a mask."""
 
 from __future__ import annotations
 
@@ -14,15 +14,12 @@ from refacer.errors import InputRefused, ShapeMismatch
 from refacer.files import metadata, png
 from refacer.files.decoding import Decoded, open_picture
 from refacer.files.passports import png_passport, read_sidecar
-from refacer.files.samples import Native, eight_bit, flattened, native_of, turned
+from refacer.files.samples import Native, eight_bit, flattened, native_of
 from refacer.files.streams import read_bytes, shown
 from refacer.types import Passport, Rgb, SourceInfo
 
 MID_GREY = 128
 """What stages see behind transparent pixels."""
-
-CLASSES = 19
-"""Classes of CelebAMask-HQ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,28 +109,6 @@ def read_mask(data: Path | bytes, *, max_pixels: int) -> tuple[NDArray[np.bool_]
     luma = pixels[..., :3] @ np.array([299, 587, 114], np.uint32)  # ITU-R BT.601, in thousandths
     mask = luma > 127_000
     return (mask & (pixels[..., 3] > 127) if source.has_alpha else mask), source.passport
-
-
-def read_labels(data: Path | bytes, *, max_pixels: int) -> tuple[NDArray[np.uint8], Passport | None]:
-    """(H, W) uint8 class ids, 0 to 18, of a palette or grey picture. Raises as `read_source` does."""
-    name = shown(data)
-    try:
-        picture = open_picture(read_bytes(data), max_pixels)
-        labels, passport = _labels(picture), _passport(picture)
-    except InputRefused as error:
-        raise InputRefused(_prefixed(name, error)) from error
-    return labels, passport
-
-
-def _labels(picture: Decoded) -> NDArray[np.uint8]:
-    """Palette indices or grey values as class ids."""
-    whole = picture.raw_mode == "L" and picture.format != "JPEG"  # grey of fewer bits comes scaled, a JPEG's is lossy
-    if picture.image.mode != "P" and not whole:
-        raise InputRefused("not a label picture; write one with `refacer parse --labels`")
-    labels = turned(picture, np.array(picture.image))
-    if labels.max(initial=0) >= CLASSES:
-        raise InputRefused(f"holds class {labels.max()}; a label picture has classes 0 to {CLASSES - 1}")
-    return labels
 
 
 def _passport(picture: Decoded) -> Passport | None:

@@ -87,7 +87,7 @@ def text_chunk(keyword: bytes, text: bytes) -> Chunk:
 
 
 def icc_chunk(icc: bytes) -> Chunk:
-    """An iCCP chunk."""
+    """The iCCP chunk of an ICC profile, compressed."""
     return b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from refacer import console
 from refacer.engine import MaskChoice, Refacer
-from refacer.errors import PassportMismatch, UsageError
+from refacer.errors import PassportMismatch, ShapeMismatch, UsageError
 from refacer.files import SUFFIXES, Source, read_passport
 from refacer.files.artefacts import Face, Mask, single_passports
 from refacer.jobs.display import outcome_of
@@ -26,10 +27,12 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Placing:
-    """Masks (files, 'auto' or 'none'), passports that override the faces', and whether other pictures are allowed."""
+    """Masks (files, 'auto' or 'none'), passports that override the faces', renderings that go with them, and whether
+    other pictures are allowed."""
 
     masks: tuple[str, ...]
     places: tuple[Path, ...]
+    renderings: tuple[Path, ...]
     allow_mismatch: bool
 
 
@@ -50,7 +53,9 @@ def main(target: Path, faces: Sequence[Path], placing: Placing, call: Call) -> N
         raise UsageError("composite takes one picture and its faces; for a folder use `refacer run`")
     if str(target) == STDIO and Path(STDIO) in faces:
         raise UsageError("the picture and the face cannot both come from stdin; name one of them")
-    read = [path for path in (*map(Path, placing.masks), *placing.places, *faces) if path.is_file()]
+    read = [
+        path for path in (*map(Path, placing.masks), *placing.places, *placing.renderings, *faces) if path.is_file()
+    ]
     kind = Kind(SUFFIXES, ".png", SUFFIXES)
     plan = make_plan([target], call.files.output, kind, extra=[call.files.report], also=read)
     studio = Refacer.of(call)
@@ -58,7 +63,7 @@ def main(target: Path, faces: Sequence[Path], placing: Placing, call: Call) -> N
     studio.equipment.require(parser=parses)
     if parses:
         warn_of_borrowed_parser(studio, quiet=call.files.quiet)
-    work = Compositing(studio, faces, placing)
+    work = Compositing(studio, faces, placing, call.files.quiet)
     run_plan(plan, Work(work.load, work.process, ADVICE, facts=studio.equipment.facts), call.files)
 
 
@@ -69,6 +74,7 @@ class Compositing:
     studio: Refacer
     faces: Sequence[Path]
     placing: Placing
+    quiet: bool
 
     def load(self, item: Item) -> Loaded:
         """Everything that is read: contents first, then whether they fit."""
@@ -81,6 +87,7 @@ class Compositing:
             raise PassportMismatch(f"--align: {len(places)} places for {len(faces)} faces; give one a face, in order")
         if places:
             faces = [_moved(face, place) for face, place in zip(faces, places, strict=True)]
+        faces = self._with_renderings(faces)
         for face in faces:
             placed_in(target.info, face, allow_mismatch=self.placing.allow_mismatch, name=item.name)
         return Loaded(item, target, faces, masks)
@@ -89,7 +96,27 @@ class Compositing:
         """The finished picture."""
         return [self._finish(one) for one in loaded]
 
+    def _with_renderings(self, faces: list[Face]) -> list[Face]:
+        """The faces with the pictures of --rendering in place of those that travel inside."""
+        paths = self.placing.renderings
+        if not paths:
+            return faces
+        if len(paths) != len(faces):
+            raise UsageError(f"--rendering: {len(paths)} given for {len(faces)} faces; give one a face, in order")
+        given = [Face(self.studio.read(path), str(path)) for path in paths]
+        for face, rendering in zip(faces, given, strict=True):
+            if rendering.size != face.size or rendering.source.depth != 8:
+                told = f"is {rendering.size} pixels wide, {rendering.source.depth} bits deep"
+                raise ShapeMismatch(
+                    f"--rendering {rendering.name}: {told}; its face is {face.size} wide and has 8 bits"
+                )
+        return [replace(face, drawn=one.pixels) for face, one in zip(faces, given, strict=True)]
+
     def _finish(self, one: Loaded) -> Outcome:
+        paste = self.studio.choices.paste or self.studio.equipment.pair.defaults.paste
+        for face in one.faces if paste == "auto" and not self.quiet else ():
+            if face.rendering is None:
+                console.warn(f"{face.name}: carries no rendering of its code; it is pasted as it is (--paste face)")
         display = self.studio.paste(
             one.target, one.faces, one.masks, allow_mismatch=self.placing.allow_mismatch, name=one.item.name
         )

@@ -1,4 +1,4 @@
-"""Licences: shown and accepted before a first download, and the chain of all that a pair uses."""
+"""`refacer weights licence`, and licences shown and accepted before a first download."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from refacer import console
 from refacer.errors import UsageError, WeightsMissing
 from refacer.files import write_atomic
 from refacer.weights import cache, registry
-from refacer.weights.registry import Licence, Weight
+from refacer.weights.registry import Weight
 
 VERDICTS = {"yes": "allowed", "unclear": "unclear: ask the authors", "no": "not allowed"}
 
@@ -28,15 +28,17 @@ def require_acceptance(entries: Iterable[Weight], *, accept: bool) -> None:
         if terms.url in known:
             continue
         names = [entry.name for entry in entries if entry.licence == terms]
-        _show(terms, names)
-        if not accept and not _asked(terms, names):
+        console.note(f"{', '.join(names)}: {terms.title}. {terms.terms} In full: {terms.url}")
+        if not accept and not sys.stdin.isatty():
+            raise UsageError(f"{', '.join(names)}: accept {terms.title} with --accept-licence; stdin is no terminal")
+        if not accept and not typer.confirm(f"Accept {terms.title}?", err=True):
             raise UsageError(f"{', '.join(names)}: the licence was not accepted; nothing was downloaded")
         known.add(terms.url)
         write_atomic(cache.home() / "accepted.json", json.dumps(sorted(known), indent=1).encode() + b"\n")
 
 
 def show_licence(name: str | None, as_json: bool) -> None:
-    """Print the chain of a pair, or the terms of a weight that is no installed pair."""
+    """Print the licence of every weight that a pair uses, or the terms of one weight."""
     entry = registry.find(name)
     from refacer.weights.pairs import load_pair  # torch
 
@@ -70,7 +72,7 @@ def aligned(rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _show_weight(entry: Weight, as_json: bool) -> None:
-    """One weight's terms."""
+    """Print the terms of one weight."""
     if as_json:
         body = {"weight": entry.name, "commercial_use": entry.commercial, "licence": asdict(entry.licence)}
         return console.payload_text(json.dumps(body))
@@ -79,19 +81,8 @@ def _show_weight(entry: Weight, as_json: bool) -> None:
     return console.payload_text(f"commercial use: {VERDICTS[entry.commercial]}")
 
 
-def _show(terms: Licence, names: list[str]) -> None:
-    """A licence on stderr."""
-    console.note(f"{', '.join(names)}: {terms.title}. {terms.terms} In full: {terms.url}")
-
-
-def _asked(terms: Licence, names: list[str]) -> bool:
-    """The user's answer."""
-    if not sys.stdin.isatty():
-        raise UsageError(f"{', '.join(names)}: accept {terms.title} with --accept-licence; stdin is no terminal")
-    return typer.confirm(f"Accept {terms.title}?", err=True)
-
-
 def _accepted() -> list[str]:
+    """Addresses of the licences that were accepted on this machine."""
     try:
         return list(json.loads((cache.home() / "accepted.json").read_text()))
     except (OSError, ValueError, TypeError):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from refacer import console
 from refacer.engine import Refacer, Stages
 from refacer.files import SUFFIXES, Source
 from refacer.jobs.display import outcome_of
@@ -27,7 +28,7 @@ def main(inputs: Sequence[Path] | None, call: Call, keep_stages: Path | None) ->
     studio.check()
     if call.choices.mask == "auto":
         warn_of_borrowed_parser(studio, quiet=call.files.quiet)
-    running = Running(studio, plan.folder is not None and not call.files.force, keep_stages)
+    running = Running(studio, plan.folder is not None and not call.files.force, call.files.quiet, keep_stages)
     run_plan(plan, Work(running.load, running.process, ADVICE, facts=studio.equipment.facts), call.files)
 
 
@@ -45,6 +46,7 @@ class Running:
 
     studio: Refacer
     skips: bool
+    quiet: bool
     keep_stages: Path | None
 
     def load(self, item: Item) -> Loaded | None:
@@ -60,8 +62,20 @@ class Running:
     def _finish(self, one: Loaded, progress: Progress) -> Outcome:
         result = self.studio.run(one.source, progress=progress)
         extras = dict(_artefacts(self.keep_stages / one.item.key, result.faces)) if self.keep_stages else {}
-        facts = {"faces": len(result.faces), "distance": [face.latents.distance for face in result.faces]}
+        left = [stages.face.passport.faces[0].index for stages in result.faces if stages.left]
+        for stages in result.faces if left and not self.quiet else ():
+            if stages.left:
+                self._tell_of_left(one.item.name, stages)
+        facts = {"faces": len(result.faces), "left": left, "distance": [face.apart for face in result.faces]}
         return outcome_of(result.display, one.item.output, extras=extras, facts=facts)
+
+    def _tell_of_left(self, name: str, stages: Stages) -> None:
+        """One line about a face that stayed as it was."""
+        index, limit = stages.face.passport.faces[0].index, self.studio.equipment.limit
+        told = (
+            f"{name}: face {index} is unlike those that the pair knows ({stages.apart:.3g}, most are below {limit:.3g})"
+        )
+        console.warn(f"{told}; it is left as it was, --range ignore changes it")
 
     def _is_current(self, done: Passport, source: SourceInfo) -> bool:
         """Whether a finished picture is what this call would make of its source."""
@@ -69,10 +83,11 @@ class Running:
             return False
         studio, count = self.studio, done.faces[0].count
         size = studio.equipment.crop_px
-        history = studio.records.history(count, SourceInfo(size, size, ""))
-        return all(like(face.stages, history) for face in done.faces) and studio.records.would_choose(
-            [face.index for face in done.faces], count, studio.equipment.options.faces
-        )
+        both = [studio.records.history(count, SourceInfo(size, size, ""), left=left) for left in (False, True)]
+        if not all(any(like(face.stages, history) for history in both) for face in done.faces):
+            return False
+        chosen = [face.index for face in done.faces]
+        return studio.records.would_choose(chosen, count, studio.equipment.options.faces)
 
 
 def _artefacts(base: Path, faces: Sequence[Stages]) -> Iterator[tuple[Path, bytes]]:
@@ -81,7 +96,8 @@ def _artefacts(base: Path, faces: Sequence[Stages]) -> Iterator[tuple[Path, byte
         index = stages.face.passport.faces[0].index
         name = base.name if len(faces) == 1 else f"{base.name}.{index}"
         yield base.with_name(f"{name}.face.png"), stages.face.encode()
-        yield base.with_name(f"{name}.codes.npy"), stages.latents.encode()
+        if stages.latents is not None:
+            yield base.with_name(f"{name}.codes.npy"), stages.latents.encode()
         yield base.with_name(f"{name}.real.png"), stages.real.encode()
         if stages.mask is not None:
             yield base.with_name(f"{name}.mask.png"), stages.mask.encode()

@@ -119,22 +119,19 @@ def _say(made: Installed, quiet: bool) -> None:
 
 
 def _damage(name: str) -> str | None:
-    """Say whether a weight is what was installed; what is wrong and mends it, where it is not."""
+    """Print whether a weight is what was installed; returns what is wrong and what mends it, None where nothing is."""
     entry, problem = registry.find(name), None
     if entry and entry.package:
         try:
             verified_path(entry.name)
         except InputRefused as error:
             problem = str(error)
-    elif bad := [cache.RECORD_FILE] if _unreadable(name) else _installed(name).damaged():
-        problem = f"{name}: {', '.join(bad)} damaged; {cache.mending(name)}"
+    else:
+        without_record = name in cache.folders() and cache.installed(name) is None
+        if bad := [cache.RECORD_FILE] if without_record else _installed(name).damaged():
+            problem = f"{name}: {', '.join(bad)} damaged; {cache.mending(name)}"
     console.payload_text(f"{name}: damaged" if problem else f"{name}: ok")
     return problem
-
-
-def _unreadable(name: str) -> bool:
-    """Whether a weight's folder is here, but no record that says what belongs into it."""
-    return name in cache.folders() and cache.installed(name) is None
 
 
 def _installed(name: str) -> Installed:
@@ -145,24 +142,39 @@ def _installed(name: str) -> Installed:
 
 
 def _row(entry: Weight) -> dict[str, Any]:
-    """What `list` says of an entry; bytes: on the disk where it is installed, else to download."""
+    """What `list` says of an entry. bytes: on the disk where it is installed, else to download."""
     have, packaged = cache.installed(entry.name), package_path(entry)
     state = "package" if packaged else "installed" if have else "-"
     size = packaged.stat().st_size if packaged else have.bytes if have else entry.bytes
     return {
-        "name": entry.name, "state": state, "bytes": size, "role": entry.role,
-        "commercial": entry.commercial, "licence": entry.licence.title, "licence_url": entry.licence.url,
-        "purpose": entry.purpose, "sha256": have.record.source_sha256 if have else entry.sha256,
-        "file": entry.file, "format": entry.format, "urls": list(entry.urls), "package": entry.package,
-    }  # fmt: skip
+        "name": entry.name,
+        "state": state,
+        "bytes": size,
+        "role": entry.role,
+        "commercial": entry.commercial,
+        "licence": entry.licence.title,
+        "licence_url": entry.licence.url,
+        "purpose": entry.purpose,
+        "sha256": have.record.source_sha256 if have else entry.sha256,
+        "file": entry.file,
+        "format": entry.format,
+        "urls": list(entry.urls),
+        "package": entry.package,
+    }
 
 
 def _own_row(one: Installed) -> dict[str, Any]:
     """The same of a weight outside the registry."""
     own = {
-        "name": one.record.name, "state": "installed", "bytes": one.bytes, "role": one.record.kind,
-        "commercial": "unclear", "licence": registry.UNSTATED, "sha256": one.record.source_sha256, "urls": [],
-    }  # fmt: skip
+        "name": one.record.name,
+        "state": "installed",
+        "bytes": one.bytes,
+        "role": one.record.kind,
+        "commercial": "unclear",
+        "licence": registry.UNSTATED,
+        "sha256": one.record.source_sha256,
+        "urls": [],
+    }
     return {**dict.fromkeys(("licence_url", "purpose", "file", "format", "package")), **own}
 
 

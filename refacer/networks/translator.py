@@ -30,27 +30,39 @@ NEGATIVE_SLOPE = 0.1  # of the leaky ReLUs
 class TranslatorConfig:
     """The translator's sizes.
 
-    input_px: side at which a face is seen, a multiple of 16; grid_px: side of the grid of maps, input_px halved once,
-    twice or thrice; channels: of the layers from input_px / 2 to input_px / 16; slope_limit, offset_limit: how far a
-    map may be from the identity, for colours in [-1, 1].
+    input_px: side at which a face is seen, a multiple of 16; channels: of the layers from input_px / 2 to
+    input_px / 16. Limits, for colours in [-1, 1]: slope and offset, how far a map of colour may be from the identity;
+    gain and shade, how far light may be multiplied and shifted.
     """
 
     input_px: int = 128
-    grid_px: int = 64
     channels: tuple[int, int, int, int] = (24, 48, 80, 128)
     slope_limit: float = 0.8
     offset_limit: float = 1.0
+    gain_limit: float = 0.6
+    shade_limit: float = 0.8
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sizes as a file keeps them."""
+        return {**asdict(self), "channels": list(self.channels)}
 
     def __post_init__(self) -> None:
-        if self.input_px % 16 or self.grid_px not in (self.input_px // 2, self.input_px // 4, self.input_px // 8):
-            raise UsageError(f"a translator cannot draw {self.grid_px} maps a side from {self.input_px} pixels")
+        if self.input_px < 32 or self.input_px % 16:
+            raise UsageError(f"a translator cannot look at {self.input_px} pixels; they must be a multiple of 16")
+
+    @property
+    def grid_px(self) -> int:
+        """Side of the fields."""
+        return self.input_px // 2
 
 
 class Translator(nn.Module):
     """Faces (N, 3, S, S) to fields of affine maps (N, 12, grid_px, grid_px).
 
-    At the start, and wherever it has nothing to say, the map is the identity. It remembers which faces it knows
-    (`remember_range`, `strangeness`).
+    Colour changes slowly over a face: its maps are drawn at input_px / 8. Light, what shines and what lies in shade,
+    is multiplied and shifted at input_px / 2, grey alone, so that no stain can come of it. At the start, and wherever
+    the network has nothing to say, the map is the identity. It remembers which faces it knows (`remember_range`,
+    `strangeness`).
     """
 
     range_mean: Tensor
@@ -64,16 +76,16 @@ class Translator(nn.Module):
         self.down = nn.ModuleList(_Down(i, o) for i, o in zip((3, *widths[:-1]), widths, strict=True))
         self.middle = nn.Sequential(_Residual(widths[-1]), _Residual(widths[-1]))
         self.context = nn.Linear(widths[-1], widths[-1])
-        ups = (config.input_px // config.grid_px).bit_length() - 1  # levels below which no map is drawn
-        pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))[: 4 - ups]
-        self.up = nn.ModuleList(_Up(i, o) for i, o in pairs)
-        self.head = nn.Conv2d(pairs[-1][1], FIELDS, 3, padding=1)
+        self.up = nn.ModuleList(_Up(i, o) for i, o in zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.color = nn.Conv2d(widths[2], FIELDS, 3, padding=1)
+        self.light = nn.Conv2d(widths[0], 2, 3, padding=1)
         for parameter in self.parameters():
             if parameter.ndim == 4:
                 nn.init.kaiming_normal_(parameter, NEGATIVE_SLOPE)
             elif parameter.ndim == 1:
                 nn.init.zeros_(parameter)
-        nn.init.zeros_(self.head.weight)
+        for head in (self.color, self.light):
+            nn.init.zeros_(head.weight)
         features = 2 * widths[-1]
         self.register_buffer("range_mean", torch.zeros(features))
         self.register_buffer("range_whitening", torch.eye(features))
@@ -82,7 +94,7 @@ class Translator(nn.Module):
     @property
     def settings(self) -> dict[str, Any]:
         """What a file says of the network's shape."""
-        return asdict(self.config)
+        return self.config.to_dict()
 
     def forward(self, faces: Tensor) -> Tensor:
         """Draw the change.
@@ -93,16 +105,32 @@ class Translator(nn.Module):
         Returns:
             (N, 12, grid_px, grid_px): row c of the map at a place is channels 4c ... 4c + 3, its last one the offset.
         """
-        skips = self._encoded(faces)
+        limits, skips = self.config, self._encoded(faces)
         x = self.middle(skips.pop())
         x = x + self.context(x.mean((2, 3)))[:, :, None, None]
+        levels = []
         for up in self.up:
             x = up(x, skips.pop())
-        raw = self.head(x).unflatten(1, (3, 4))
-        slopes = raw[:, :, :3].tanh() * self.config.slope_limit
-        offsets = raw[:, :, 3:].tanh() * self.config.offset_limit
-        identity = torch.eye(3, device=faces.device)[None, :, :, None, None]
-        return _without_green(torch.cat([identity + slopes, offsets], 2)).flatten(1, 2)
+            levels.append(x)
+        rows = self._color_maps(levels[0])
+        rows = F.interpolate(rows.flatten(1, 2), size=x.shape[2:], mode="bilinear", align_corners=False)
+        gain, shade = self.light(x).tanh().split(1, 1)
+        rows = (rows * (1 + gain * limits.gain_limit)).unflatten(1, (3, 4))
+        offsets = rows[:, :, 3:] + (shade * limits.shade_limit)[:, None]
+        return torch.cat([rows[:, :, :3], offsets], 2).flatten(1, 2)
+
+    def _color_maps(self, features: Tensor) -> Tensor:
+        """Maps (N, 3, 4, h, w) within their limits, under which white turns no greener than grey.
+
+        A highlight that clips has no colour to keep.
+        """
+        raw = self.color(features).tanh().unflatten(1, (3, 4))
+        slopes = torch.eye(3, device=raw.device)[None, :, :, None, None] + raw[:, :, :3] * self.config.slope_limit
+        rows = torch.cat([slopes, raw[:, :, 3:] * self.config.offset_limit], 2)
+        red, green, blue = rows.sum(2).unbind(1)  # of white
+        excess = torch.zeros_like(rows)
+        excess[:, 1, 3] = (green - (red + blue) / 2).clamp(min=0)
+        return rows - excess
 
     def features(self, faces: Tensor) -> Tensor:
         """What the encoder makes of faces: mean and spread of each channel of its last level, (N, F)."""
@@ -155,15 +183,6 @@ def mapped(fields: Tensor, pixels: Tensor) -> Tensor:
         fields = F.interpolate(fields, size=pixels.shape[2:], mode="bilinear", align_corners=False)
     rows = fields.unflatten(1, (3, 4))
     return (rows[:, :, :3] * pixels[:, None]).sum(2) + rows[:, :, 3]
-
-
-def _without_green(rows: Tensor) -> Tensor:
-    """Maps (N, 3, 4, h, w) under which white turns no greener than grey: a clipped highlight has no colour to keep."""
-    red, green, blue = rows.sum(2).unbind(1)  # of white
-    excess = (green - (red + blue) / 2).clamp(min=0)
-    correction = torch.zeros_like(rows)
-    correction[:, 1, 3] = excess
-    return rows - correction
 
 
 class _Down(nn.Module):

@@ -4,21 +4,32 @@
 
 x' is the face seen through the inverse of the crop, m' the mask seen likewise, eroded and blurred; outside the crop
 the mask is 0 before it is eroded. Lengths are fractions of the quad's side, measured in source pixels.
+Instead of the new face, the change that the pair makes of the old one can be blended in (`change`).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from refacer.errors import PassportMismatch
+from refacer.errors import PassportMismatch, UsageError
 from refacer.images.color import image_from_lab, lab_from_image
-from refacer.images.resampling import LANCZOS_LOBES, Sampling, filter_both, gaussian_taps, sample_affine
-from refacer.options import CompositeOptions
+from refacer.images.resampling import (
+    LANCZOS_LOBES,
+    Matrix,
+    Sampling,
+    filter_both,
+    gaussian_taps,
+    resized,
+    sample_affine,
+)
+from refacer.options import AlignOptions, CompositeOptions
+from refacer.stages.align import align
+from refacer.stages.change import applied_at, fields_of_pair, match
 from refacer.types import CropTransform, Points
 
 BLUR_TRUNCATE = 3.0  # sigmas after which the blur ends: m' is 0 beyond
@@ -26,6 +37,7 @@ ALPHA_FLOOR = 1e-3  # less than this of the face cannot be seen, and is none
 MASK_SIDE_PX = 640  # of the quad, up to which the mask is made in the source's own pixels
 MAX_SUPERSAMPLE, MAX_ENLARGE = 16, 4
 MAX_SIDE_RATIO = 16  # a quad so many times the picture is not of this picture
+MAX_STRENGTH = 10
 GAIN_LIMITS = (0.5, 2.0)  # of the spread, for colour matching
 
 
@@ -69,21 +81,44 @@ class _Window:
         return image[:, :, rows, self.left - outer.left : self.right - outer.left]
 
 
-def composite(image: Tensor, face: Tensor, mask: Tensor | None, quad: Points, options: CompositeOptions) -> Blend:
+def composite(
+    image: Tensor,
+    face: Tensor,
+    mask: Tensor | None,
+    quad: Points,
+    options: CompositeOptions,
+    *,
+    rendering: Tensor | None = None,
+    fields: Tensor | None = None,
+) -> Blend:
     """Eq. B1 on the part of the picture that changes.
 
     image: (1, 3, H, W) in [-1, 1]; face: (1, 3, T, T) in [-1, 1]; mask: (1, 1, M, M) bool or in [0, 1], None for the
-    whole crop; quad: where the crop was, in the picture's pixel indices. Raises PassportMismatch where the quad is not
-    in this picture.
+    whole crop; quad: where the crop was, in the picture's pixel indices. `options.paste` other than "face" needs the
+    change: fields (1, 12, h, w), else they are fitted to the face and the rendering generator's picture of it,
+    rendering, (1, 3, T, T). With neither, or with fields alone, "auto" is "face" or "change".
+    Raises PassportMismatch where the quad is not in this picture, ShapeMismatch where face and rendering differ in
+    size, UsageError where there is nothing to tell the change, or for a strength that is negative or no number.
     """
+    options = _feasible(options, rendering, fields)
     picture = _Window(0, 0, image.shape[3], image.shape[2])
     side_px = _checked_side(quad, picture)
     whole = face.new_ones(1, 1, *face.shape[2:])
     window, alpha = _alpha(whole if mask is None else mask.to(whole), quad, picture, options)
     source = window.of(image, picture)
-    pasted = _pasted(face, quad, window, side_px)
-    if options.color == "lab":
-        pasted = match_color(pasted, source, alpha, options.color_spread)
+    if options.paste == "face":
+        pasted = _matched(_pasted(face, quad, window, side_px), source, alpha, options)
+    else:
+        if fields is None:
+            assert rendering is not None  # `_feasible` made sure
+            crop = align(image, quad, face.shape[3], AlignOptions())
+            fields = fields_of_pair(crop, rendering, face, options.change)
+        pasted = _changed(fields, source, quad, window, options.strength)
+        if options.paste == "auto" and rendering is not None:
+            drawn = _pasted(rendering, quad, window, side_px)
+            trust = match(source, drawn, options.change.trust_frac * side_px, options.change.face_trust)
+            new = _matched(_pasted(face, quad, window, side_px), pasted, alpha * trust, options)
+            pasted = torch.lerp(pasted, new, trust * min(options.strength, 1))
     return Blend(window.top, window.left, torch.where(alpha > 0, torch.lerp(source, pasted, alpha), source), alpha)
 
 
@@ -145,6 +180,28 @@ def _softened(mask: Tensor, quad: Points, picture: _Window, options: CompositeOp
     return window, window.of(filter_both(alpha, taps), outer)
 
 
+def _feasible(options: CompositeOptions, rendering: Tensor | None, fields: Tensor | None) -> CompositeOptions:
+    """The options with what "auto" comes to; raises UsageError where they cannot be followed."""
+    if not 0 <= options.strength <= MAX_STRENGTH:
+        raise UsageError(f"--strength {options.strength}: must be a number from 0 to {MAX_STRENGTH}")
+    if options.paste == "auto" and rendering is None:
+        return replace(options, paste="face" if fields is None else "change")
+    if options.paste == "change" and rendering is None and fields is None:
+        raise UsageError("--paste change: needs the rendering generator's picture of the face, too; use --paste face")
+    return options
+
+
+def _matched(face: Tensor, source: Tensor, weight: Tensor, options: CompositeOptions) -> Tensor:
+    """The face with the source's colours, if they are wanted."""
+    return match_color(face, source, weight, options.color_spread) if options.color == "lab" else face
+
+
+def _changed(fields: Tensor, source: Tensor, quad: Points, window: _Window, strength: float) -> Tensor:
+    """The source's pixels under the fields of its crop; fields finer than they are reduced first."""
+    side = min(fields.shape[3], math.ceil(math.dist(quad[0], quad[3])))
+    return applied_at(resized(fields, side), source, _moved(quad, side, window), strength)
+
+
 def _pasted(face: Tensor, quad: Points, window: _Window, side_px: float) -> Tensor:
     """The face as the source's pixels see it; beyond the crop its outermost pixels go on."""
     size = face.shape[3]
@@ -158,9 +215,13 @@ def _pasted(face: Tensor, quad: Points, window: _Window, side_px: float) -> Tens
 
 def _seen(crop: Tensor, quad: Points, window: _Window, how: Sampling) -> Tensor:
     """A crop in the pixels of a window of the source: (1, C, T, T) -> (1, C, h, w)."""
-    crop_from_source = CropTransform(quad, crop.shape[3]).crop_from_source.tolist()
-    moved = [[a, b, a * window.left + b * window.top + c] for a, b, c in crop_from_source]
-    return sample_affine(crop, moved, window.shape, how)
+    return sample_affine(crop, _moved(quad, crop.shape[3], window), window.shape, how)
+
+
+def _moved(quad: Points, size: int, window: _Window) -> Matrix:
+    """The map from a window's pixel indices to those of a crop of `size` pixels."""
+    crop_from_source = CropTransform(quad, size).crop_from_source.tolist()
+    return [[a, b, a * window.left + b * window.top + c] for a, b, c in crop_from_source]
 
 
 def _moments(lab: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

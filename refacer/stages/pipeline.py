@@ -6,8 +6,9 @@ Between stages a face is snapped to the values of an 8-bit file, so that the cha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,21 +17,24 @@ from refacer.device import in_batches
 from refacer.errors import NoFace, ShapeMismatch
 from refacer.images.pixels import snap
 from refacer.networks.parser import FaceParser
-from refacer.networks.perceptual import Perceptual
 from refacer.networks.stylegan2.networks import Generator
+from refacer.networks.translator import Translator
 from refacer.options import (
     PROJECT_BATCH,
     AlignOptions,
     CompositeOptions,
     DecodeOptions,
     ParseOptions,
+    Paste,
     ProjectOptions,
+    TranslateOptions,
 )
 from refacer.stages.align import align, quad_from_landmarks, select_faces, side_px
 from refacer.stages.composite import Blend, composite
 from refacer.stages.decode import decode
 from refacer.stages.parse import mask_from_labels, parse
 from refacer.stages.project import Projection, Projector, project
+from refacer.stages.translate import translate
 from refacer.types import Points, Progress
 
 Detector = Callable[[Tensor, AlignOptions], list[Points]]
@@ -39,19 +43,16 @@ Detector = Callable[[Tensor, AlignOptions], list[Points]]
 
 @dataclass(frozen=True)
 class Networks:
-    """All that is learned: the pair's two generators, the distance of Eq. 4, the parser, the face detector."""
+    """All that is learned: the face detector, the parser (None where no mask is wanted), and one of two ways.
+
+    By inversion: what finds codes, and the realistic generator. Without it: the pair's distilled network.
+    """
 
     detector: Detector
-    rendering: Generator
-    real: Generator
-    perceptual: Perceptual
-    parser: FaceParser | None  # None where no mask is wanted
-    w_std: float
-
-    @property
-    def projector(self) -> Projector:
-        """What inverts the rendering generator."""
-        return Projector(self.rendering, self.perceptual, self.w_std)
+    parser: FaceParser | None
+    projector: Projector | None = None
+    real: Generator | None = None
+    translator: Translator | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class RunOptions:
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     parse: ParseOptions = field(default_factory=ParseOptions)
     composite: CompositeOptions = field(default_factory=CompositeOptions)
+    translate: TranslateOptions = field(default_factory=TranslateOptions)
+    limit: float | None = None  # a face that stays farther apart is left as it is
     faces: str = "all"
     batch: int = PROJECT_BATCH
 
@@ -79,29 +82,38 @@ class Found:
 
 @dataclass(frozen=True)
 class Placed:
-    """A new face, (1, 3, S, S), its mask, (1, S, S) bool or None for all of it, and where it goes."""
+    """A new face, (1, 3, S, S), its mask, (1, S, S) bool or in [0, 1] or None for all of it, and where it goes.
+
+    rendering: the rendering generator's picture of it, fields: the change itself, (1, 12, h, w); see `composite`.
+    paste: how, where it is not as the options say.
+    """
 
     face: Tensor
     mask: Tensor | None
     quad: Points
+    rendering: Tensor | None = None
+    fields: Tensor | None = None
+    paste: Paste | None = None
 
 
 @dataclass(frozen=True)
 class FaceResult:
     """One face through all stages.
 
-    face, real and rendering, G_rendering's picture of the same code: (1, 3, S, S) snapped; labels (uint8), mask (bool):
-    (1, S, S) or None.
+    face, real and rendering, G_rendering's picture of the same code (the face itself without inversion): (1, 3, S, S)
+    snapped; labels (uint8), mask (bool): (1, S, S) or None. projection: None without inversion. apart: how far the face
+    is from what the pair knows, by Eq. 4 or the distilled network's own measure. blend: None for a face that is left.
     """
 
     found: Found
     face: Tensor
-    projection: Projection
+    projection: Projection | None
     real: Tensor
     rendering: Tensor
     labels: Tensor | None
     mask: Tensor | None
-    blend: Blend
+    apart: float
+    blend: Blend | None
 
 
 def run(
@@ -119,21 +131,54 @@ def run(
     from instead of the average. Raises NoFace, ShapeMismatch where the generators do not share codes, and what the
     stages raise.
     """
-    _check_pair(networks)
     found = find_faces(image, networks.detector, options.align, options.faces)
-    size = options.align.size or networks.rendering.img_resolution
-    faces = [aligned(image, face, size, options.align) for face in found]
-    projections = project_each(
-        faces, networks.projector, options.project, batch=options.batch, init=init, progress=progress
-    )
-    reals = [decoded(projection.codes, networks.real, options.decode) for projection in projections]
-    renderings = [decoded(projection.codes, networks.rendering, options.decode) for projection in projections]
-    labels = [parse(real, networks.parser) if networks.parser else None for real in reals]
+    assert options.align.size is not None, "only who knows the pair knows the size"
+    faces = [aligned(image, face, options.align.size, options.align) for face in found]
+    looks = _both_looks(faces, networks, options, init, progress)
+    labels = [parse(look.real, networks.parser) if networks.parser else None for look in looks]
     masks = [None if known is None else mask_from_labels(known, options.parse.classes) for known in labels]
-    placed = [Placed(*triple) for triple in zip(reals, masks, (face.quad for face in found), strict=True)]
-    blends = composite_all(image if canvas is None else canvas, placed, options.composite)
-    columns = zip(found, faces, projections, reals, renderings, labels, masks, blends, strict=True)
-    return [FaceResult(*column) for column in columns]
+    within = [options.limit is None or look.apart <= options.limit for look in looks]
+    placed = [
+        Placed(look.real, mask, face.quad, look.rendering)
+        for look, mask, face, kept in zip(looks, masks, found, within, strict=True)
+        if kept
+    ]
+    blends = iter(composite_all(image if canvas is None else canvas, placed, options.composite))
+    return [
+        FaceResult(
+            one, face, look.projection, look.real, look.rendering, known, mask, look.apart,
+            next(blends) if kept else None,
+        )
+        for one, face, look, known, mask, kept in zip(found, faces, looks, labels, masks, within, strict=True)
+    ]  # fmt: skip
+
+
+class _Looks(NamedTuple):
+    """A face in both looks, (1, 3, S, S) snapped each, how they were found, and how far apart from the known it is."""
+
+    real: Tensor
+    rendering: Tensor
+    apart: float
+    projection: Projection | None = None
+
+
+def _both_looks(
+    faces: Sequence[Tensor], networks: Networks, options: RunOptions, init: Tensor | None, progress: Progress | None
+) -> list[_Looks]:
+    """Every face's realistic picture, by the way that the networks are there for."""
+    if networks.translator is not None:
+        network = networks.translator
+        return [
+            _Looks(translated(face, network, options.translate), face, float(network.strangeness(face)[0]))
+            for face in faces
+        ]
+    projector, real = networks.projector, networks.real
+    assert projector is not None
+    assert real is not None
+    _check_pair(projector.generator, real)
+    found = project_each(faces, projector, options.project, batch=options.batch, init=init, progress=progress)
+    drawn = [[decoded(one.codes, each, options.decode) for each in (real, projector.generator)] for one in found]
+    return [_Looks(*both, float(one.distance[0]), one) for both, one in zip(drawn, found, strict=True)]
 
 
 def find_faces(image: Tensor, detector: Detector, options: AlignOptions, which: str) -> list[Found]:
@@ -155,13 +200,19 @@ def decoded(codes: Tensor, generator: Generator, options: DecodeOptions) -> Tens
     return snap(decode(codes, generator, options)).contiguous()
 
 
+def translated(face: Tensor, translator: Translator, options: TranslateOptions) -> Tensor:
+    """The realistic picture of a face (1, 3, S, S) as its file holds it, without inversion."""
+    return snap(translate(face, translator, options)).contiguous()
+
+
 def composite_all(canvas: Tensor, faces: Sequence[Placed], options: CompositeOptions) -> list[Blend]:
     """Every face in turn, each into the picture (1, 3, H, W) with the faces before it."""
     blends: list[Blend] = []
     canvas = canvas.clone()
     for placed in faces:
         mask = None if placed.mask is None else placed.mask[:, None]
-        blend = composite(canvas, placed.face, mask, placed.quad, options)
+        how = replace(options, paste=placed.paste) if placed.paste else options
+        blend = composite(canvas, placed.face, mask, placed.quad, how, rendering=placed.rendering, fields=placed.fields)
         height, width = blend.pixels.shape[2:]
         canvas[:, :, blend.top : blend.top + height, blend.left : blend.left + width] = blend.pixels
         blends.append(blend)
@@ -195,9 +246,9 @@ def project_each(
     return done
 
 
-def _check_pair(networks: Networks) -> None:
+def _check_pair(rendering: Generator, real: Generator) -> None:
     """The code of one generator must fit the other."""
-    ours, theirs = ((g.num_ws, g.w_dim) for g in (networks.rendering, networks.real))
+    ours, theirs = ((g.num_ws, g.w_dim) for g in (rendering, real))
     if ours != theirs:
         raise ShapeMismatch(
             f"codes are {ours} here and {theirs} in the realistic generator; use generators of one pair"

@@ -27,7 +27,7 @@ from refacer.training.optimizers import clean_gradients, lerp_towards
 from refacer.training.processes import Processes
 from refacer.training.random import RandomStreams
 from refacer.training.statistics import Statistics
-from refacer.training.translations import Translations, disturbed, drawn, views
+from refacer.training.translations import Translations, disturbed, drawn, typical, views
 
 DRAW_BATCH = 8
 TAPS = (1, 2, 3)  # of EfficientNet-Lite0, those at 1/4, 1/8 and 1/16 of the picture's size
@@ -184,6 +184,23 @@ class Distiller:
     def _photos(self, count: int) -> Tensor:
         """Photographs; the pair's own where no others are given."""
         return self._pictures(self.photos, count) if self.photos else self._examples().photo[:count]
+
+    # ------------------------------------------------------------ what is left of a run
+
+    @torch.no_grad()
+    def result(self) -> Translator:
+        """The averaged translator, which from now on tells how far a face lies from renders like those it was shown.
+
+        Measured on real renders, moved and lit as in training. The run itself is not changed.
+        """
+        finished, random = copy.deepcopy(self.average), RandomStreams(self.options.seed, self.device)
+        faces, size = [], finished.config.input_px
+        for position in range(0, self.options.range_faces, DRAW_BATCH):
+            random.start("measure", position, 0)
+            stored = self.renders.batch(position, DRAW_BATCH).to(self.device)
+            faces.append(typical(resized(scale_to_unit(stored), size), self.options.disturb, random.device))
+        finished.remember_range(torch.cat(faces))
+        return finished
 
     # ------------------------------------------------------------ what a log and a checkpoint need
 

@@ -18,6 +18,7 @@ from refacer.options import DisturbOptions
 
 DETAIL_PX = 2  # at the translator's size, 1/64 of a face: what is finer is detail that generators do not draw
 VIEW_FRAC = 0.75  # of the picture's side, that of what the discriminator sees
+COLOR_FRAC = 1 / 8  # of what is seen, that of a square whose colour is seen
 VIEW_SCALE, VIEW_SHIFT = (0.55, 0.75), 0.25  # the piece's share of the picture's side; how far off its middle
 
 
@@ -64,6 +65,12 @@ def disturbed(
     glints = glints_on(rendering, options, random)
     rendering = ((rendering + detail + 1) * light - 1 + glints).clamp(-1, 1)
     return Translations(rendering, ((photo + detail + 1) * light - 1).clamp(-1, 1))
+
+
+def typical(renders: Tensor, options: DisturbOptions, random: torch.Generator) -> Tensor:
+    """Real renders (N, 3, R, R) moved and lit as examples are."""
+    placed, _ = moved(Translations(renders, renders), options, random)
+    return ((placed + 1) * lights(len(renders), renders.shape[-1], options, random) - 1).clamp(-1, 1)
 
 
 def fine_detail(pictures: Tensor) -> Tensor:
@@ -117,7 +124,8 @@ def glints_on(faces: Tensor, options: DisturbOptions, random: torch.Generator) -
 def views(faces: Tensor, random: torch.Generator) -> Tensor:
     """Random pieces of faces as a discriminator sees them, (N, 3, V, V).
 
-    Each through a random exposure, tint, blur and noise, so that none of these tells the looks apart.
+    Each through a random exposure, tint, blur and noise, so that none of these tells the looks apart. Colour is seen
+    coarsely: how a face is shaded is one thing, its complexion another, and stains are neither.
     """
     count, side = faces.shape[0], round(VIEW_FRAC * faces.shape[-1])
     scale = _uniform(random, count, *VIEW_SCALE)
@@ -128,11 +136,18 @@ def views(faces: Tensor, random: torch.Generator) -> Tensor:
     grid = F.affine_grid(theta, [count, 3, side, side], align_corners=False)
     seen = F.grid_sample(faces, grid, padding_mode="reflection", align_corners=False)
     light = _uniform(random, count, 0.85, 1.15, 1, 1, 1) * _uniform(random, count, 0.96, 1.04, 3, 1, 1)
-    seen = (seen + 1) * light - 1
+    seen = _coarsely_colored((seen + 1) * light - 1)
     blurred = F.avg_pool2d(F.pad(seen, (1, 1, 1, 1), mode="replicate"), 3, 1)
     seen = torch.lerp(seen, blurred, _uniform(random, count, 0.3, 1, 1, 1, 1))
     noise = torch.randn(seen.shape, generator=random, device=faces.device)
     return seen + noise * _uniform(random, count, 0.02, 0.06, 1, 1, 1)
+
+
+def _coarsely_colored(pictures: Tensor) -> Tensor:
+    """The same brightness, each colour's difference from it as the mean of a square of COLOR_FRAC."""
+    grey = pictures.mean(1, keepdim=True)
+    coarse = F.avg_pool2d(pictures - grey, round(COLOR_FRAC * pictures.shape[-1]))
+    return grey + F.interpolate(coarse, size=pictures.shape[2:], mode="bilinear", align_corners=False)
 
 
 def _uniform(random: torch.Generator, count: int, low: float, high: float, *shape: int) -> Tensor:

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock
 
-from refacer.errors import InputRefused, OutputNotWritable, UsageError
+from refacer.errors import InputRefused, OutputNotWritable, UsageError, WeightsMissing
 from refacer.weights import registry
 from refacer.weights.registry import sha256_of
 
@@ -68,8 +68,8 @@ class Installed:
 
     def damaged(self) -> list[str]:
         """Files that are not what was installed."""
-        wanted = self.record.files.items()
-        return [file for file, digest in wanted if not _has_hash(self.folder / file, digest)]
+        paths = {self.folder / file: digest for file, digest in self.record.files.items()}
+        return [path.name for path, digest in paths.items() if not path.is_file() or sha256_of(path) != digest]
 
 
 def home() -> Path:
@@ -93,6 +93,20 @@ def installed(name: str) -> Installed | None:
         return Installed(folder, Record(**{**body, "notes": tuple(body["notes"]), "files": dict(body["files"])}))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def needed(name: str) -> Installed:
+    """The installed weight of that name; raises WeightsMissing with the command that gets it."""
+    found = installed(name)
+    if found is None:
+        raise missing([name])
+    return found
+
+
+def missing(names: Sequence[str]) -> WeightsMissing:
+    """The error for weights that are not installed, with the one command that gets them all."""
+    verb = "is" if len(names) == 1 else "are"
+    return WeightsMissing(f"{', '.join(names)}: {verb} not installed; run `refacer weights pull {' '.join(names)}`")
 
 
 def folders() -> list[str]:
@@ -206,10 +220,6 @@ def _seen() -> dict[str, str]:
         return dict(json.loads((home() / "first-seen.json").read_text()))
     except (OSError, ValueError, TypeError):
         return {}
-
-
-def _has_hash(path: Path, sha256: str) -> bool:
-    return path.is_file() and sha256_of(path) == sha256
 
 
 def _downloads() -> Path:

@@ -113,18 +113,16 @@ ROLES: Mapping[RoleName, Role] = {
     "sketch": Role(
         {
             "sketch": Network("DeepFaceEditing", {"sketch": "sketch"}, published.load_sketch),
-            "lines": Network(
-                "lines (XDoG stand-in)", {}, lambda device: LineExtractor().to(device), stand_in=True
-            ),
+            "lines": Network("lines (XDoG stand-in)", {}, lambda device: LineExtractor().to(device), stand_in=True),
         },
         ("sketch", "lines"),
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A network that was chosen and not yet read.
+    """A network that was chosen and is not yet read.
 
     name: of its weight in the registry, or of the network inside `pair`, whose it is. settings: how a pair wants it to
     look. stand_in: whether it stands in for the paper's network, or for the pair's own.
@@ -219,7 +217,10 @@ def require(choices: list[Choice], pair_roles: tuple[str, ...] = (), pair: Pair 
     pair_roles: networks of `pair` that are needed besides. Raises WeightsMissing.
     """
     names = pair.missing_weights(pair_roles) if pair is not None else []
-    published.require([*names, *(name for choice in choices for name in choice.missing())])
+    names += [name for choice in choices for name in choice.missing()]
+    missing = [name for name in dict.fromkeys(names) if not cache.installed(name)]
+    if missing:
+        raise cache.missing(missing)
 
 
 def uses_of_run(pair: Pair) -> list[terms.Use]:

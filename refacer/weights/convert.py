@@ -7,7 +7,6 @@ published key names.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,8 +100,10 @@ def _converted(content: Any) -> Converted:
 def _generator(content: Any) -> Made | None:
     """The generator of a file and notes on it; None where it holds none. Of several, the averaged one."""
     records = nvidia.modules(content)
+    if records and "G_ema" not in records:
+        raise InputRefused(f"a pickle without G_ema; it holds {shown(', '.join(sorted(records)))}")
     if records:
-        return nvidia.generator(_averaged(records)), ()
+        return nvidia.generator(records["G_ema"]), ()
     if encoders.is_checkpoint(content):
         _, decoder, average = encoders.states(content)
         return rosinality.generator(decoder, average) if decoder else None
@@ -114,12 +115,6 @@ def _generator(content: Any) -> Made | None:
         {name: lazy for name, lazy in state.items() if name != "latent_avg"},
         average if type(average) is LazyTensor else None,
     )
-
-
-def _averaged(records: Mapping[str, Any]) -> Any:
-    if "G_ema" not in records:
-        raise InputRefused(f"a pickle without G_ema; it holds {shown(', '.join(sorted(records)))}")
-    return records["G_ema"]
 
 
 def _bare_state(content: Any) -> dict[str, LazyTensor] | None:

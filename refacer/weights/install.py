@@ -56,7 +56,9 @@ def import_file(path: Path, name: str | None, *, force: bool = False) -> Install
     installed already, InputRefused where it is not what its name says.
     """
     digest = sha256_of(path)
-    weight = _named(name) if name else registry.weight_with_hash(digest)
+    if name:
+        cache.check_name(name)
+    weight = registry.find(name) if name else registry.weight_with_hash(digest)
     if weight is None and name is None:
         raise UsageError(f"{path}: not recognised by its sha256; say what it is with --as NAME")
     if weight and weight.package:
@@ -73,12 +75,6 @@ def import_file(path: Path, name: str | None, *, force: bool = False) -> Install
 def is_here(weight: Weight) -> bool:
     """Whether a weight can be used now: installed, or part of an installed package."""
     return package_path(weight) is not None if weight.package else cache.installed(weight.name) is not None
-
-
-def _named(name: str) -> Weight | None:
-    """The registry's entry of that name; None for a name of one's own."""
-    cache.check_name(name)
-    return registry.find(name)
 
 
 def _install(name: str, weight: Weight | None, path: Path, digest: str, origin: str, force: bool) -> Installed:

@@ -6,17 +6,20 @@ import json
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from refacer.errors import InputRefused
-from refacer.options import DecodeOptions, ProjectOptions
+from refacer.options import CompositeOptions, DecodeOptions, Paste, ProjectOptions, Way
 from refacer.weights import registry
 from refacer.weights.formats.bounded import shown
 
 PAIR_FILE = "pair.json"
 PAIR_FORMAT = 1
 MAX_SIZE = 1 << 20  # of anything counted
+MAX_STRENGTH = 10
+PERCENTILES = 101  # from 0 to 100
 
 DISCRIMINATOR, EFFICIENTNET = "discriminator", "efficientnet-lite0"
 """What a pair can name as its perceptual network: its own discriminator, or a network of the registry."""
@@ -26,12 +29,16 @@ Fits = Callable[[Any], bool]
 
 @dataclass(frozen=True)
 class PairDefaults:
-    """The pair's own settings of `project` and, psi, of how `decode` draws with its realistic generator."""
+    """The pair's own settings: of `project`, of how `decode` draws with its realistic generator (psi), of how faces are
+    pasted, how strong a change is, and which way `run` takes."""
 
     steps: int
     lr: float
     psi: float = DecodeOptions.truncation_psi
     prior: float = ProjectOptions.prior_weight
+    paste: Paste = "auto"
+    strength: float = CompositeOptions.strength
+    way: Way = "project"
 
 
 def is_text(value: Any) -> bool:
@@ -70,6 +77,13 @@ def is_network(value: Any) -> bool:
     return type(value) is dict and "sha256" in value and all(map(is_text, value.values()))
 
 
+def is_ascending(value: Any, count: int) -> bool:
+    """Whether a value is a list of so many numbers from 0, none smaller than the one before."""
+    if type(value) is not list or len(value) != count or not all(map(is_number(), value)):
+        return False
+    return all(first <= second for first, second in pairwise(value))
+
+
 def is_anything(_value: Any) -> bool:
     """No test; the network itself checks what it is given."""
     return True
@@ -89,7 +103,13 @@ FACTS: Mapping[str, Fits] = {
     "w_std": POSITIVE,
     "defaults": is_object(
         {"steps": is_size, "lr": POSITIVE},
-        {"psi": is_number(0, 1, excluded=(0,)), "prior": is_number()},
+        {
+            "psi": is_number(0, 1, excluded=(0,)),
+            "prior": is_number(),
+            "paste": lambda value: value in get_args(Paste),
+            "strength": is_number(0, MAX_STRENGTH),
+            "way": lambda value: value in get_args(Way),
+        },
     ),
     "networks": lambda value: type(value) is dict and all(map(is_network, value.values())),
     "perceptual": is_object(
@@ -103,27 +123,38 @@ FACTS: Mapping[str, Fits] = {
         },
     ),
 }
-"""The fields that pair.json must have, each with the test of its value. Further ones are allowed and not read."""
+"""The fields that pair.json must have, each with the test of its value."""
+
+OPTIONAL: Mapping[str, Fits] = {
+    "range": is_object({"distance": lambda value: is_ascending(value, PERCENTILES)}),
+}
+"""Fields that it may have. Further ones are allowed and not read.
+
+range: percentiles 0 to 100 of how far the projections of the pair's own renders stayed from them (Eq. 4).
+"""
 
 
 def read_facts(path: Path) -> Mapping[str, Any]:
     """The content of a pair.json; raises InputRefused, naming the field, where a value cannot be."""
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
         raise InputRefused(f"{path}: not a pair description") from error
-    if problem := _problem(facts):
+    if problem := _problem(content):
         raise InputRefused(f"{path}: not a pair description of format {PAIR_FORMAT} ({problem})")
-    return facts
+    return content
 
 
-def _problem(facts: Any) -> str | None:
+def _problem(content: Any) -> str | None:
     """Why a JSON value cannot be a pair's description; None for one that can."""
-    if type(facts) is not dict:
+    if type(content) is not dict:
         return "no object"
     for name, fits in FACTS.items():
-        if name not in facts:
+        if name not in content:
             return f"{name} is missing"
-        if not fits(facts[name]):
-            return f"{name} cannot be {shown(repr(facts[name]))}"
+        if not fits(content[name]):
+            return f"{name} cannot be {shown(repr(content[name]))}"
+    for name, fits in OPTIONAL.items():
+        if name in content and not fits(content[name]):
+            return f"{name} cannot be {shown(repr(content[name]))}"
     return None

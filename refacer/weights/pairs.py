@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from refacer.weights.loaders import (
 )
 from refacer.weights.pair_json import PAIR_FILE, PAIR_FORMAT, PairDefaults, read_facts
 from refacer.weights.registry import sha256_of
+from refacer.weights.translators import load_translator
 
 EMBEDDED = Path(__file__).parent
 
@@ -54,6 +55,9 @@ NETWORKS: Mapping[str, PairNetwork] = {
         "discriminator", load_discriminator, "run `refacer weights pull vgg16` to measure with LPIPS"
     ),
     "parser": PairNetwork("parser", load_studio_parser),
+    "translator": PairNetwork(
+        "translator", load_translator, "train one with `refacer distill --pair {pair} -o RUN`, or use --way project"
+    ),
 }
 """Every network by its role. A pair has the realistic generator at least; the others are optional."""
 
@@ -80,12 +84,12 @@ class Pair:
 
     @property
     def num_ws(self) -> int:
-        """Codes a picture takes."""
+        """How many codes of W+ make one picture."""
         return int(self.facts["num_ws"])
 
     @property
     def w_dim(self) -> int:
-        """Length of one code."""
+        """Numbers in one code."""
         return int(self.facts["w_dim"])
 
     @property
@@ -100,13 +104,18 @@ class Pair:
 
     @property
     def commercial(self) -> str:
-        """'yes', 'no' or 'unclear'."""
+        """Whether the pair's own files may be used commercially: 'yes', 'no' or 'unclear'."""
         return str(self.facts["commercial"])
 
     @property
     def defaults(self) -> PairDefaults:
         """The pair's own settings of `project` and `decode`."""
         return PairDefaults(**self.facts["defaults"])
+
+    @property
+    def distances(self) -> Sequence[float]:
+        """Percentiles 0 to 100 of how far projections of the pair's own renders stay (Eq. 4); empty if unknown."""
+        return self.facts.get("range", {}).get("distance", ())
 
     def has(self, role: str) -> bool:
         """Whether the pair names a network for this role."""
@@ -138,13 +147,15 @@ class Pair:
         return load_discriminator(self.path("discriminator")).to(device)
 
     def path(self, role: str) -> Path:
-        """The verified file behind a role."""
+        """The verified file behind a role; raises WeightsMissing, or InputRefused where an installed one is damaged."""
         entry = self._entry(role)
-        found = _file_with_hash(self.folder, entry) or _installed_file(entry["sha256"])
-        for folder in () if found else _pairs_of(EMBEDDED):
-            found = found or _file_with_hash(folder, entry)
-        if found:
+        if found := _file_with_hash(self.folder, entry):
             return found
+        if owner := cache.owner_of(entry["sha256"]):
+            return owner.path(next(name for name, digest in owner.record.files.items() if digest == entry["sha256"]))
+        for folder in _pairs_of(EMBEDDED):
+            if found := _file_with_hash(folder, entry):
+                return found
         name = entry.get("weight")
         mend = f"run `refacer weights pull {name}`" if name else "put its file beside pair.json"
         raise WeightsMissing(f"pair {self.name}: its {role} network ({entry['sha256'][:12]}…) is not installed; {mend}")
@@ -191,10 +202,15 @@ def encode_files(
 
     One that is kept among the installed weights is named by its weight too, so that another machine can get it.
     """
-    files = {
-        f"{role}.safetensors": encode_network(module, *describe(role, module)) for role, module in networks.items()
-    }
-    entries: dict[str, Any] = {role: {"sha256": digest, **_origin(digest)} for role, digest in named.items()}
+    files: dict[str, bytes] = {}
+    for role, module in networks.items():
+        config: Any = module.config  # every network of a pair carries its own
+        config = config if isinstance(config, dict) else config.to_dict()
+        files[f"{role}.safetensors"] = encode_network(module, NETWORKS[role].kind, config)
+    entries: dict[str, dict[str, str]] = {}
+    for role, digest in named.items():
+        owner = cache.owner_of(digest)
+        entries[role] = {"sha256": digest, **({"weight": owner.record.name} if owner else {})}
     for role in networks:
         data = files[f"{role}.safetensors"]
         entries[role] = {"file": f"{role}.safetensors", "sha256": hashlib.sha256(data).hexdigest()}
@@ -202,27 +218,8 @@ def encode_files(
     return {**files, PAIR_FILE: json.dumps(body, indent=1, sort_keys=True).encode() + b"\n"}
 
 
-def describe(role: str, module: nn.Module) -> tuple[str, dict[str, Any]]:
-    """Kind and configuration of a network, as its file's metadata hold them."""
-    config = module.config  # every network of a pair carries its own
-    return NETWORKS[role].kind, config if isinstance(config, dict) else config.to_dict()  # type: ignore[union-attr]
-
-
 def _pairs_of(folder: Path) -> list[Path]:
     return sorted(p.parent for p in folder.glob(f"[!.]*/{PAIR_FILE}"))
-
-
-def _installed_file(sha256: str) -> Path | None:
-    """A file among the installed weights, verified; raises InputRefused where it is damaged."""
-    owner = cache.owner_of(sha256)
-    files = owner.record.files if owner else {}
-    return next((owner.path(name) for name, digest in files.items() if owner and digest == sha256), None)
-
-
-def _origin(sha256: str) -> dict[str, str]:
-    """The name of the installed weight that holds a network."""
-    owner = cache.owner_of(sha256)
-    return {"weight": owner.record.name} if owner else {}
 
 
 def _file_with_hash(folder: Path, entry: Mapping[str, str]) -> Path | None:

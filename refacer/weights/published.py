@@ -1,19 +1,19 @@
-"""Networks of others from installed weights: LPIPS-VGG, face parsers, RetinaFace, sketch extractor, CurricularFace.
+"""Networks of others from installed weights and packages: a loader for each, which `choices.py` names in its table.
 
-Every file is verified against its record before it is read; nothing is downloaded here.
+Every file is verified against its record before it is read; nothing is downloaded here. A loader raises WeightsMissing
+where a file is not installed, InputRefused where it is damaged or another network's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from refacer.errors import InputRefused, WeightsMissing
+from refacer.errors import InputRefused
 from refacer.networks.curricular_face import CurricularFace
 from refacer.networks.efficientnet import EfficientNetFeatures
 from refacer.networks.fid_features import EfficientNetPooled, InceptionFeatures
@@ -31,21 +31,6 @@ NETWORK_FILE = "network.safetensors"
 N = TypeVar("N")
 
 
-def installed_sha256(name: str) -> str:
-    """sha256 of an installed network's file, as its record says; raises WeightsMissing."""
-    return _installed(name).record.files[NETWORK_FILE]
-
-
-def require(names: list[str]) -> None:
-    """Raise WeightsMissing, with the one command that mends it, where any of these weights is not installed."""
-    missing = [name for name in dict.fromkeys(names) if not cache.installed(name)]
-    if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        raise WeightsMissing(
-            f"{', '.join(missing)}: {verb} not installed; run `refacer weights pull {' '.join(missing)}`"
-        )
-
-
 def load_lpips(device: torch.device) -> LpipsVgg:
     """LPIPS-VGG over VGG16's trunk; its linear layers come with the lpips package and are verified too."""
     verified_path("lpips-vgg")
@@ -58,7 +43,7 @@ def load_bisenet(device: torch.device) -> BiSeNetParser:
 
 
 def load_parsenet(device: torch.device) -> ParseNetParser:
-    """facexlib's other parser."""
+    """facexlib's ParseNet, its classes in BiSeNet's order."""
     return _build("parsenet", lambda state, _: ParseNetParser(state)).to(device)
 
 
@@ -67,14 +52,8 @@ def load_retinaface(device: torch.device) -> RetinaFaceLandmarks:
     return _build("retinaface", lambda state, config: RetinaFaceLandmarks(state, config["network"], device))
 
 
-@lru_cache(maxsize=1)
-def _dlib_landmarks() -> DlibLandmarks:
-    """Its file of 100 MB is read once a process."""
-    return DlibLandmarks(verified_path("dlib-landmarks"))
-
-
 def load_dlib_landmarks(_device: torch.device) -> DlibLandmarks:
-    """dlib's detector with 68 landmarks; it works on the CPU."""
+    """dlib's detector with 68 landmarks; it works on the CPU. Its file of 100 MB is read once a process."""
     return _dlib_landmarks()
 
 
@@ -110,33 +89,26 @@ def load_curricular_face(device: torch.device) -> CurricularFace:
 
 
 def load_sketch(device: torch.device) -> DeepFaceSketch:
-    """S of Eq. 1, frozen."""
-    return _build("sketch", _sketch).to(device)
+    """The sketch extractor S of Eq. 1, frozen."""
+
+    def build(state: Mapping[str, Tensor], _config: Mapping[str, Any]) -> DeepFaceSketch:
+        network = DeepFaceSketch()
+        network.load_state_dict(dict(state))
+        return network.eval().requires_grad_(False)
+
+    return _build("sketch", build).to(device)
 
 
-def _sketch(state: Mapping[str, Tensor], _config: Mapping[str, Any]) -> DeepFaceSketch:
-    network = DeepFaceSketch()
-    network.load_state_dict(dict(state))
-    return network.eval().requires_grad_(False)
+@lru_cache(maxsize=1)
+def _dlib_landmarks() -> DlibLandmarks:
+    return DlibLandmarks(verified_path("dlib-landmarks"))
 
 
 def _build(name: str, build: Callable[[Mapping[str, Tensor], Mapping[str, Any]], N]) -> N:
     """A network from an installed state; raises InputRefused where the state is another network's."""
-    path = _path(name)
+    path = cache.needed(name).path(NETWORK_FILE)
     state, config = read_network(path, name)
     try:
         return build(state, config)
     except (RuntimeError, KeyError) as error:
         raise InputRefused(f"{path}: its tensors do not fit {name}") from error
-
-
-def _path(name: str) -> Path:
-    return _installed(name).path(NETWORK_FILE)
-
-
-def _installed(name: str) -> cache.Installed:
-    require([name])
-    found = cache.installed(name)
-    if found is None:  # removed this very moment
-        raise WeightsMissing(f"{name}: not installed")
-    return found

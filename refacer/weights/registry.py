@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from refacer.errors import InputRefused, UsageError
 
@@ -92,7 +92,7 @@ def sha256_of(path: Path) -> str:
 
 
 def strictest(answers: list[str]) -> str:
-    """What a whole chain allows: the strictest of its answers; anything unknown is 'unclear'."""
+    """What several weights allow together: the strictest of their answers; anything unknown is 'unclear'."""
     known = [answer if answer in SEVERITY else "unclear" for answer in answers]
     return max(known, key=SEVERITY.index, default="unclear")
 
@@ -101,9 +101,7 @@ def strictest(answers: list[str]) -> str:
 def _read(path: Path) -> tuple[Weight, ...]:
     body = tomllib.loads(path.read_text(encoding="utf-8"))
     licences = {name: Licence(**values) for name, values in body["licences"].items()}
-    return tuple(_entry(values, licences) for values in body["weights"])
-
-
-def _entry(values: dict[str, Any], licences: dict[str, Licence]) -> Weight:
-    urls = tuple(values.pop("urls", ()))
-    return Weight(**{**values, "licence": licences[values["licence"]], "urls": urls})
+    return tuple(
+        Weight(**{**values, "licence": licences[values["licence"]], "urls": tuple(values.get("urls", ()))})
+        for values in body["weights"]
+    )

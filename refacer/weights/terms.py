@@ -8,7 +8,7 @@ from pathlib import Path
 
 from refacer.weights import cache, registry
 from refacer.weights.pairs import Pair
-from refacer.weights.published import installed_sha256
+from refacer.weights.published import NETWORK_FILE
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Use:
 def of_weight(role: str, name: str) -> Use:
     """An installed or packaged weight of the registry."""
     entry = registry.weight(name)
-    sha256 = str(entry.sha256) if entry.package else installed_sha256(name)
+    sha256 = str(entry.sha256) if entry.package else cache.needed(name).record.files[NETWORK_FILE]
     return Use(role, name, sha256, entry.licence.title, entry.commercial)
 
 

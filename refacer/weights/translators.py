@@ -37,9 +37,9 @@ def load_translator(path: Path) -> Translator:
 def _config(settings: dict[str, Any]) -> TranslatorConfig:
     """The sizes that a file states, none of them larger than a file of a pair may ask for."""
     channels = settings["channels"]
-    sizes = [settings["input_px"], settings["grid_px"], *channels]
-    limits = [settings["slope_limit"], settings["offset_limit"]]
-    if any(type(size) is not int or not 0 < size <= LARGEST_CHANNELS for size in sizes) or max(sizes[:2]) > LARGEST_PX:
+    sizes = [settings["input_px"], *channels]
+    limits = [value for name, value in settings.items() if name.endswith("_limit")]
+    if any(type(size) is not int or not 0 < size <= LARGEST_CHANNELS for size in sizes) or sizes[0] > LARGEST_PX:
         raise InputRefused("its sizes are no whole numbers in range")
     if len(channels) != 4 or any(type(limit) not in (int, float) or not 0 <= limit <= 16 for limit in limits):
         raise InputRefused("its limits are none")

@@ -89,7 +89,9 @@ def test_a_face_without_passport_needs_a_place(cli, here):
     assert "--align" in ended.err
     assert cli("composite", "look.png", "plain.png", "-o", "x.png", "--allow-mismatch").code == 4
     (here / "place.json").write_bytes(encode_passport(read_passport(here / "face.png")))
-    assert cli("composite", "look.png", "plain.png", "-o", "x.png", "--align", "place.json").code == 0
+    assert cli("decode", "codes.npy", "--into", "rendering", "--psi", 0.8, "-o", "drawn.png").code == 0
+    placed = ("composite", "look.png", "plain.png", "-o", "x.png", "--align", "place.json")
+    assert cli(*placed, "--rendering", "drawn.png").code == 0
     assert np.array_equal(pixels(here / "x.png"), pixels(here / "look.real.png"))
     assert cli("composite", "look.png", "plain.png", "-o", "x.png", "--align", "plain.png").code == 4
     assert cli("composite", "look.png", "plain.png", "-o", "x.png", "--align", "nothing").code == 2
@@ -133,3 +135,47 @@ def test_a_folder_is_for_run(cli, here):
     ended = cli("composite", here, "real.png", "-o", "x.png")
     assert ended.code == 2
     assert "refacer run" in ended.err
+
+
+def test_a_change_needs_the_rendering_that_auto_can_do_without(cli, here):
+    Image.open("real.png").save("plain.png")
+    placed = ("composite", "look.png", "plain.png", "-o", "x.png", "--align", "face.png")
+    ended = cli(*placed, "--paste", "change")
+    assert ended.code == 4
+    assert ended.err.count("\n") == 1
+    assert "--rendering" in ended.err
+    ended = cli(*placed)
+    assert ended.code == 0
+    assert "carries no rendering" in ended.err
+    fallen_back = pixels(here / "x.png")
+    assert cli(*placed, "--paste", "face").code == 0
+    assert np.array_equal(pixels(here / "x.png"), fallen_back)
+
+
+def test_strength_scales_the_change(cli, here):
+    def change(strength):
+        options = ("--paste", "change", "--strength", strength)
+        assert cli("composite", "look.png", "real.png", "--mask", "none", "-o", "x.png", *options).code == 0
+        return np.abs(pixels(here / "x.png").astype(float) - pixels(here / "look.png")).mean()
+
+    assert change(0) == 0
+    assert 0 < change(0.5) < change(1)
+    assert cli("composite", "look.png", "real.png", "-o", "x.png", "--strength", "nan").code == 2
+    assert cli("composite", "look.png", "real.png", "-o", "x.png", "--strength", "-1").code == 2
+
+
+@pytest.mark.parametrize(
+    ("size", "mode", "code"), [(32, "RGB", 4), (64, "I;16", 4), (64, "L", 0)], ids=["small", "deep", "grey"]
+)
+def test_a_rendering_must_fit_its_face(cli, here, size, mode, code):
+    Image.new("RGB", (size, size), (90, 80, 70)).convert("L").convert(mode).save("drawn.png")
+    assert cli("composite", "look.png", "real.png", "-o", "x.png", "--rendering", "drawn.png").code == code
+
+
+def test_renderings_are_one_a_face(cli, here):
+    ended = cli(
+        "composite", "look.png", "real.png", "-o", "x.png", "--rendering", "face.png", "--rendering", "face.png"
+    )
+    assert ended.code == 2
+    (here / "torn.png").write_bytes((here / "face.png").read_bytes()[:-30])
+    assert cli("composite", "look.png", "real.png", "-o", "x.png", "--rendering", "torn.png").code == 5

@@ -14,7 +14,8 @@ from refacer.networks.perceptual import (
     parts,
     shrink,
 )
-from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig
+from refacer.networks.stylegan2.networks import Discriminator
+from tests.tiny import tiny_discriminator
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,7 @@ def state(trunk: torch.nn.Module) -> dict[str, Tensor]:
 
 @pytest.fixture
 def discriminator() -> Discriminator:
-    torch.manual_seed(1)
-    return Discriminator(DiscriminatorConfig(img_resolution=16, channel_base=128, channel_max=8))
+    return tiny_discriminator(seed=1)
 
 
 def two_pictures(side: int) -> tuple[Tensor, Tensor]:

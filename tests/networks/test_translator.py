@@ -1,5 +1,6 @@
 """The translator: where it has nothing to say it changes nothing; its limits hold; it knows what it has seen."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from refacer.networks.translator import FIELDS, Translator, TranslatorConfig, ma
 from refacer.weights.loaders import encode_network
 from refacer.weights.translators import encode_translator, load_translator
 
-TINY = TranslatorConfig(input_px=32, grid_px=16, channels=(4, 6, 8, 8))
+TINY = TranslatorConfig(input_px=32, channels=(4, 6, 8, 8))
 
 
 def faces(count: int, size: int = 32, seed: int = 0) -> torch.Tensor:
@@ -35,11 +36,6 @@ def test_an_untrained_network_changes_nothing(size: int):
     assert torch.allclose(mapped(fields, pictures), pictures, atol=1e-6)
 
 
-@pytest.mark.parametrize("grid_px", [4, 8, 16])
-def test_the_grid_has_its_size(grid_px: int):
-    assert stirred(TranslatorConfig(32, grid_px, (4, 6, 8, 8)))(faces(1)).shape == (1, FIELDS, grid_px, grid_px)
-
-
 def test_a_map_is_applied_row_by_row():
     fields = torch.tensor([[0.5, 0.1, 0.0, 0.2], [0.0, 1.0, 0.3, 0.0], [0.2, 0.0, 0.9, -0.1]]).view(1, 12, 1, 1)
     changed = mapped(fields, torch.tensor([0.4, -0.2, 0.6]).view(1, 3, 1, 1).expand(1, 3, 2, 2))
@@ -47,12 +43,20 @@ def test_a_map_is_applied_row_by_row():
 
 
 def test_no_map_leaves_its_limits():
-    config = TranslatorConfig(32, 16, (4, 6, 8, 8), slope_limit=0.3, offset_limit=0.2)
+    config = replace(TINY, slope_limit=0.3, offset_limit=0.2, gain_limit=0.0, shade_limit=0.1)
     rows = stirred(config, scale=5.0)(faces(3)).unflatten(1, (3, 4))
     identity = torch.eye(3)[None, :, :, None, None]
     assert (rows[:, :, :3] - identity).abs().max() <= 0.3 + 1e-6
-    assert rows[:, ::2, 3].abs().max() <= 0.2 + 1e-6
-    assert rows[:, 1, 3].max() <= 0.2 + 1e-6
+    assert rows[:, ::2, 3].abs().max() <= 0.3 + 1e-6
+    assert rows[:, 1, 3].max() <= 0.3 + 1e-6
+
+
+def test_light_alone_makes_no_color():
+    config = replace(TINY, slope_limit=0.0, offset_limit=0.0)
+    grey = faces(3)[:, :1].expand(-1, 3, -1, -1)
+    changed = mapped(stirred(config)(grey), grey)
+    assert (changed - changed.mean(1, keepdim=True)).abs().max() < 1e-5
+    assert (changed - grey).abs().max() > 0.1
 
 
 def test_a_clipped_highlight_never_turns_green():
@@ -66,14 +70,14 @@ def test_a_clipped_highlight_never_turns_green():
 def test_what_is_no_face_is_refused():
     with pytest.raises(ShapeMismatch, match="takes"):
         Translator(TINY)(torch.zeros(1, 3, 32, 30))
-    with pytest.raises(UsageError, match="cannot draw"):
-        TranslatorConfig(input_px=32, grid_px=32)
+    with pytest.raises(UsageError, match="multiple of 16"):
+        TranslatorConfig(input_px=40)
 
 
 def test_faces_like_those_it_remembers_are_within_its_range_and_others_are_not():
     translator = stirred()
     translator.remember_range(faces(400))
-    usual, odd = translator.strangeness(faces(100, seed=1)), translator.strangeness(faces(1, seed=2).sign())
+    usual, odd = translator.strangeness(faces(100, seed=1)), translator.strangeness(50 * faces(1, seed=2))
     assert usual.median() < odd
     assert translator.share_within(odd).item() == 1
     assert translator.share_within(usual).mean() == pytest.approx(0.5, abs=0.2)
@@ -93,7 +97,7 @@ def test_a_file_gives_the_network_back(tmp_path: Path):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"grid_px": 8},
+        {"input_px": 40},
         {"channels": [4, 6, 8, 9]},
         {"channels": [4, 6]},
         {"channels": [4, 6, 8, 10**9]},

@@ -4,20 +4,14 @@ import torch
 from torch.nn import functional as F
 
 from refacer.networks.stylegan2.layers import Linear
-from refacer.networks.stylegan2.networks import Generator, GeneratorConfig
 from refacer.networks.stylegan2.ops import LRELU_SLOPE
 from refacer.options import WStatistics
 from refacer.stages.code_prior import FLOOR, code_prior
-
-
-def _generator(w_dim: int = 8) -> Generator:
-    torch.manual_seed(0)
-    shape = {"img_resolution": 16, "channel_base": 64, "channel_max": 8}
-    return Generator(GeneratorConfig(**shape, z_dim=8, w_dim=w_dim, mapping_layers=2)).requires_grad_(False)
+from tests.tiny import tiny_generator
 
 
 def test_codes_of_random_z_are_likely_and_far_ones_are_not():
-    generator = _generator()
+    generator = tiny_generator(frozen=True)
     prior = code_prior(generator, WStatistics())
     codes = generator.mapping(torch.randn(4000, 8, generator=torch.Generator().manual_seed(1)))
     assert 0.8 < float(prior(codes).mean()) < 1.05
@@ -27,7 +21,7 @@ def test_codes_of_random_z_are_likely_and_far_ones_are_not():
 
 
 def test_values_before_the_last_activation_are_whitened():
-    generator = _generator()
+    generator = tiny_generator(frozen=True)
     prior = code_prior(generator, WStatistics(samples=4000))
     last = generator.mapping.get_submodule("fc1")
     assert isinstance(last, Linear)
@@ -43,7 +37,7 @@ def test_values_before_the_last_activation_are_whitened():
 
 
 def test_axes_that_random_z_hardly_use_are_dear_but_not_forbidden():
-    generator = _generator()
+    generator = tiny_generator(frozen=True)
     generator.mapping.get_parameter("fc1.weight")[0] = 0  # w[0] is the same for every z
     prior = code_prior(generator, WStatistics(samples=1000))
     codes = generator.mapping(torch.randn(1, 8))

@@ -1,27 +1,24 @@
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from refacer.errors import ShapeMismatch
-from refacer.networks.stylegan2.networks import Generator, GeneratorConfig
+from refacer.networks.stylegan2.networks import Generator
 from refacer.options import DecodeOptions
 from refacer.stages.decode import decode
+from tests.tiny import tiny_generator
 
 
 @pytest.fixture
 def generator() -> Generator:
-    torch.manual_seed(0)
-    network = Generator(GeneratorConfig(img_resolution=16, channel_base=64, channel_max=8, z_dim=4, w_dim=4))
-    for key, parameter in network.named_parameters():
-        if key.endswith("noise_strength"):
-            nn.init.constant_(parameter, 0.3)
-    network.mapping.w_avg.copy_(torch.randn(4))
+    network = tiny_generator(noise=0.3)
+    network.mapping.w_avg.copy_(torch.randn(8))
     return network
 
 
 @pytest.fixture
 def codes(generator: Generator) -> Tensor:
-    return torch.randn(3, generator.num_ws, 4)
+    return torch.randn(3, generator.num_ws, 8)
 
 
 @pytest.mark.parametrize("mode", ["const", "none"])
@@ -47,19 +44,19 @@ def test_random_noise_follows_the_seed(generator: Generator, codes: Tensor) -> N
 
 
 def test_truncation_leads_to_the_average_face(generator: Generator, codes: Tensor) -> None:
-    average = generator.mapping.w_avg.expand(1, generator.num_ws, 4)
+    average = generator.mapping.w_avg.expand(1, generator.num_ws, 8)
     expected = decode(average, generator, DecodeOptions()).expand(3, -1, -1, -1)
     torch.testing.assert_close(decode(codes, generator, DecodeOptions(truncation_psi=0.0)), expected)
     half = decode((codes + average) / 2, generator, DecodeOptions())
     torch.testing.assert_close(decode(codes, generator, DecodeOptions(truncation_psi=0.5)), half, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(1, 6, 5), (1, 5, 4), (6, 4), (1, 1, 6, 4)])
+@pytest.mark.parametrize("shape", [(1, 6, 9), (1, 5, 8), (6, 8), (1, 1, 6, 8)])
 def test_codes_of_another_generator_are_refused(generator: Generator, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ShapeMismatch, match=r"this generator takes \(N, 6, 4\)") as caught:
+    with pytest.raises(ShapeMismatch, match=r"this generator takes \(N, 6, 8\)") as caught:
         decode(torch.zeros(shape), generator, DecodeOptions())
     assert caught.value.exit_code == 4
 
 
 def test_no_code_gives_no_picture(generator: Generator) -> None:
-    assert decode(torch.zeros(0, 6, 4), generator, DecodeOptions()).shape == (0, 3, 16, 16)
+    assert decode(torch.zeros(0, 6, 8), generator, DecodeOptions()).shape == (0, 3, 16, 16)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,12 +8,13 @@ from refacer.errors import NoFace, ShapeMismatch, UsageError
 from refacer.images.pixels import snap
 from refacer.networks.parser import StudioParser
 from refacer.networks.perceptual import DiscriminatorFeatures
-from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from refacer.options import CompositeOptions, ProjectOptions
+from refacer.networks.translator import Translator, TranslatorConfig
+from refacer.options import AlignOptions, CompositeOptions, ProjectOptions
 from refacer.stages.pipeline import Networks, Placed, RunOptions, composite_all, find_faces, project_each, run
+from refacer.stages.project import Projector
+from tests.tiny import tiny_discriminator, tiny_generator
 
-SHAPE = {"img_resolution": 16, "channel_base": 128, "channel_max": 8}
-QUICK = RunOptions(project=ProjectOptions(steps=3))
+QUICK = RunOptions(align=AlignOptions(size=16), project=ProjectOptions(steps=3))
 
 
 def face_at(x: float, y: float, eyes_px: float):
@@ -29,14 +31,12 @@ FACES = [face_at(40, 45, 12), face_at(90, 50, 18), face_at(130, 40, 2)]
 
 @pytest.fixture(scope="module")
 def networks() -> Networks:
-    torch.manual_seed(0)
-    shape = GeneratorConfig(**SHAPE, z_dim=8, w_dim=8, mapping_layers=1)
-    real, rendering = (Generator(shape).eval().requires_grad_(False) for _ in range(2))
-    perceptual = DiscriminatorFeatures(Discriminator(DiscriminatorConfig(**SHAPE)).requires_grad_(False))
+    real, rendering = (tiny_generator(seed=seed, frozen=True) for seed in (0, 1))
+    perceptual = DiscriminatorFeatures(tiny_discriminator(frozen=True))
     parser = StudioParser(channels=(4, 4), image_px=16, patch_px=4).eval().requires_grad_(False)
     assert parser.head.bias is not None
     parser.head.bias.view(-1, 16)[1] = 3.0
-    return Networks(lambda image, options: list(FACES), rendering, real, perceptual, parser, 1.0)
+    return Networks(lambda image, options: list(FACES), parser, Projector(rendering, perceptual, 1.0), real)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_the_picture_is_not_changed(networks, image):
 
 
 def test_a_face_does_not_depend_on_the_others(networks, image, results):
-    alone = run(image, networks, RunOptions(project=QUICK.project, faces="1"))
+    alone = run(image, networks, replace(QUICK, faces="1"))
     assert [r.found.index for r in alone] == [1]
     assert torch.equal(alone[0].projection.codes, results[1].projection.codes)
 
@@ -111,15 +111,15 @@ def test_faces_that_overlap_are_pasted_one_onto_the_other(image):
 
 
 def test_without_a_parser_all_of_the_crop_is_pasted(networks, image):
-    bare = Networks(networks.detector, networks.rendering, networks.real, networks.perceptual, None, 1.0)
-    result = run(image, bare, RunOptions(project=QUICK.project, faces="0"))[0]
+    bare = replace(networks, parser=None)
+    result = run(image, bare, replace(QUICK, faces="0"))[0]
     assert result.mask is None
     assert result.blend.alpha.max() > 0.99
 
 
 def test_the_canvas_is_what_is_pasted_into(networks, image):
     canvas = torch.zeros_like(image)
-    result = run(image, networks, RunOptions(project=QUICK.project, faces="0"), canvas=canvas)[0]
+    result = run(image, networks, replace(QUICK, faces="0"), canvas=canvas)[0]
     outside = (result.blend.alpha == 0).expand_as(result.blend.pixels)
     assert outside.any()
     assert bool((result.blend.pixels[outside] == 0).all())
@@ -130,6 +130,25 @@ def test_refusals(networks, image):
         find_faces(image, lambda image, options: [], QUICK.align, "all")
     with pytest.raises(UsageError):
         find_faces(image, networks.detector, QUICK.align, "2")
-    other = Generator(GeneratorConfig(**SHAPE, z_dim=8, w_dim=12, mapping_layers=1))
+    other = tiny_generator(w_dim=12)
     with pytest.raises(ShapeMismatch):
-        run(image, Networks(networks.detector, other, networks.real, networks.perceptual, None, 1.0), QUICK)
+        run(image, replace(networks, projector=replace(networks.projector, generator=other)), QUICK)
+
+
+def test_without_inversion_the_rendering_is_the_face_itself(networks, image):
+    translator = Translator(TranslatorConfig(input_px=32, grid_px=8, channels=(4, 4, 4, 4))).requires_grad_(False)
+    translator.head.bias[3] = 0.3  # more red everywhere
+    bare = replace(networks, projector=None, real=None, translator=translator)
+    options = replace(QUICK, composite=CompositeOptions(paste="change"))
+    for result in run(image, bare, options):
+        assert result.projection is None
+        assert torch.equal(result.rendering, result.face)
+        assert (result.real - result.face)[:, 0].mean() > 0.05
+        assert result.blend is not None
+
+
+def test_a_face_too_far_from_what_is_known_stays_as_it_is(networks, image, results):
+    limit = min(result.apart for result in results)
+    found = run(image, networks, replace(QUICK, limit=limit))
+    assert [result.blend is None for result in found] == [result.apart > limit for result in results]
+    assert [result.apart for result in found] == [result.apart for result in results]

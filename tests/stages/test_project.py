@@ -2,30 +2,26 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from refacer.errors import RefacerError, ShapeMismatch
 from refacer.networks.perceptual import DiscriminatorFeatures
-from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.networks.stylegan2.w_statistics import w_statistics
 from refacer.options import ProjectOptions, WStatistics
 from refacer.stages import project as module
 from refacer.stages.code_prior import code_prior
 from refacer.stages.project import Projection, code_noise, learning_rate, project
+from tests.tiny import tiny_discriminator, tiny_generator
 
-SHAPE = {"img_resolution": 16, "channel_base": 256, "channel_max": 16}
+WIDE = {"channel_base": 256, "channel_max": 16}  # fewer channels hold too little to be found again
 
 
 class Scene:
     """A tiny generator, its perceptual network, the spread of its codes, and a face decoded from a known code."""
 
     def __init__(self) -> None:
-        torch.manual_seed(0)
-        self.generator = Generator(GeneratorConfig(**SHAPE, z_dim=8, w_dim=8, mapping_layers=2))
-        self.perceptual = DiscriminatorFeatures(Discriminator(DiscriminatorConfig(**SHAPE)))
-        for key, parameter in self.generator.named_parameters():
-            if key.endswith("noise_strength"):
-                nn.init.constant_(parameter, 0.02)
+        self.perceptual = DiscriminatorFeatures(tiny_discriminator(**WIDE))
+        self.generator = tiny_generator(noise=0.02, **WIDE)
         w_avg, self.w_std = w_statistics(self.generator, WStatistics(samples=500))
         self.generator.mapping.w_avg.copy_(w_avg)
         self.codes = self.generator.mapping(torch.randn(2, 8)).detach()

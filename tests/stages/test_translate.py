@@ -15,8 +15,9 @@ PLAIN = TranslateOptions(sharpening=0.0)
 @pytest.fixture
 def translator() -> Translator:
     torch.manual_seed(0)
-    network = Translator(TranslatorConfig(input_px=32, grid_px=16, channels=(4, 6, 8, 8)))
-    torch.nn.init.normal_(network.head.weight, std=0.1)
+    network = Translator(TranslatorConfig(input_px=32, channels=(4, 6, 8, 8)))
+    for head in (network.color, network.light):
+        torch.nn.init.normal_(head.weight, std=0.1)
     return network.eval().requires_grad_(False)
 
 

@@ -20,7 +20,7 @@ from refacer.weights.formats.inert import LazyTensor
 from refacer.weights.formats.states import LazyState, config_from, filled_with, read_state, shapes_of
 
 MAX_BLOCKS = 16
-AVERAGE_SAMPLES = 10_000  # of w, where a file does not bring its average (facts of the projector)
+AVERAGE_SAMPLES = 10_000  # of w, where a file does not bring its average, as the published projector takes them
 DERIVED_SEED = 123
 FILTER = "resample_filter"
 

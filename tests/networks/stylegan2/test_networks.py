@@ -6,10 +6,10 @@ import torch
 
 from refacer.errors import ShapeMismatch
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from tests.tiny import tiny_discriminator, tiny_generator
 
 DATA = Path(__file__).parents[2] / "data"
 SHAPE = {"img_resolution": 64, "channel_base": 1024, "channel_max": 48, "conv_clamp": 256.0}
-TINY = {"img_resolution": 16, "channel_base": 64, "channel_max": 8}
 
 
 def tensors(name):
@@ -38,18 +38,12 @@ def reference_d():
 
 @pytest.fixture
 def tiny_g():
-    torch.manual_seed(0)
-    g = Generator(GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, **TINY))
-    for key, parameter in g.named_parameters():
-        if key.endswith("noise_strength"):
-            torch.nn.init.constant_(parameter, 0.3)
-    return g
+    return tiny_generator(noise=0.3)
 
 
 @pytest.fixture
 def tiny_d():
-    torch.manual_seed(0)
-    return Discriminator(DiscriminatorConfig(**TINY))
+    return tiny_discriminator()
 
 
 def assert_near(got, expected, tolerance=1e-4):
@@ -138,7 +132,7 @@ def test_published_names_and_shapes():
 
 
 def test_fresh_networks_start_as_published(tiny_d):
-    g = Generator(GeneratorConfig(z_dim=64, w_dim=64, mapping_layers=2, **TINY))
+    g = tiny_generator(z_dim=64, w_dim=64)
     assert g.get_parameter("mapping.fc0.weight").std().item() == pytest.approx(100, rel=0.1)
     assert torch.equal(g.get_parameter("synthesis.b8.conv0.affine.bias"), torch.ones(8))
     assert g.get_parameter("synthesis.b8.conv0.noise_strength").item() == 0
@@ -202,14 +196,14 @@ def test_path_length_differentiates_twice(tiny_g):
 
 
 def test_conv_clamp_bounds_activations_at_every_resolution():
-    g = Generator(GeneratorConfig(z_dim=8, w_dim=8, mapping_layers=2, conv_clamp=0.1, **TINY))
+    g = tiny_generator(conv_clamp=0.1)
     x, img = g.synthesis.blocks()[0](None, None, torch.randn(2, 2, 8), {"conv1": None}, "auto")
     assert x.abs().max().item() == pytest.approx(0.1)
     assert img.abs().max().item() <= 0.1 + 1e-6
 
 
 def test_clamp_of_a_residual_branch_scales_with_its_gain():
-    d = Discriminator(DiscriminatorConfig(conv_clamp=0.1, **TINY))
+    d = tiny_discriminator(conv_clamp=0.1)
     y = d.get_submodule("b8.conv1")(torch.randn(2, 8, 8, 8), gain=0.5)
     assert y.abs().max().item() == pytest.approx(0.05)
 

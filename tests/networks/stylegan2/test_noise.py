@@ -2,13 +2,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from refacer.networks.stylegan2.networks import Generator, GeneratorConfig
 from refacer.networks.stylegan2.noise import NoiseMaps, draw
+from tests.tiny import tiny_generator
 
 
 @pytest.fixture
 def maps() -> NoiseMaps:
-    generator = Generator(GeneratorConfig(img_resolution=32, channel_base=64, channel_max=4, z_dim=4, w_dim=4))
+    generator = tiny_generator(img_resolution=32)
     sources = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
     return NoiseMaps(generator, sources, torch.device("cpu"))
 

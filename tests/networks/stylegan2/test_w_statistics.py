@@ -5,15 +5,13 @@ import pytest
 import torch
 
 from refacer.networks.stylegan2 import w_statistics as module
-from refacer.networks.stylegan2.networks import Generator, GeneratorConfig
 from refacer.networks.stylegan2.w_statistics import w_statistics
 from refacer.options import WStatistics
+from tests.tiny import tiny_generator
 
 
 def test_w_statistics_are_the_published_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
-    shape = {"img_resolution": 16, "channel_base": 64, "channel_max": 8}
-    generator = Generator(GeneratorConfig(**shape, z_dim=8, w_dim=8, mapping_layers=2)).requires_grad_(False)
+    generator = tiny_generator(frozen=True)
     z = torch.from_numpy(np.random.RandomState(123).randn(50, 8).astype(np.float32))
     w = generator.mapping(z)[:, 0].double()
     w_avg = w.mean(0)

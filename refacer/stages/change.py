@@ -1,0 +1,117 @@
+"""Change: what the pair does to a face, as a colour map that varies smoothly over it, for the input's own pixels.
+
+R = G_rendering(w+) and P = G_real(w+) are one face in two looks. Instead of P itself, the map from R to P is taken over
+(ratio images: Liu, Shan, Zhang 2001), fitted locally by the guided filter (He et al. 2010): what the generators cannot
+draw of the input stays. Fields (N, 12, h, w) hold a 3x4 map [A | b] at each place, row by row: x' = A x + b. They are
+smooth, so they serve a face of any size.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from refacer.errors import ShapeMismatch
+from refacer.images.resampling import Matrix, filter_both, gaussian_taps
+from refacer.options import ChangeOptions
+
+BLUR_TRUNCATE = 3.0
+BAND_PX = 2**19  # pixels whose fields are held at once
+
+
+def fields_of_pair(face: Tensor, rendering: Tensor, real: Tensor, options: ChangeOptions) -> Tensor:
+    """The change from R to P as fields (1, 12, S, S) for the face x.
+
+    face, rendering, real: (1, 3, S, S) in [-1, 1]. Raises ShapeMismatch where they differ in size.
+    """
+    if not face.shape == rendering.shape == real.shape:
+        sizes = ", ".join(f"{each.shape[-1]}x{each.shape[-2]}" for each in (face, rendering, real))
+        raise ShapeMismatch(f"face, rendering and realistic picture are {sizes}; they must be of one size")
+    side = face.shape[-1]
+    gain, offset = guided(rendering, real, max(round(options.window_frac * side) // 2, 1), options.epsilon)
+    offset = offset - options.highlights * _highlights(face, rendering, options)
+    offset = offset + options.texture * (real - _blurred(real, options.texture_frac * side))
+    missing = _blurred(real - (gain * face + offset), options.chroma_frac * side)
+    tint = missing - missing.mean(1, keepdim=True)
+    trust = match(face, rendering, options.trust_frac * side, options.chroma_trust)
+    return _diagonal(gain, offset + options.chroma * trust * tint)
+
+
+def _highlights(face: Tensor, rendering: Tensor, options: ChangeOptions) -> Tensor:
+    """Light of x that R does not have, up to a limit: what is far brighter is no light, but something before it."""
+    light = _blurred(face - rendering, options.highlight_frac * face.shape[-1]).clamp(min=0)
+    return options.highlight_max * torch.tanh(light / options.highlight_max)
+
+
+def guided(guide: Tensor, target: Tensor, radius_px: int, epsilon: float) -> tuple[Tensor, Tensor]:
+    """Gain a and offset b of each channel, (N, C, H, W), with a * guide + b near the target.
+
+    Least squares in windows of 2 radius + 1 pixels, where epsilon (a variance) draws a towards 1, then the mean over
+    the windows that hold a pixel.
+    """
+
+    def mean(values: Tensor) -> Tensor:
+        size = 2 * radius_px + 1
+        return F.avg_pool2d(values, size, 1, radius_px, count_include_pad=False)
+
+    guide_mean, target_mean = mean(guide), mean(target)
+    variance = (mean(guide * guide) - guide_mean.square()).clamp(min=0)
+    covariance = mean(guide * target) - guide_mean * target_mean
+    gain = (covariance + epsilon) / (variance + epsilon)
+    return mean(gain), mean(target_mean - gain * guide_mean)
+
+
+def identity_fields(like: Tensor) -> Tensor:
+    """Fields (1, 12, 1, 1) that leave every colour as it is."""
+    return torch.eye(3, 4, dtype=like.dtype, device=like.device).reshape(1, 12, 1, 1)
+
+
+def applied(fields: Tensor, image: Tensor, strength: float = 1.0) -> Tensor:
+    """The image (N, 3, H, W) in [-1, 1] under the fields (N, 12, H, W), in [-1, 1]; `strength` scales the change.
+
+    Strength 0 gives the image back bit for bit.
+    """
+    rows = (fields - identity_fields(fields)).unflatten(1, (3, 4))
+    change = torch.einsum("nijhw,njhw->nihw", rows[:, :, :3], image) + rows[:, :, 3]
+    return (image + strength * change).clamp(-1, 1)
+
+
+def applied_at(fields: Tensor, image: Tensor, fields_from_image: Matrix, strength: float) -> Tensor:
+    """`applied` to an image (1, 3, H, W) that sees fields (1, 12, h, w) through an affine map of pixel indices.
+
+    The fields are sampled bicubically, a band of rows at a time; beyond them their outermost values go on.
+    """
+    height, width = image.shape[2:]
+    columns = torch.arange(width, dtype=torch.float64)
+    bands = []
+    for rows in torch.arange(height, dtype=torch.float64).split(max(1, BAND_PX // width)):
+        axes = [
+            (per_column * columns[None] + per_row * rows[:, None] + offset + 0.5) * 2 / size - 1
+            for (per_column, per_row, offset), size in zip(fields_from_image, reversed(fields.shape[2:]), strict=True)
+        ]
+        grid = torch.stack(axes, dim=-1)[None].to(fields)
+        seen = F.grid_sample(fields, grid, mode="bicubic", padding_mode="border", align_corners=False)
+        first = int(rows[0])
+        bands.append(applied(seen, image[:, :, first : first + len(rows)], strength))
+    return torch.cat(bands, dim=2)
+
+
+def match(source: Tensor, rendering: Tensor, sigma_px: float, trust: float) -> Tensor:
+    """How far R is the picture x itself, from 0 to 1 at each place: (1, 3, H, W) both -> (1, 1, H, W).
+
+    trust: the mean difference over about sigma_px at which it is exp(-1).
+    """
+    apart = _blurred((source - rendering).abs().mean(1, keepdim=True), sigma_px)
+    return torch.exp(-(apart / trust).square())
+
+
+def _diagonal(gain: Tensor, offset: Tensor) -> Tensor:
+    """Fields (N, 12, H, W) of a gain and an offset a channel, (N, 3, H, W) each."""
+    rows = torch.cat([torch.diag_embed(gain.movedim(1, -1)).movedim((-2, -1), (1, 2)), offset[:, :, None]], dim=2)
+    return rows.flatten(1, 2)
+
+
+def _blurred(image: Tensor, sigma_px: float) -> Tensor:
+    """The image under a Gaussian."""
+    return filter_both(image, gaussian_taps(sigma_px, BLUR_TRUNCATE, image.device))

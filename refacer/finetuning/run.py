@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
@@ -28,6 +28,9 @@ from refacer.training.checkpoint import decode_checkpoint
 from refacer.training.dataset import FaceDataset
 from refacer.training.finetune import Schedule, Stopped, Tick, Trains, train
 from refacer.training.processes import Processes, joined
+
+T = TypeVar("T", bound=Trains)
+"""The kind of trainer that a recipe makes."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SHELL = 128
@@ -53,7 +56,7 @@ class RunOptions(Schedule, Protocol):
         ...
 
 
-class Recipe(Protocol):
+class Recipe(Protocol[T]):
     """What is trained: its networks and pictures, what a resumed run must share, what it shows and ends in.
 
     command: what users type, such as 'refacer finetune'. sample_order: what the pictures of a code show, side by side,
@@ -81,11 +84,11 @@ class Recipe(Protocol):
         """The pictures to train on; None where there are none. Every process calls it."""
         ...
 
-    def make_trainer(self, data: FaceDataset | None, folder: RunFolder, processes: Processes) -> Trains:
+    def make_trainer(self, data: FaceDataset | None, folder: RunFolder, processes: Processes) -> T:
         """A trainer that has seen nothing yet; what users should know is told by the first process in `folder`."""
         ...
 
-    def observe(self, trainer: Trains, tick: Tick) -> Observation:
+    def observe(self, trainer: T, tick: Tick) -> Observation:
         """What a tick adds to log and samples. Only the first process calls it."""
         ...
 
@@ -93,15 +96,15 @@ class Recipe(Protocol):
         """The terms of what the run uses, by role."""
         ...
 
-    def encode_result(self, name: str, trainer: Trains) -> dict[str, bytes]:
+    def encode_result(self, name: str, trainer: T) -> dict[str, bytes]:
         """The files that the run ends in, by name; name: of the run."""
         ...
 
 
-class Training:
+class Training(Generic[T]):
     """A recipe at work in a run folder."""
 
-    def __init__(self, recipe: Recipe, folder: Path, *, quiet: bool = False) -> None:
+    def __init__(self, recipe: Recipe[T], folder: Path, *, quiet: bool = False) -> None:
         self.recipe, self.quiet = recipe, quiet
         self.folder = RunFolder(folder, recipe.command, quiet=quiet)
         title = f"{recipe.command}: {folder.name}"
@@ -147,7 +150,7 @@ class Training:
         if found := difference(old, new, self.recipe.spelled):
             raise UsageError(f"{place}: its run differs in {found}; use another -o or --resume never")
 
-    def _trainer(self, resume: str) -> Trains:
+    def _trainer(self, resume: str) -> T:
         """The trainer as it was when its last state was saved; the folder is made once the pictures can be used."""
         self.data = self.recipe.load_data()
         found = self.processes.from_first(lambda: self._prepare_folder(resume))
@@ -189,7 +192,7 @@ class Training:
 
     # ------------------------------------------------------------ training
 
-    def _train(self, trainer: Trains) -> None:
+    def _train(self, trainer: T) -> None:
         """Train to the end; outside the loop there is nothing to save, and signals act as in any command."""
         with stopping(quiet=self.quiet or not self.processes.first) as asked:
             for event in train(trainer, lambda: self._agreed(asked)):
@@ -205,7 +208,7 @@ class Training:
         asked.number = self.processes.largest(asked.number)
         return asked.number != 0
 
-    def _keep(self, trainer: Trains, tick: Tick) -> None:
+    def _keep(self, trainer: T, tick: Tick) -> None:
         """Keep what a tick has shown, and the state. The log comes first: without its state it is trimmed."""
         state = self._state(trainer)
 
@@ -219,7 +222,7 @@ class Training:
         self.processes.from_first(write)
         self.saved_at = trainer.images_seen
 
-    def _leave(self, trainer: Trains, asked: Stopping) -> None:
+    def _leave(self, trainer: T, asked: Stopping) -> None:
         """Save where a signal came and exit as the shell expects."""
         if self.saved_at != trainer.images_seen:
             state = self._state(trainer)
@@ -228,7 +231,7 @@ class Training:
             self.folder.note(f"saved at {trainer.images_seen / 1000:g} kimg; the same command goes on")
         raise SystemExit(SHELL + asked.number)
 
-    def _state(self, trainer: Trains) -> dict[str, Any]:
+    def _state(self, trainer: T) -> dict[str, Any]:
         """All that is needed to go on, with what the run was asked for."""
         return trainer.state_dict() | {"configuration": json.dumps(self._configuration())}
 
@@ -243,7 +246,7 @@ class Training:
             "Licences": self.recipe.licences(),
         }
 
-    def _export(self, trainer: Trains) -> None:
+    def _export(self, trainer: T) -> None:
         for name, content in self.recipe.encode_result(self.folder.path.name, trainer).items():
             write_atomic(self.folder.path / name, content)
 

@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,59 +23,14 @@ from refacer.networks.stylegan2.networks import Generator
 from refacer.networks.translator import Translator, mapped
 from refacer.options import DistillOptions
 from refacer.training.dataset import FaceDataset
+from refacer.training.optimizers import clean_gradients, lerp_towards
+from refacer.training.processes import Processes
 from refacer.training.random import RandomStreams
 from refacer.training.statistics import Statistics
-from refacer.training.trainer import clean_gradients, lerp_towards
 from refacer.training.translations import Translations, disturbed, drawn, typical, views
 
 DRAW_BATCH = 8
 TAPS = (1, 2, 3)  # of EfficientNet-Lite0, those at 1/4, 1/8 and 1/16 of the picture's size
-
-
-@dataclass(frozen=True)
-class Tick:
-    """What happened since the last tick: mean losses and the speed."""
-
-    images_seen: int
-    means: dict[str, float]
-    seconds_per_kimg: float
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """The caller asked to stop; the state is that between two iterations."""
-
-    images_seen: int
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The run has seen all its images."""
-
-    images_seen: int
-
-
-def distill(distiller: Distiller, stopping: Callable[[], bool] = lambda: False) -> Iterator[Tick | Stopped | Finished]:
-    """Train until `options.kimg`; after each Tick the caller may save `distiller.state_dict()` and samples.
-
-    `stopping` is asked after every iteration; when it says so, Stopped is the last event.
-    """
-    options = distiller.options
-    total, tick = round(options.kimg * 1000), options.tick_kimg * 1000
-    while distiller.images_seen < total:
-        start, began = distiller.images_seen, time.perf_counter()
-        due = min((start // tick + 1) * tick, total)
-        stop = False
-        while distiller.images_seen < due and not stop:
-            distiller.step()
-            stop = stopping()
-        if distiller.images_seen >= due:
-            seconds = (time.perf_counter() - began) / (distiller.images_seen - start) * 1000
-            yield Tick(distiller.images_seen, distiller.statistics.take(), seconds)
-        if stop:
-            yield Stopped(distiller.images_seen)
-            return
-    yield Finished(distiller.images_seen)
 
 
 class Distiller:
@@ -114,7 +66,8 @@ class Distiller:
         self.discriminator = ProjectedDiscriminator(trunk, TAPS, torch.zeros(1, 3, size, size, device=device))
         self.optimizer = torch.optim.Adam(self.translator.parameters(), lr=options.lr, betas=options.adam_betas)
         self.d_optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=options.d_lr, betas=(0.0, 0.99))
-        self.draws = RandomStreams(options.seed, device)
+        self.random = RandomStreams(options.seed, device)
+        self.processes = Processes()  # alone
         self.statistics = Statistics(device)
         self.images_seen, self.iteration = 0, 0
         self._block: tuple[int, Translations] | None = None
@@ -124,7 +77,7 @@ class Distiller:
         o = self.options
         for group in self.optimizer.param_groups:
             group["lr"] = o.lr * self._rate()
-        self.draws.start("generator", self.iteration, 0)
+        self.random.start("generator", self.iteration, 0)
         loss = self._likeness()
         fakes = self._translated_renders() if self.adversarial else None
         if fakes is not None:
@@ -134,7 +87,7 @@ class Distiller:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if fakes is not None:
-            self.draws.start("discriminator", self.iteration, 0)
+            self.random.start("discriminator", self.iteration, 0)
             self._judge(fakes.detach())
         self.images_seen += o.batch
         self.iteration += 1
@@ -157,7 +110,7 @@ class Distiller:
         """L1 between translated and drawn, of pixels and of coarse squares, on the pair's own disturbed pictures."""
         o = self.options
         renders = self._pictures(self.renders, o.batch)
-        rendering, photo = disturbed(self._examples(), renders, o.disturb, self.draws.device)
+        rendering, photo = disturbed(self._examples(), renders, o.disturb, self.random.device)
         translated = self._translated(rendering)
         side = max(1, round(o.coarse_frac * photo.shape[-1]))
         fine, coarse = (translated - photo).abs().mean(), (_means(translated, side) - _means(photo, side)).abs().mean()
@@ -174,14 +127,14 @@ class Distiller:
         """The discriminator must take translated renders for photographs; no colour may leave [-1, 1]."""
         o = self.options
         ramp = (self.images_seen / 1000 - o.adversarial_kimg) / max(o.warmup_kimg, 1e-8) - 1  # it learns alone at first
-        logits = self.discriminator.eval().requires_grad_(False)(views(fakes, self.draws.device))
+        logits = self.discriminator.eval().requires_grad_(False)(views(fakes, self.random.device))
         loss, beyond = -torch.stack([head.mean() for head in logits]).mean(), (fakes.abs() - 1).relu().mean()
         self.statistics.add("loss/realism", loss)
         return loss * o.adversarial_weight * min(max(ramp, 0.0), 1.0) + beyond
 
     def _judge(self, fakes: Tensor) -> None:
         """The discriminator's own step."""
-        random, count = self.draws.device, len(fakes)
+        random, count = self.random.device, len(fakes)
         both = torch.cat([views(self._photos(count), random), views(fakes, random)])
         logits = self.discriminator.train().requires_grad_(True)(both)
         real, fake = [head[:count] for head in logits], [head[count:] for head in logits]
@@ -210,16 +163,16 @@ class Distiller:
         number = self.images_seen // (o.block * o.uses)
         if self._block is None or self._block[0] != number:
             self._block = number, self._drawn(number)
-        order = torch.randperm(o.block, generator=self.draws.cpu)[: o.batch].to(self.device)
+        order = torch.randperm(o.block, generator=self.random.cpu)[: o.batch].to(self.device)
         return Translations(*(look[order] for look in self._block[1]))
 
     def _drawn(self, number: int) -> Translations:
         """A block of examples, the same for the same number."""
-        draws, size = RandomStreams(self.options.seed, self.device), self.translator.config.input_px
+        random, size = RandomStreams(self.options.seed, self.device), self.translator.config.input_px
         pictures = []
         for part in range(math.ceil(self.options.block / DRAW_BATCH)):
-            draws.start("measure", number, part)
-            batch = drawn(self.rendering, self.real, DRAW_BATCH, self.options.psi, draws.device, self.dtype)
+            random.start("measure", number, part)
+            batch = drawn(self.rendering, self.real, DRAW_BATCH, self.options.psi, random.device, self.dtype)
             pictures.append([resized(look, size) for look in batch])
         return Translations(*(torch.cat(look)[: self.options.block] for look in zip(*pictures, strict=True)))
 
@@ -248,6 +201,12 @@ class Distiller:
             faces.append(typical(resized(scale_to_unit(stored), size), self.options.disturb, random.device))
         finished.remember_range(torch.cat(faces))
         return finished
+
+    # ------------------------------------------------------------ what a log and a checkpoint need
+
+    def measure(self) -> dict[str, Any]:
+        """Nothing beside the means."""
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on exactly: tensors, numbers and nothing else."""

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from refacer.images.pixels import scale_to_unit
 from refacer.networks.stylegan2.mapping import W_AVG_BETA
@@ -25,14 +25,13 @@ from refacer.training import losses
 from refacer.training.augment import AdaController, Augment, jitter
 from refacer.training.dataset import FaceDataset
 from refacer.training.generate import ForwardPasses, TrainingNetworks, precision_of, trainable_parameters
+from refacer.training.optimizers import clean_gradients, lazy_adam, lerp_towards
 from refacer.training.processes import Processes, parts_of
 from refacer.training.random import RandomStreams
 from refacer.training.statistics import Statistics, gradient_norms
 
 MEASURED = 8
 """Pictures at which gradients are measured."""
-
-GRADIENT_LIMIT = 1e5
 
 
 class Trainer:
@@ -251,30 +250,3 @@ class Trainer:
         share = int(self.processes.first)  # sums over all processes have a place in one of them only
         self.ada.load_state_dict({name: value * share for name, value in state["ada"].items()})
         self.statistics.load_state_dict(state.get("statistics", {"sums": {}, "counts": {}}), share=share)
-
-
-def lazy_adam(parameters: list[nn.Parameter], options: FinetuneOptions, interval: int | None) -> torch.optim.Adam:
-    """Adam shared by the main loss and one regulariser every `interval` (Karras et al. 2020, appendix B).
-
-    One step in `interval` + 1 is the regulariser's, so the rate and the decays shrink by k / (k + 1).
-    """
-    ratio = interval / (interval + 1) if interval else 1.0
-    betas = tuple(beta**ratio for beta in options.adam_betas)
-    return torch.optim.Adam(
-        parameters, lr=options.lr * ratio, betas=(betas[0], betas[1]), eps=options.adam_eps, fused=True
-    )
-
-
-def clean_gradients(parameters: list[nn.Parameter]) -> None:
-    """nan becomes 0 and infinities +-1e5, as in the published loop."""
-    for parameter in parameters:
-        if parameter.grad is not None:
-            torch.nan_to_num(parameter.grad, nan=0.0, posinf=GRADIENT_LIMIT, neginf=-GRADIENT_LIMIT, out=parameter.grad)
-
-
-@torch.no_grad()
-def lerp_towards(average: nn.Module, module: nn.Module, beta: float) -> None:
-    """average <- beta average + (1 - beta) module for parameters; buffers are copied."""
-    many = torch.ops.aten  # a few launches for all tensors
-    many._foreach_lerp_([*average.parameters()], [*module.parameters()], 1 - beta)
-    many._foreach_copy_([*average.buffers()], [*module.buffers()])

@@ -1,7 +1,10 @@
 """`refacer finetune` from an empty folder to a pair: run folder, log, resuming, refusals."""
 
 import json
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +14,14 @@ from PIL import Image
 
 from refacer.commands.finetune import register
 from refacer.errors import UsageError
+from refacer.finetuning.folder import RunFolder
+from refacer.finetuning.record import Observation
 from refacer.finetuning.run import Training
 from refacer.finetuning.style import StyleRecipe
 from refacer.options import SCRATCH, FinetuneOptions, NetworkOptions
+from refacer.training.finetune import Tick
+from refacer.training.processes import Processes
+from refacer.training.statistics import Statistics
 from refacer.weights.bases import load_base
 from refacer.weights.pairs import load_pair
 
@@ -148,3 +156,86 @@ def test_values_are_told_by_the_options_that_set_them(base):
     assert {name for name in names if spelled[name] in known} >= {"lr", "ada_kimg", "tick_kimg", "z_dim", "base_sha256"}
     assert [name for name in names if spelled[name].startswith("--") and spelled[name] not in known] == []
     assert [name for name in names if spelled[name] == name and f"--{name.replace('_', '-')}" in known] == []
+
+
+class Counter:
+    """A trainer of another kind: a number that each step moves at random."""
+
+    def __init__(self) -> None:
+        self.options = FinetuneOptions(kimg=0.012, tick_kimg=0.004, batch=2)
+        self.processes, self.statistics = Processes(), Statistics(torch.device("cpu"))
+        self.images_seen, self.value = 0, torch.zeros([])
+
+    def step(self) -> None:
+        self.value = self.value * 0.5 + torch.rand([], generator=torch.Generator().manual_seed(self.images_seen))
+        self.statistics.add("value", self.value)
+        self.images_seen += self.options.batch
+
+    def measure(self) -> dict[str, Any]:
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"images_seen": self.images_seen, "value": self.value, "statistics": self.statistics.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.images_seen, self.value = state["images_seen"], state["value"]
+        self.statistics.load_state_dict(state["statistics"])
+
+
+class CountingRecipe:
+    """Without pictures, networks or pairs of samples."""
+
+    command, sample_order, device = "refacer count", "", torch.device("cpu")
+    options = FinetuneOptions()
+
+    def __init__(self, speed: int = 1) -> None:
+        self.speed = speed
+
+    def configuration(self) -> dict[str, Any]:
+        return {"options": {"speed": self.speed}}
+
+    def spelled(self, name: str) -> str:
+        return f"--{name}"
+
+    def load_data(self) -> None:
+        return None
+
+    def make_trainer(self, data: object, folder: RunFolder, processes: Processes) -> Counter:
+        return Counter()
+
+    def observe(self, trainer: Counter, tick: Tick) -> Observation:
+        return Observation({"value": float(trainer.value)}, [trainer.value.expand(2, 3, 8, 8)])
+
+    def licences(self) -> dict[str, str]:
+        return {"numbers": "free"}
+
+    def encode_result(self, name: str, trainer: Counter) -> dict[str, bytes]:
+        return {"result.txt": f"{name} {float(trainer.value)}".encode()}
+
+
+def test_another_recipe_has_the_same_folder_resume_report_and_refusals(tmp_path, monkeypatch):
+    folder = tmp_path / "count"
+    Training(CountingRecipe(), tmp_path / "whole", quiet=True).go("auto")
+    step = Counter.step
+
+    def stopped(counter: Counter) -> None:
+        step(counter)
+        if counter.images_seen == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Counter, "step", stopped)
+        with pytest.raises(SystemExit) as stop:
+            Training(CountingRecipe(), folder, quiet=True).go("auto")
+    assert stop.value.code == 143
+    with pytest.raises(UsageError, match=r"--speed \(1 there, 2 here\)"):
+        Training(CountingRecipe(2), folder, quiet=True).go("auto")
+    Training(CountingRecipe(), folder, quiet=True).go("auto")
+    logs = ((place / "log.jsonl").read_text().splitlines() for place in (folder, tmp_path / "whole"))
+    values, whole = ([json.loads(line)["value"] for line in log] for log in logs)
+    assert values == whole
+    assert (folder / "result.txt").read_text() == f"count {whole[-1]}"
+    page = (folder / "report.html").read_text()
+    assert "refacer count: count" in page
+    assert "Identity" not in page
+    assert not (folder / "refused.json").exists()

@@ -13,7 +13,8 @@ from refacer.networks.stylegan2.networks import Generator, GeneratorConfig
 from refacer.networks.translator import Translator, TranslatorConfig
 from refacer.options import DistillOptions, DisturbOptions
 from refacer.training.dataset import FaceDataset
-from refacer.training.distill import Distiller, Finished, Stopped, Tick, distill
+from refacer.training.distill import Distiller
+from refacer.training.finetune import Finished, Stopped, Tick, train
 from refacer.training.translations import Translations, disturbed, drawn, fine_detail
 
 OPTIONS = DistillOptions(batch=4, kimg=0.08, block=8, uses=2, tick_kimg=0.02, adversarial_kimg=0.008, warmup_kimg=0.004)
@@ -114,11 +115,11 @@ def test_the_result_knows_its_range_and_the_run_goes_on_as_before(pictures: Path
 
 
 def test_events(pictures: Path):
-    events = list(distill(make_distiller(pictures)))
+    events = list(train(make_distiller(pictures)))
     assert [event.images_seen for event in events if isinstance(event, Tick)] == [20, 40, 60, 80]
     assert events[-1] == Finished(80)
     stops = itertools.chain([False, True])
-    assert list(distill(make_distiller(pictures), lambda: next(stops))) == [Stopped(8)]
+    assert list(train(make_distiller(pictures), lambda: next(stops))) == [Stopped(8)]
 
 
 def test_both_looks_of_an_example_are_of_one_code():

@@ -33,9 +33,9 @@ from refacer.training.augment import jitter
 from refacer.training.checkpoint import load_latest, save_checkpoint
 from refacer.training.dataset import FaceDataset
 from refacer.training.generate import precision_of
+from refacer.training.optimizers import clean_gradients, lazy_adam, lerp_towards
 from refacer.training.processes import Processes, joined
 from refacer.training.statistics import Statistics
-from refacer.training.trainer import clean_gradients, lazy_adam, lerp_towards
 from refacer.weights.bases import (
     Base,
     carry_over,

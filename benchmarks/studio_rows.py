@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from statistics import fmean, median
 
@@ -18,13 +18,18 @@ from benchmarks.studio_measures import (
     identity_distance,
     pasted_region,
     perceptual_distance,
+    sharpness,
     squared_difference,
 )
 from refacer.networks.perceptual import Perceptual
+from refacer.options import CompositeOptions, Paste
 from refacer.pixels import labels_from_array, snap, tensor_from_rgb
+from refacer.stages.change import with_neck
+from refacer.stages.parse import mask_from_labels
+from refacer.stages.run import Placed, composite_all, decoded
 from tools.studio.judge import Judge, face_mask, photo_logits
 from tools.studio.parser_data import read_portraits
-from tools.studio.transfer import Transfer
+from tools.studio.transfer import Projected, Transfer
 
 ROWS = {
     "input": "input as it is",
@@ -33,6 +38,9 @@ ROWS = {
     "direct_rendering": "that code, rendering generator",
     "reconstruction": "method's code, rendering generator",
     "method": "method",
+    "face": "that, pasted with --paste face",
+    "change": "that, pasted with --paste change",
+    "auto": "that, pasted with --paste auto",
     "photo": "true photo",
 }
 NOISE_LEVELS = 5.0  # of 255: more than twice the grain of the photo look
@@ -50,7 +58,10 @@ class Person:
 
 @dataclass(frozen=True)
 class Figures:
-    """One picture in numbers. Distances: the smaller the nearer; photo: 1 where the judge calls it one."""
+    """One picture in numbers. Distances: the smaller the nearer; photo: 1 where the judge calls it one.
+
+    sharpness: mean |Laplacian| in the face, in levels of 255; sharpness_ratio: the same by the true photo's.
+    """
 
     identity_to_input: float
     identity_to_photo: float
@@ -58,6 +69,8 @@ class Figures:
     l2_to_photo: float
     color_to_photo: float
     photo: float
+    sharpness: float
+    sharpness_ratio: float
     seconds: float
 
 
@@ -81,10 +94,30 @@ def pictures_of(person: Person, transfer: Transfer) -> dict[str, tuple[Tensor, f
         "direct_rendering": (transfer.draw(direct.codes, "rendering"), direct.seconds),
         "reconstruction": (transfer.draw(found.codes, "rendering"), found.seconds),
         "method": (transfer.decode(found.codes), found.seconds),
+        **blended(person, found, transfer),
         "photo": (person.photo, 0.0),
     }
     size = person.face.shape[-1]
     return {row: (enlarged(picture.cpu(), size), seconds) for row, (picture, seconds) in rows.items()}
+
+
+def blended(person: Person, found: Projected, transfer: Transfer) -> dict[Paste, tuple[Tensor, float]]:
+    """What `composite` makes of a found code in the person's own crop, by every way to paste, and the seconds."""
+    side = person.face.shape[-1] - 0.5
+    quad = ((-0.5, -0.5), (-0.5, side), (side, side), (side, -0.5))
+    real = transfer.decode(found.codes)
+    rendering = decoded(found.codes, transfer.rendering, replace(transfer.decoding, into="rendering"))
+    labels = transfer.labels(real)
+    mask = mask_from_labels(labels)
+    pictures: dict[Paste, tuple[Tensor, float]] = {}
+    for paste in ("face", "change", "auto"):
+        placed = Placed(real, mask if paste == "face" else with_neck(mask, labels), quad, rendering)
+        blend = composite_all(person.face.to(real), [placed], CompositeOptions(paste=paste))[0]
+        picture = person.face.clone()
+        height, width = blend.pixels.shape[2:]
+        picture[:, :, blend.top : blend.top + height, blend.left : blend.left + width] = blend.pixels.cpu()
+        pictures[paste] = snap(picture), found.seconds
+    return pictures
 
 
 def enlarged(picture: Tensor, size: int) -> Tensor:
@@ -116,6 +149,8 @@ def figures_of(
             squared_difference(picture, person.photo, region),
             color_difference(picture, person.photo, region),
             float(photo_logits(judge, picture, mask)[0] > 0),
+            sharpness(picture, mask),
+            sharpness(picture, mask) / max(sharpness(person.photo, mask), 1e-6),
             seconds,
         )
         for row, (picture, seconds) in pictures.items()

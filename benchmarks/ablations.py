@@ -43,11 +43,12 @@ DIRECT = ROWS["direct"]
 # As the studio pair's own, Sec. 4.1 but for what docs/finetuning.md explains.
 TRAINING = {"batch": "8", "ema-kimg": "0.25", "aug": "none", "jitter": "0.03", "tick": "0.1", "gamma": "1.6"}
 WEIGHTS = {"sketch-weight": "2e-5", "color-weight": "8"}
+LEFT_OUT = ("l2_to_photo", "sharpness", "sharpness_ratio", "seconds")
 COLUMNS = {
     "fid_to_renders": "FID* to renders",
     "fid_to_photos": "FID* to photos",
     "identity_between": "identity between generators",
-    **{name: title for name, title in FACE_COLUMNS.items() if name not in ("l2_to_photo", "seconds")},
+    **{name: title for name, title in FACE_COLUMNS.items() if name not in LEFT_OUT},
 }
 CELL_PX, SHOWN_CODES, SHOWN_PEOPLE = 160, 6, 6
 

@@ -1,4 +1,4 @@
-"""What the studio benchmark measures on aligned faces: dlib identity, perceptual distance, L2, blurred colour."""
+"""What the studio benchmark measures on aligned faces: dlib identity, perceptual distance, L2, colour, sharpness."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -76,3 +77,10 @@ def blurred_color(image: Tensor, region: Tensor) -> Tensor:
 def color_difference(a: Tensor, b: Tensor, region: Tensor) -> float:
     """L2 of the blurred colour."""
     return squared_difference(blurred_color(a, region), blurred_color(b, region), region)
+
+
+def sharpness(image: Tensor, mask: Tensor) -> float:
+    """Mean |Laplacian| of the grey picture (1, 3, S, S) inside the mask (1, 1, S, S), in levels of 255."""
+    grey = F.pad(image.mean(1, keepdim=True) * 127.5, (1, 1, 1, 1), mode="replicate")
+    kernel = image.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
+    return float((F.conv2d(grey, kernel).abs() * mask).sum() / mask.sum().clamp(min=1))

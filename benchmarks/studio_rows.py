@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from statistics import fmean, median
 
@@ -18,13 +19,17 @@ from benchmarks.studio_measures import (
     identity_distance,
     pasted_region,
     perceptual_distance,
+    sharpness,
     squared_difference,
 )
 from refacer.images.pixels import labels_from_array, snap, tensor_from_rgb
 from refacer.networks.perceptual import Perceptual
+from refacer.options import CHANGED_CLASSES, PASTED_CLASSES, CompositeOptions, Paste, TranslateOptions
+from refacer.stages.parse import mask_from_labels
+from refacer.stages.pipeline import Placed, composite_all, decoded, translated
 from tools.studio.judge import Judge, face_mask, photo_logits
 from tools.studio.parser_data import read_portraits
-from tools.studio.transfer import Transfer
+from tools.studio.transfer import Projected, Transfer
 
 ROWS = {
     "input": "input as it is",
@@ -33,6 +38,10 @@ ROWS = {
     "direct_rendering": "that code, rendering generator",
     "reconstruction": "method's code, rendering generator",
     "method": "method",
+    "face": "that, pasted with --paste face",
+    "change": "that, pasted with --paste change",
+    "auto": "that, pasted with --paste auto",
+    "translate": "translated, without inversion",
     "photo": "true photo",
 }
 NOISE_LEVELS = 5.0  # of 255: more than twice the grain of the photo look
@@ -50,7 +59,10 @@ class Person:
 
 @dataclass(frozen=True)
 class Figures:
-    """One picture in numbers. Distances: the smaller the nearer; photo: 1 where the judge calls it one."""
+    """One picture in numbers. Distances: the smaller the nearer; photo: 1 where the judge calls it one.
+
+    sharpness: mean |Laplacian| in the face, in levels of 255; sharpness_ratio: the same by the true photo's.
+    """
 
     identity_to_input: float
     identity_to_photo: float
@@ -58,6 +70,8 @@ class Figures:
     l2_to_photo: float
     color_to_photo: float
     photo: float
+    sharpness: float
+    sharpness_ratio: float
     seconds: float
 
 
@@ -81,10 +95,39 @@ def pictures_of(person: Person, transfer: Transfer) -> dict[str, tuple[Tensor, f
         "direct_rendering": (transfer.draw(direct.codes, "rendering"), direct.seconds),
         "reconstruction": (transfer.draw(found.codes, "rendering"), found.seconds),
         "method": (transfer.decode(found.codes), found.seconds),
+        **blended(person, found, transfer),
         "photo": (person.photo, 0.0),
     }
     size = person.face.shape[-1]
     return {row: (enlarged(picture.cpu(), size), seconds) for row, (picture, seconds) in rows.items()}
+
+
+def blended(person: Person, found: Projected, transfer: Transfer) -> dict[str, tuple[Tensor, float]]:
+    """What `composite` makes of a person in their own crop, by every way and every way to paste, and the seconds."""
+    real = transfer.decode(found.codes)
+    rendering = decoded(found.codes, transfer.equipment.rendering, replace(transfer.decoding, into="rendering"))
+    pastes: tuple[Paste, ...] = ("face", "change", "auto")
+    pictures = {paste: (pasted(person, real, rendering, paste, transfer), found.seconds) for paste in pastes}
+    if not transfer.pair.has("translator"):
+        return pictures
+    face, network = person.face.to(real), transfer.equipment.translator  # read before the clock starts
+    began = time.perf_counter()
+    drawn = translated(face, network, TranslateOptions())
+    seconds = time.perf_counter() - began
+    return {**pictures, "translate": (pasted(person, drawn, face, "change", transfer), seconds)}
+
+
+def pasted(person: Person, real: Tensor, rendering: Tensor, paste: Paste, transfer: Transfer) -> Tensor:
+    """A person's own crop as `composite` gives it back, (1, 3, S, S), with a new face or its change."""
+    side = person.face.shape[-1] - 0.5
+    quad = ((-0.5, -0.5), (-0.5, side), (side, side), (side, -0.5))
+    mask = mask_from_labels(transfer.labels(real), PASTED_CLASSES if paste == "face" else CHANGED_CLASSES)
+    options = CompositeOptions(paste=paste, strength=transfer.pair.defaults.strength)
+    blend = composite_all(person.face.to(real), [Placed(real, mask, quad, rendering)], options)[0]
+    picture = person.face.clone()
+    height, width = blend.pixels.shape[2:]
+    picture[:, :, blend.top : blend.top + height, blend.left : blend.left + width] = blend.pixels.cpu()
+    return snap(picture)
 
 
 def enlarged(picture: Tensor, size: int) -> Tensor:
@@ -116,6 +159,8 @@ def figures_of(
             squared_difference(picture, person.photo, region),
             color_difference(picture, person.photo, region),
             float(photo_logits(judge, picture, mask)[0] > 0),
+            sharpness(picture, mask),
+            sharpness(picture, mask) / max(sharpness(person.photo, mask), 1e-6),
             seconds,
         )
         for row, (picture, seconds) in pictures.items()

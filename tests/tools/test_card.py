@@ -60,14 +60,16 @@ def test_effort_is_summed_from_the_logs(tmp_path):
 
 
 def test_the_table_is_the_benchmarks(tmp_path):
-    figures = {"identity_to_input": None, "identity_to_photo": 0.5, "perceptual_to_photo": 0.5, "l2_to_photo": 0.012345,
-               "color_to_photo": 0.5, "photo": 0.925, "seconds": 3.26}  # fmt: skip
+    figures = {
+        "identity_to_input": None, "identity_to_photo": 0.5, "perceptual_to_photo": 0.5, "l2_to_photo": 0.012345,
+        "color_to_photo": 0.5, "photo": 0.925, "sharpness": 4.567, "sharpness_ratio": 0.891, "seconds": 3.26,
+    }  # fmt: skip
     report = {
         "people": {"a": {}}, "steps": 9, "machine": "m", "rows": {"method": figures}, "codes": {"codes": 3, "psi": 1.0},
         "aims": {"x": {"value": 0.4321, "aim": "at most 0.45", "met": True}},
     }  # fmt: skip
     made = card.sections(_nothing(table=_written(tmp_path / "t.json", report)))["table"]
-    assert "| method | – | 0.500 | 0.500 | 0.0123 | 0.5000 | 92% | 3.3 |" in made
+    assert "| method | – | 0.500 | 0.500 | 0.0123 | 0.5000 | 92% | 4.57 | 0.89 | 3.3 |" in made
     assert "| x | 0.432 | at most 0.45 | yes |" in made
     assert "1 people, 9 steps, m." in made
 

@@ -19,6 +19,8 @@ from refacer.networks.perceptual import Perceptual
 from refacer.networks.stylegan2.networks import Generator
 from refacer.networks.translator import Translator
 from refacer.options import (
+    CHANGED_CLASSES,
+    PASTED_CLASSES,
     AlignOptions,
     Choices,
     CompositeOptions,
@@ -72,7 +74,13 @@ class Equipment:
 
     @property
     def parse_options(self) -> ParseOptions:
-        """The options of the parser; raises UsageError for a class that does not exist."""
+        """The options of the parser: the parts of Appendix B where a face is pasted, for a change the neck besides.
+
+        Raises UsageError for a class that does not exist.
+        """
+        if self.choices.classes is None:
+            paste = self.composite_options(translated=self.way == "translate").paste
+            return ParseOptions(PASTED_CLASSES if paste == "face" else CHANGED_CLASSES)
         classes = tuple(name.strip() for name in self.choices.classes.split(","))
         for name in classes:
             if name not in CLASS_IDS:

@@ -17,6 +17,9 @@ GeneratorRole = Literal["real", "rendering"]
 PASTED_CLASSES = ("skin", "brows", "eyes", "eyeglasses", "ears", "nose", "mouth", "lips", "hair")
 """The nine parts of Appendix B."""
 
+CHANGED_CLASSES = (*PASTED_CLASSES, "neck")
+"""The parts whose look a change alters: there must be no step at the chin."""
+
 PART_CENTRES = ((0.40, 0.47), (0.60, 0.47), (0.50, 0.73))
 """Where FFHQ's alignment puts eyes and mouth: (x, y) as fractions of the crop's side."""
 
@@ -138,17 +141,17 @@ class ChangeOptions:
     """How the change from look to look is fitted; fractions are of the picture's side (docs/compositing.md)."""
 
     window_frac: float = 15 / 256  # side of the guided filter's windows
-    epsilon: float = 1e-3  # its regularisation towards a gain of 1, a variance
+    epsilon: float = 3e-3  # its regularisation towards a gain of 1, a variance
     highlights: float = 0.5  # share that is taken away of light in x that R does not have
     highlight_frac: float = 3 / 256  # sigma of that light
     highlight_max: float = 0.5  # what is brighter by more is no light
-    chroma: float = 1.0  # share of P's own tint that is taken over where R is like x
-    chroma_frac: float = 3 / 256  # sigma of that tint
-    chroma_trust: float = 0.15  # mean difference of x and R at which it counts exp(-1)
-    texture: float = 0.0  # share of P's own fine detail that is added
-    texture_frac: float = 1.5 / 256  # sigma below which detail is fine
-    face_trust: float = 0.06  # the same for P as a whole, for paste "auto"
+    tint: float = 1.0  # share of P's tint that is taken over where R is like x
+    tint_frac: float = 6 / 256  # sigma of that tint
+    tint_trust: float = 0.15  # mean difference of x and R at which it counts exp(-1)
+    face_trust: float = 0.04  # the same for P as a whole, for paste "auto"
     trust_frac: float = 6 / 256  # sigma of the mean difference
+    kept_tint: float = 0.5  # share of the change's mean in CIELAB's a and b that color "lab" takes back
+    border_frac: float = 0.12  # of the crop's side, in which a change fades out towards its border
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ class CompositeOptions:
 
     erode_frac: float = 0.02  # radius of the erosion, as a fraction of the quad's side
     feather_frac: float = 0.01  # sigma of the Gaussian, as a fraction of the quad's side
-    color: Literal["none", "lab"] = "lab"  # of a pasted face; changed pixels keep the change's colours
+    color: Literal["none", "lab"] = "lab"  # of a pasted face its mean, of a change part of its tint
     color_spread: float = 0.5  # share of the difference in spread that "lab" removes; the means it makes equal
     paste: Paste = "face"
     strength: float = 1.0  # of the change; 0 leaves the picture as it is
@@ -185,7 +188,7 @@ class Choices:
     generator: str | Path | None = None  # a file in place of the pair's realistic generator
     noise: NoiseMode = DecodeOptions.noise_mode
     psi: float | None = None
-    classes: str = ",".join(PASTED_CLASSES)
+    classes: str | None = None  # names with commas; None: those of Appendix B, for a change the neck, too
     parser: ParserChoice = "auto"
     erode: float = CompositeOptions.erode_frac
     feather: float = CompositeOptions.feather_frac

@@ -26,9 +26,9 @@ from refacer.weights.loaders import encode_network
 from tests.tiny import tiny_discriminator, tiny_generator
 
 DATA = Path(__file__).parent / "data"
-SIZE = {"img_resolution": 64, "channel_base": 512, "channel_max": 16}
+SIZE: dict[str, Any] = {"img_resolution": 64, "channel_base": 512, "channel_max": 16}
 PARSER = {"channels": (8, 12), "image_px": 32, "patch_px": 4}
-TRANSLATOR = TranslatorConfig(input_px=32, grid_px=8, channels=(4, 4, 8, 8))
+TRANSLATOR = TranslatorConfig(input_px=32, channels=(4, 4, 8, 8))
 SKIN = 1
 
 
@@ -52,7 +52,7 @@ def tiny_translator() -> Translator:
     """A distilled network that makes every face a little redder, and knows every face."""
     translator = Translator(TRANSLATOR)
     with torch.no_grad():
-        translator.head.bias[3] = 0.2
+        translator.color.bias[3] = 0.2
     return translator
 
 

@@ -14,6 +14,7 @@ import typer
 
 from refacer.options import (
     DEFAULT_PAIR,
+    PASTED_CLASSES,
     Call,
     Choices,
     FileOptions,
@@ -249,11 +250,25 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Parsing:
-    """Which parts are pasted."""
+    """Which parts are pasted, and as what."""
 
-    classes: Annotated[str, typer.Option(help="Parts of the face that make the mask.", rich_help_panel=PASTING)] = (
-        Choices.classes
-    )
+    paste: Annotated[
+        Paste | None,
+        typer.Option(
+            help="change: keep the picture's pixels and change their look; face: paste the new face (Eq. B1); "
+            "auto: the face where the rendering matches, the change elsewhere.",
+            show_default="the pair's",
+            rich_help_panel=PASTING,
+        ),
+    ] = Choices.paste
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Parts of the face that make the mask, with commas between them.",
+            show_default=f"{','.join(PASTED_CLASSES)}; for a change neck, too",
+            rich_help_panel=PASTING,
+        ),
+    ] = Choices.classes
     parser: Annotated[
         ParserChoice,
         typer.Option(
@@ -282,15 +297,6 @@ class Pasting:
         Literal["none", "lab"],
         typer.Option(help="Match a pasted face's colours to the picture's.", rich_help_panel=PASTING),
     ] = Choices.color
-    paste: Annotated[
-        Paste | None,
-        typer.Option(
-            help="change: keep the picture's pixels and change their look; face: paste the new face (Eq. B1); "
-            "auto: the face where the rendering matches, the change elsewhere.",
-            show_default="the pair's",
-            rich_help_panel=PASTING,
-        ),
-    ] = Choices.paste
     strength: Annotated[
         float | None,
         typer.Option(min=0, max=10, help="Strength of the change.", show_default="the pair's", rich_help_panel=PASTING),

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from refacer.errors import ShapeMismatch
+from refacer.images.color import image_from_lab, lab_from_image
 from refacer.images.resampling import Matrix, filter_both, gaussian_taps
 from refacer.options import ChangeOptions
 
@@ -31,15 +32,14 @@ def fields_of_pair(face: Tensor, rendering: Tensor, real: Tensor, options: Chang
     side = face.shape[-1]
     gain, offset = guided(rendering, real, max(round(options.window_frac * side) // 2, 1), options.epsilon)
     offset = offset - options.highlights * _highlights(face, rendering, options)
-    offset = offset + options.texture * (real - _blurred(real, options.texture_frac * side))
-    missing = _blurred(real - (gain * face + offset), options.chroma_frac * side)
+    missing = _blurred(real - (gain * face + offset), options.tint_frac * side)
     tint = missing - missing.mean(1, keepdim=True)
-    trust = match(face, rendering, options.trust_frac * side, options.chroma_trust)
-    return _diagonal(gain, offset + options.chroma * trust * tint)
+    trust = match(face, rendering, options.trust_frac * side, options.tint_trust)
+    return _diagonal(gain, offset + options.tint * trust * tint)
 
 
 def _highlights(face: Tensor, rendering: Tensor, options: ChangeOptions) -> Tensor:
-    """Light of x that R does not have, up to a limit: what is far brighter is no light, but something before it."""
+    """Light of x that R does not have, up to a limit: what is much brighter is a thing before the face, no light."""
     light = _blurred(face - rendering, options.highlight_frac * face.shape[-1]).clamp(min=0)
     return options.highlight_max * torch.tanh(light / options.highlight_max)
 
@@ -104,6 +104,28 @@ def match(source: Tensor, rendering: Tensor, sigma_px: float, trust: float) -> T
     """
     apart = _blurred((source - rendering).abs().mean(1, keepdim=True), sigma_px)
     return torch.exp(-(apart / trust).square())
+
+
+def kept_tint(changed: Tensor, source: Tensor, weight: Tensor, share: float) -> Tensor:
+    """The changed picture with `share` of the source's mean a and b in CIELAB back under the weight.
+
+    changed, source: (1, 3, H, W) in [-1, 1]; weight: (1, 1, H, W). A face must not part from its neck and hands.
+    """
+    lab = lab_from_image(changed)
+    apart = ((lab_from_image(source) - lab) * weight).sum((2, 3), keepdim=True) / weight.sum().clamp(min=1e-6)
+    apart[:, 0] = 0
+    return image_from_lab(lab + share * apart)
+
+
+def faded(mask: Tensor, border_frac: float) -> Tensor:
+    """A crop's mask (N, 1, M, M) in [0, 1], fading out smoothly towards the crop's border.
+
+    Neck and hair go on beyond the crop: their new look must not end at a line.
+    """
+    places = (torch.arange(mask.shape[-1], device=mask.device, dtype=mask.dtype) + 0.5) / mask.shape[-1]
+    inwards = torch.minimum(places, 1 - places)
+    share = (torch.minimum(inwards[:, None], inwards) / border_frac).clamp(max=1)
+    return mask * share.square() * (3 - 2 * share)
 
 
 def _diagonal(gain: Tensor, offset: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from refacer.images.resampling import (
 )
 from refacer.options import AlignOptions, CompositeOptions
 from refacer.stages.align import align
-from refacer.stages.change import applied_at, fields_of_pair, match
+from refacer.stages.change import applied_at, faded, fields_of_pair, kept_tint, match
 from refacer.types import CropTransform, Points
 
 BLUR_TRUNCATE = 3.0  # sigmas after which the blur ends: m' is 0 beyond
@@ -104,16 +104,19 @@ def composite(
     picture = _Window(0, 0, image.shape[3], image.shape[2])
     side_px = _checked_side(quad, picture)
     whole = face.new_ones(1, 1, *face.shape[2:])
-    window, alpha = _alpha(whole if mask is None else mask.to(whole), quad, picture, options)
+    mask = whole if mask is None else mask.to(whole)
+    if options.paste != "face":
+        mask = faded(mask, options.change.border_frac)
+    window, alpha = _alpha(mask, quad, picture, options)
     source = window.of(image, picture)
     if options.paste == "face":
         pasted = _matched(_pasted(face, quad, window, side_px), source, alpha, options)
     else:
-        if fields is None:
-            assert rendering is not None  # `_feasible` made sure
+        if fields is None and rendering is not None:
             crop = align(image, quad, face.shape[3], AlignOptions())
             fields = fields_of_pair(crop, rendering, face, options.change)
-        pasted = _changed(fields, source, quad, window, options.strength)
+        assert fields is not None  # `_feasible` made sure
+        pasted = _changed(fields, source, quad, window, alpha, options)
         if options.paste == "auto" and rendering is not None:
             drawn = _pasted(rendering, quad, window, side_px)
             trust = match(source, drawn, options.change.trust_frac * side_px, options.change.face_trust)
@@ -173,9 +176,7 @@ def _softened(mask: Tensor, quad: Points, picture: _Window, options: CompositeOp
     window = support.within(picture)
     # The mask goes on beyond the picture's frame: a face that the frame cuts has no edge there.
     outer = support.within(window.grown(blur_px + math.ceil(erode_px)))
-    supersample = min(max(math.ceil(mask.shape[3] / side_px), 2), MAX_SUPERSAMPLE)
-    how = Sampling(supersample, "mean", "zero")  # a mask must not ring as a Lanczos window does
-    alpha = erode(_seen(mask, quad, outer, how), erode_px)
+    alpha = erode(_seen(mask, quad, outer, _mask_sampling(mask.shape[3], side_px)), erode_px)
     taps = gaussian_taps(sigma_px, BLUR_TRUNCATE, mask.device)
     return window, window.of(filter_both(alpha, taps), outer)
 
@@ -196,10 +197,15 @@ def _matched(face: Tensor, source: Tensor, weight: Tensor, options: CompositeOpt
     return match_color(face, source, weight, options.color_spread) if options.color == "lab" else face
 
 
-def _changed(fields: Tensor, source: Tensor, quad: Points, window: _Window, strength: float) -> Tensor:
+def _changed(
+    fields: Tensor, source: Tensor, quad: Points, window: _Window, alpha: Tensor, options: CompositeOptions
+) -> Tensor:
     """The source's pixels under the fields of its crop; fields finer than they are reduced first."""
+    if options.strength == 0:
+        return source
     side = min(fields.shape[3], math.ceil(math.dist(quad[0], quad[3])))
-    return applied_at(resized(fields, side), source, _moved(quad, side, window), strength)
+    changed = applied_at(resized(fields, side), source, _moved(quad, side, window), options.strength)
+    return kept_tint(changed, source, alpha, options.change.kept_tint) if options.color == "lab" else changed
 
 
 def _pasted(face: Tensor, quad: Points, window: _Window, side_px: float) -> Tensor:
@@ -211,6 +217,11 @@ def _pasted(face: Tensor, quad: Points, window: _Window, side_px: float) -> Tens
     supersample = min(math.ceil(size / side_px), MAX_SUPERSAMPLE)
     wider = window.grown(LANCZOS_LOBES)  # so that the reduction sees beyond the frame, too
     return window.of(_seen(face, quad, wider, Sampling(supersample, "lanczos", "edge")), wider).clamp(-1, 1)
+
+
+def _mask_sampling(size: int, side_px: float) -> Sampling:
+    """A mask must not ring: its samples are averaged."""
+    return Sampling(min(max(math.ceil(size / side_px), 2), MAX_SUPERSAMPLE), "mean", "zero")
 
 
 def _seen(crop: Tensor, quad: Points, window: _Window, how: Sampling) -> Tensor:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from refacer.errors import PassportMismatch
+from refacer.errors import PassportMismatch, ShapeMismatch, UsageError
 from refacer.images.color import lab_from_image
 from refacer.images.pixels import paste_blend, tensor_from_rgb
-from refacer.options import AlignOptions, CompositeOptions
+from refacer.options import AlignOptions, CompositeOptions, Paste
 from refacer.stages.align import align
 from refacer.stages.composite import Blend, composite, erode, match_color
 from refacer.types import CropTransform, Points
@@ -228,3 +228,112 @@ def test_cuda_gives_the_same_picture():
     here = composite(image, smooth(64, 64, 2), disc(64), quad, options)
     there = composite(image.cuda(), smooth(64, 64, 2).cuda(), disc(64).cuda(), quad, options)
     assert torch.allclose(there.pixels.cpu(), here.pixels, atol=1e-3)
+
+
+CHANGE = CompositeOptions(paste="change")
+AUTO = CompositeOptions(paste="auto")
+
+
+def finished(image: Tensor, face: Tensor, quad: Points, options: CompositeOptions, **change: Tensor) -> Tensor:
+    return whole(image, composite(image, face, disc(64, 0.4), quad, options, **change))[0]
+
+
+def shifted(face: Tensor) -> Tensor:
+    return face + torch.tensor([0.15, 0.0, -0.1])[:, None, None]
+
+
+@pytest.mark.parametrize("paste", ["change", "auto"])
+def test_strength_0_leaves_the_picture_bit_for_bit(paste: Paste):
+    image, quad = smooth(160, 160, 1), square((80.3, 79.6), 90.0, 20.0)
+    options = CompositeOptions(paste=paste, strength=0.0)
+    assert torch.equal(finished(image, smooth(64, 64, 2), quad, options, rendering=smooth(64, 64, 3)), image)
+
+
+def test_two_equal_pictures_are_no_change():
+    image, quad = smooth(160, 160, 1), square((80.0, 80.0), 90.0, 20.0)
+    drawn = align(image, quad, 64, AlignOptions())
+    assert (finished(image, drawn, quad, CHANGE, rendering=drawn) - image).abs().max() < 1e-3
+
+
+def test_a_change_of_colour_is_taken_over_and_bits_outside_stay():
+    image, quad = smooth(160, 160, 1) * 0.5, square((80.0, 80.0), 90.0, 20.0)
+    drawn = align(image, quad, 64, AlignOptions())
+    options = replace(CHANGE, color="none")
+    blend = composite(image, shifted(drawn), disc(64, 0.4), quad, options, rendering=drawn)
+    changed, alpha = whole(image, blend)
+    inside, outside = ((alpha > 0.999).expand_as(image), (alpha == 0).expand_as(image))
+    assert torch.allclose(changed[inside], shifted(image)[inside], atol=0.01)
+    assert torch.equal(changed[outside], image[outside])
+    doubled = finished(image, shifted(drawn), quad, replace(options, strength=2.0), rendering=drawn)
+    assert torch.allclose(doubled[inside], (2 * shifted(image) - image)[inside], atol=0.02)
+    kept = finished(image, shifted(drawn), quad, CHANGE, rendering=drawn)
+    red, wanted = ((each - image)[:, 0][inside[:, 0]].mean() for each in (kept, shifted(image)))
+    assert 0.3 * wanted < red < 0.8 * wanted
+
+
+def test_a_large_face_keeps_its_detail():
+    """A face eight times as large as the generator's pictures has the source's own grain; a pasted one has none."""
+    grain = torch.randn(1, 3, 700, 700, generator=torch.Generator().manual_seed(0)) * 0.05
+    image, quad = (smooth(700, 700, 1) * 0.5 + grain).clamp(-1, 1), square((350.0, 350.0), 512.0, 10.0)
+    drawn = align(image, quad, 64, AlignOptions())
+    pasted, changed, both = (
+        finished(image, shifted(drawn), quad, options, rendering=drawn) for options in (PLAIN, CHANGE, AUTO)
+    )
+
+    def sharpness(picture: Tensor) -> float:
+        middle = picture[..., 250:450, 250:450]
+        return (4 * middle[..., 1:-1, 1:-1] - middle[..., :-2, 1:-1] - middle[..., 2:, 1:-1]
+                - middle[..., 1:-1, :-2] - middle[..., 1:-1, 2:]).abs().mean().item()  # fmt: skip
+
+    assert sharpness(changed) == pytest.approx(sharpness(image), rel=0.03)
+    assert sharpness(pasted) < 0.2 * sharpness(image)
+    assert sharpness(both) > sharpness(pasted)
+
+
+def test_fields_alone_are_a_change():
+    image, quad = smooth(160, 160, 1) * 0.5, square((80.0, 80.0), 90.0)
+    rows = torch.tensor([[1, 0, 0, 0.15], [0, 1, 0, 0], [0, 0, 1, -0.1]]).reshape(1, 12, 1, 1).expand(1, 12, 8, 8)
+    blend = composite(image, smooth(64, 64, 2), None, quad, replace(AUTO, color="none"), fields=rows)
+    changed, alpha = whole(image, blend)
+    assert torch.allclose(torch.where(alpha > 0.999, changed - shifted(image), 0), torch.zeros(()), atol=3e-4)
+    assert torch.equal(whole(image, composite(image, smooth(64, 64, 2), None, quad, CHANGE, fields=rows))[1], alpha)
+
+
+def test_auto_is_the_face_where_it_was_drawn_and_the_change_elsewhere():
+    """R is the picture on the left and something else on the right; P is another picture altogether."""
+    image, quad = smooth(160, 160, 1), square((80.0, 80.0), 100.0)
+    drawn, face = align(image, quad, 64, AlignOptions()), smooth(64, 64, 7)
+    drawn[..., 32:] = -drawn[..., 32:].sign() * 0.9
+    options = replace(AUTO, color="none")
+    changed, pasted, both = (
+        finished(image, face, quad, replace(options, paste=paste), rendering=drawn)
+        for paste in ("change", "face", "auto")
+    )
+    left, right = (slice(None), slice(None), slice(60, 100), slice(50, 66)), (..., slice(60, 100), slice(100, 112))
+    assert (both[left] - pasted[left]).abs().mean() < 0.1 * (changed[left] - pasted[left]).abs().mean()
+    assert (both[right] - changed[right]).abs().mean() < 0.01
+    assert torch.equal(finished(image, face, quad, options), pasted)
+
+
+def test_the_face_alone_is_pasted_as_ever():
+    """Eq. B1 bit for bit: neither a rendering nor the strength of a change matter to it."""
+    image, quad, face = smooth(160, 160, 1), square((80.0, 80.0), 90.0, 20.0), smooth(64, 64, 2)
+    blend = composite(image, face, disc(64), quad, CompositeOptions())
+    again = composite(
+        image, face, disc(64), quad, CompositeOptions(strength=0.3), rendering=smooth(64, 64, 3), fields=smooth(8, 8)
+    )
+    assert torch.equal(blend.pixels, again.pixels)
+
+
+@pytest.mark.parametrize("strength", [math.nan, -0.1, math.inf, 11.0])
+def test_a_strength_that_is_none_is_refused(strength: float):
+    options = replace(CHANGE, strength=strength)
+    with pytest.raises(UsageError, match="--strength"):
+        finished(smooth(100, 100), smooth(64, 64), square((50.0, 50.0), 60.0), options, rendering=smooth(64, 64))
+
+
+def test_a_change_that_nothing_tells_is_refused():
+    with pytest.raises(UsageError, match="--paste change"):
+        finished(smooth(100, 100), smooth(64, 64), square((50.0, 50.0), 60.0), CHANGE)
+    with pytest.raises(ShapeMismatch, match="32x32"):
+        finished(smooth(100, 100), smooth(64, 64), square((50.0, 50.0), 60.0), CHANGE, rendering=smooth(32, 32))

@@ -9,7 +9,8 @@ from refacer.images.pixels import snap
 from refacer.networks.parser import StudioParser
 from refacer.networks.perceptual import DiscriminatorFeatures
 from refacer.networks.translator import Translator, TranslatorConfig
-from refacer.options import AlignOptions, CompositeOptions, ProjectOptions
+from refacer.options import AlignOptions, CompositeOptions, DecodeOptions, ProjectOptions
+from refacer.stages.decode import decode
 from refacer.stages.pipeline import Networks, Placed, RunOptions, composite_all, find_faces, project_each, run
 from refacer.stages.project import Projector
 from tests.tiny import tiny_discriminator, tiny_generator
@@ -152,3 +153,19 @@ def test_a_face_too_far_from_what_is_known_stays_as_it_is(networks, image, resul
     found = run(image, networks, replace(QUICK, limit=limit))
     assert [result.blend is None for result in found] == [result.apart > limit for result in results]
     assert [result.apart for result in found] == [result.apart for result in results]
+
+
+def test_run_decodes_both_looks_for_a_change(networks, image, results):
+    """`run` and its stages one by one give the same change; no strength leaves the picture as it is."""
+    options = replace(QUICK, composite=CompositeOptions(paste="change"))
+    changed = run(image, networks, options)
+    wanted = snap(decode(changed[0].projection.codes, networks.projector.generator, DecodeOptions(into="rendering")))
+    assert torch.equal(changed[0].rendering, wanted)
+    placed = [Placed(r.real, r.mask, r.found.quad, r.rendering) for r in changed]
+    for result, blend in zip(changed, composite_all(image, placed, options.composite), strict=True):
+        assert torch.equal(result.blend.pixels, blend.pixels)
+    assert not torch.equal(changed[0].blend.pixels, results[0].blend.pixels)
+    still = run(image, networks, replace(QUICK, composite=CompositeOptions(paste="auto", strength=0.0)))
+    for blend in (result.blend for result in still):
+        height, width = blend.pixels.shape[2:]
+        assert torch.equal(blend.pixels, image[..., blend.top : blend.top + height, blend.left : blend.left + width])

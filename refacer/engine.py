@@ -317,7 +317,7 @@ class Refacer:
         """
         face = Face.read(face, max_pixels=self.choices.max_pixels)
         labels = parse(self.tensor(face.source), self.equipment.parser)
-        mask = mask_from_labels(labels, self.equipment.parse_options.classes)[0]
+        mask = mask_from_labels(labels, self.equipment.parse_options().classes)[0]
         return Mask(array_from_labels(mask) > 0, self.records.parsed_passport(face, classes=False))
 
     def parse_classes(self, face: Picture | Face) -> Mask:
@@ -369,6 +369,8 @@ class Refacer:
         for face, mask, record in zip(faces, masks, records, strict=True):
             tensor, rendering = self.tensor(face.source), self._rendering_of(face)
             options = self.equipment.composite_options(translated=face.translated)
+            if options.paste == "auto" and rendering is None:
+                options = replace(options, paste="face")
             values, history = self._mask(mask, tensor, options)
             placed.append(Placed(tensor, values, record.quad, rendering, paste=options.paste))
             done.append(replace(record, stages=(*record.stages, *history)))
@@ -451,7 +453,7 @@ class Refacer:
         self, mask: MaskChoice, face: Tensor, options: CompositeOptions
     ) -> tuple[Tensor | None, tuple[StageRecord, ...]]:
         """A mask (1, M, M) or None, and what the passport says about it and the blending."""
-        records, parsing = self.records, self.equipment.parse_options
+        records, parsing = self.records, self.equipment.parse_options(options.paste)
         if mask is None:
             return None, (records.composite(options, "none"),)
         if isinstance(mask, str):

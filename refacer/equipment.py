@@ -27,6 +27,7 @@ from refacer.options import (
     DecodeOptions,
     GeneratorRole,
     ParseOptions,
+    Paste,
     ProjectOptions,
     TranslateOptions,
     Way,
@@ -64,7 +65,7 @@ class Equipment:
             align=replace(self.align_options, size=self.crop_px),
             project=self.project_options(),
             decode=self.decode_options(),
-            parse=self.parse_options,
+            parse=self.parse_options(),
             composite=self.composite_options(translated=self.way == "translate"),
             translate=self.translate_options,
             limit=self.limit,
@@ -72,14 +73,13 @@ class Equipment:
             batch=choices.batch,
         )
 
-    @property
-    def parse_options(self) -> ParseOptions:
+    def parse_options(self, paste: Paste | None = None) -> ParseOptions:
         """The options of the parser: the parts of Appendix B where a face is pasted, for a change the neck besides.
 
-        Raises UsageError for a class that does not exist.
+        paste: where it is known better than by choice. Raises UsageError for a class that does not exist.
         """
         if self.choices.classes is None:
-            paste = self.composite_options(translated=self.way == "translate").paste
+            paste = paste or self.composite_options(translated=self.way == "translate").paste
             return ParseOptions(PASTED_CLASSES if paste == "face" else CHANGED_CLASSES)
         classes = tuple(name.strip() for name in self.choices.classes.split(","))
         for name in classes:

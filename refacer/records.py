@@ -107,7 +107,7 @@ class Records:
 
     def parsed_passport(self, face: Face, *, classes: bool) -> Passport:
         """The passport that a face's mask, or its classes, will carry."""
-        record = self.labels() if classes else self.parse(self.equipment.parse_options)
+        record = self.labels() if classes else self.parse(self.equipment.parse_options())
         return face.passport.with_stage(record)
 
     def decoded_passports(self, latents: Latents, into: GeneratorRole = "real") -> list[Passport | None]:

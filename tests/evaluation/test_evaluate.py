@@ -16,6 +16,7 @@ from refacer.cli import app
 from refacer.equipment import Equipment
 from refacer.errors import UsageError
 from refacer.evaluation import evaluate, networks
+from refacer.networks.fid_features import InceptionFeatures
 from refacer.networks.identity import DlibIdentity
 from refacer.options import EvalOptions, FileOptions
 
@@ -165,6 +166,7 @@ def test_every_option_is_read(cli, folders, tmp_path, monkeypatch):
     (folders[1] / "deep/3.png").write_bytes(b"no picture")
     assert cli("eval", *folders).code == 1
     command = next(one.callback for one in app.registered_commands if one.name == "eval")
+    assert command is not None
     shown = set(inspect.signature(command).parameters) - {"sets", "against"}
     assert shown <= seen, f"shown but not read: {shown - seen}"
 
@@ -211,7 +213,7 @@ def test_installed_inception_goes_through_torch_fidelity(monkeypatch, tmp_path):
     module.__dict__["FeatureExtractorInceptionV3"] = Extractor
     monkeypatch.setitem(sys.modules, parent.__name__, parent)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    network = networks.InceptionFeatures({"fc.weight": torch.tensor(2.0)}, torch.device("cpu"))
+    network = InceptionFeatures({"fc.weight": torch.tensor(2.0)}, torch.device("cpu"))
     assert network.suffix == ""
     assert network.features(torch.full((2, 3, 8, 8), 7, dtype=torch.uint8)).tolist() == [[14.0] * 3] * 2
 

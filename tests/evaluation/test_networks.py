@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from refacer.equipment import Equipment
 from refacer.networks.curricular_face import CROP_PX, CurricularFace
-from refacer.weights import cache
+from refacer.weights import cache, published
 from refacer.weights.formats.recognise import ir_shapes
 from refacer.weights.published import load_curricular_face
 
@@ -56,7 +55,7 @@ def test_the_network_is_the_files(state, installed, monkeypatch):
 
 def test_eval_takes_it_where_it_is_installed_and_says_so(cli, installed, monkeypatch):
     monkeypatch.setenv("REFACER_HOME", str(installed))
-    monkeypatch.setattr(Equipment, "detector", property(lambda _equipment: one_face))
+    monkeypatch.setattr(published, "load_dlib_landmarks", lambda _device: one_face)
     ended = cli("eval", "--codes", 1, "--json")
     assert ended.code == 0, ended.err
     (measure,) = json.loads(ended.out)["measures"]

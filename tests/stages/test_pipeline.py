@@ -137,8 +137,8 @@ def test_refusals(networks, image):
 
 
 def test_without_inversion_the_rendering_is_the_face_itself(networks, image):
-    translator = Translator(TranslatorConfig(input_px=32, grid_px=8, channels=(4, 4, 4, 4))).requires_grad_(False)
-    translator.head.bias[3] = 0.3  # more red everywhere
+    translator = Translator(TranslatorConfig(input_px=32, channels=(4, 4, 4, 4))).requires_grad_(False)
+    translator.color.bias[3] = 0.3  # more red everywhere
     bare = replace(networks, projector=None, real=None, translator=translator)
     options = replace(QUICK, composite=CompositeOptions(paste="change"))
     for result in run(image, bare, options):

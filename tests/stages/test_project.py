@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from refacer.stages.code_prior import code_prior
 from refacer.stages.project import Projection, code_noise, learning_rate, project
 from tests.tiny import tiny_discriminator, tiny_generator
 
-WIDE = {"channel_base": 256, "channel_max": 16}  # fewer channels hold too little to be found again
+WIDE: dict[str, Any] = {"channel_base": 256, "channel_max": 16}  # fewer channels hold too little to be found again
 
 
 class Scene:

@@ -6,6 +6,7 @@ Two looks of the same person:
 and a label map in CelebAMask-HQ's 19 classes.
 
   python render.py portraits OUT --first 0 --count 100 --looks photo,cg --views 2
+  python render.py portraits OUT --first 0 --count 100 --looks cg --light display   (faces as in the displays)
   python render.py displays  OUT --first 0 --count 10            (dressed full figures, cg)
 """
 
@@ -45,6 +46,7 @@ LABELS = {
     "cloth": 16,
     "hair": 17,
 }
+DISPLAY_PX = (1200, 1600)  # width, height
 BODY_PARTS = ["skin", "ear", "nose", "mouth", "u_lip", "l_lip", "neck"]
 
 
@@ -468,10 +470,22 @@ class Studio:
         cam.rotation_euler = (target - cam.location).to_track_quat("-Z", "Y").to_euler()
         cam.data.sensor_width = 36
         cam.data.lens = 36 * distance / view_size
+        cam.data.shift_x = cam.data.shift_y = 0
         cam.data.clip_start, cam.data.clip_end = 0.05, 100
         cam.data.dof.use_dof = fstop is not None
         if fstop is not None:
             cam.data.dof.focus_distance, cam.data.dof.aperture_fstop = distance, fstop
+        bpy.context.view_layer.update()
+
+    def zoom(self, corners: np.ndarray, width: int, height: int):
+        """Keep of a picture of width x height only the upright square with these corners (4,2), in pixels.
+
+        The camera stays where it is, so that the square shows the very perspective that it has in the whole picture.
+        """
+        cam, (x, y) = bpy.context.scene.camera.data, corners.mean(0)
+        side = float(np.ptp(corners[:, 0]))
+        cam.lens *= max(width, height) / side
+        cam.shift_x, cam.shift_y = (x - width / 2) / side, (height / 2 - y) / side
         bpy.context.view_layer.update()
 
     def project(self, points: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -572,18 +586,59 @@ def crop(img: np.ndarray, quad: np.ndarray, size: int, nearest=False) -> np.ndar
     )
 
 
-def portrait(studio: Studio, person: int, view: int, looks: list[str], size: int, samples: dict[str, int]) -> dict:
+def view_display(
+    studio: Studio, verts: np.ndarray, seed: tuple, width: int, height: int
+) -> tuple[float, float, Vector]:
+    """Point the camera as a garment tool does; its yaw and pitch in degrees, and where the lamps aim."""
+    r = rng_of(*seed)
+    v = to_blender(verts[: Body.SKIN_VERTICES])
+    top, bottom = v[:, 2].max() + 0.03, v[:, 2].min()
+    full = r.random() < 0.5
+    low = bottom if full else bottom + 0.42 * (top - bottom)
+    centre = Vector((0, 0, (top + low) / 2))
+    tall = (top - low) * 1.1
+    yaw, pitch = float(r.normal(0, 12)), float(r.normal(0, 3))
+    bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = width, height
+    studio.camera(centre, 4.5, yaw, pitch, tall * max(1.0, width / height))
+    return yaw, pitch, Vector((0, 0, top - 0.25))
+
+
+def portrait(
+    studio: Studio, person: int, view: int, looks: list[str], size: int, samples: dict[str, int], light: str
+) -> dict:
+    """The aligned face in every look, under the studio's light and lens or under those of the person's display.
+
+    View 0 under the display's light is the face of `display` in the cg look: the same expression, camera, lamps and
+    background. The photo look has those very lamps too, so that the looks differ in skin, lens and sensor alone.
+    """
+    of_display = light == "display"
     p = draw_person(person, studio.data)
-    r = rng_of("view", person, view)
     studio.clear_people()
-    verts, things = studio.pose(p, draw_expression(person * 100 + view), dressed=False)
+    verts, things = studio.pose(p, draw_expression(person * 100 + view + 7 * of_display), dressed=False)
     lm3 = studio.body.landmarks(verts)
-    eyes, mouth = (lm3["eye_left"] + lm3["eye_right"]) / 2, (lm3["mouth_left"] + lm3["mouth_right"]) / 2
-    mid = eyes + 0.1 * (mouth - eyes)
-    yaw, pitch = float(np.clip(r.normal(0, 14), -38, 38)), float(np.clip(r.normal(2, 6), -14, 18))
-    eye_gap = np.linalg.norm(lm3["eye_left"] - lm3["eye_right"]) * METRES
-    drop = np.linalg.norm((lm3["eye_left"] + lm3["eye_right"] - lm3["mouth_left"] - lm3["mouth_right"]) / 2) * METRES
-    span = 2.5 * max(eye_gap * 2.0, drop * 1.8)
+    render = int(size * 1.3)
+    scene = bpy.context.scene
+    if of_display:
+        seed = ("display", person, view) if view else ("display", person)
+        yaw, pitch, centre = view_display(studio, verts, seed, *DISPLAY_PX)
+        quad = ffhq_quad(dict(zip(lm3, studio.project(np.stack(list(lm3.values())), *DISPLAY_PX))))
+        half = 1.02 * np.abs(quad - quad.mean(0)).max()
+        render = int(size * 1.04 * 2 * half / np.linalg.norm(quad[1] - quad[0]))
+        frame = quad.mean(0) + half * np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]])
+        studio.zoom(frame, *DISPLAY_PX)
+        back = crop(background(seed, "cg", *DISPLAY_PX[::-1]), frame, render)
+    else:
+        seed = (person, view)
+        r = rng_of("view", person, view)
+        yaw, pitch = float(np.clip(r.normal(0, 14), -38, 38)), float(np.clip(r.normal(2, 6), -14, 18))
+        eyes, mouth = (lm3["eye_left"] + lm3["eye_right"]) / 2, (lm3["mouth_left"] + lm3["mouth_right"]) / 2
+        mid = eyes + 0.1 * (mouth - eyes)
+        eye_gap = np.linalg.norm(lm3["eye_left"] - lm3["eye_right"]) * METRES
+        drop = (
+            np.linalg.norm((lm3["eye_left"] + lm3["eye_right"] - lm3["mouth_left"] - lm3["mouth_right"]) / 2) * METRES
+        )
+        span = 2.5 * max(eye_gap * 2.0, drop * 1.8)
+        centre = Vector(to_blender(mid[None])[0])
     out = {
         "person": person,
         "view": view,
@@ -594,23 +649,23 @@ def portrait(studio: Studio, person: int, view: int, looks: list[str], size: int
         "race": p["race"],
         "hair": p["hair"],
     }
-    render = int(size * 1.3)
-    scene = bpy.context.scene
+    if of_display:
+        out["light"] = light
     scene.render.resolution_x = scene.render.resolution_y = render
-    centre = Vector(to_blender(mid[None])[0])
     for look in looks:
-        studio.camera(centre, 1.35, yaw, pitch, span, 5.6 if look == "photo" else None)
+        if not of_display:
+            studio.camera(centre, 1.35, yaw, pitch, span, 5.6 if look == "photo" else None)
         pts = studio.project(np.stack(list(lm3.values())), render, render)
         quad = ffhq_quad(dict(zip(lm3, pts)))
         studio.shade(p, things, look)
         if look != "label":
-            studio.light((person, view), look, centre, 1.0)
+            studio.light(seed, "cg" if of_display else look, centre, 1.0)
         shot = studio.shoot(look, render, render, samples.get(look, 16))
         if look == "label":
             ids = np.where(shot[..., 3] > 127, np.round(shot[..., 0] / 255 * 32), 0).astype(np.uint8)
             out[look] = crop(ids, quad, size, nearest=True)
         else:
-            img = composite(shot, background((person, view), look, render, render))
+            img = composite(shot, back if of_display else background((person, view), look, render, render))
             img = crop(np.clip(img, 0, 255).astype(np.float32), quad, size)
             out[look] = develop(img, (person, view)) if look == "photo" else np.clip(img, 0, 255).astype(np.uint8)
     return out
@@ -619,19 +674,11 @@ def portrait(studio: Studio, person: int, view: int, looks: list[str], size: int
 def display(studio: Studio, person: int, width: int, height: int, look: str, samples: int) -> tuple[np.ndarray, dict]:
     """A dressed full figure as a garment tool shows it, with the face's true landmarks."""
     p = draw_person(person, studio.data)
-    r = rng_of("display", person)
     studio.clear_people()
     verts, things = studio.pose(p, draw_expression(person * 100 + 7), dressed=True)
-    v = to_blender(verts[: Body.SKIN_VERTICES])
-    top, bottom = v[:, 2].max() + 0.03, v[:, 2].min()
-    full = r.random() < 0.5
-    low = bottom if full else bottom + 0.42 * (top - bottom)
-    centre = Vector((0, 0, (top + low) / 2))
-    tall = (top - low) * 1.1
-    bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = width, height
-    studio.camera(centre, 4.5, float(r.normal(0, 12)), float(r.normal(0, 3)), tall * max(1.0, width / height))
+    _, _, lamps_at = view_display(studio, verts, ("display", person), width, height)
     studio.shade(p, things, look)
-    studio.light(("display", person), look, Vector((0, 0, top - 0.25)), 1.0 if look == "cg" else 2.2)
+    studio.light(("display", person), look, lamps_at, 1.0 if look == "cg" else 2.2)
     shot = studio.shoot(look, width, height, samples)
     lm3 = studio.body.landmarks(verts)
     pts = studio.project(np.stack(list(lm3.values())), width, height)
@@ -659,6 +706,9 @@ def main():
     ap.add_argument("--views", type=int, default=1)
     ap.add_argument("--looks", default="photo,cg,label")
     ap.add_argument("--size", type=int, default=256)
+    ap.add_argument(
+        "--light", choices=["studio", "display"], default="studio", help="a portrait's light, lens and background"
+    )
     ap.add_argument("--samples", default="photo=32,cg=16")
     ap.add_argument("--quality", type=int, default=95)
     a = ap.parse_args()
@@ -668,19 +718,19 @@ def main():
     t0, n = time.time(), 0
     for person in range(a.first, a.first + a.count):
         if a.what == "displays":
-            img, meta = display(studio, person, 1200, 1600, "cg", samples.get("cg", 24))
+            img, meta = display(studio, person, *DISPLAY_PX, "cg", samples.get("cg", 24))
             cv2.imwrite(str(a.out / f"display_{person:05d}.png"), img[..., ::-1])
             (a.out / f"display_{person:05d}.json").write_text(json.dumps(meta))
             n += 1
         for view in range(a.views if a.what == "portraits" else 0):
             looks = a.looks.split(",")
-            if (a.out / looks[0] / f"{person:05d}_{view}.jpg").exists():
+            name = f"{person:05d}_{view}"
+            if all((a.out / k / f"{name}.{'png' if k == 'label' else 'jpg'}").exists() for k in looks):
                 continue
-            res = portrait(studio, person, view, looks, a.size, samples)
+            res = portrait(studio, person, view, looks, a.size, samples, a.light)
             for look in looks:
                 folder = a.out / look
                 folder.mkdir(exist_ok=True)
-                name = f"{person:05d}_{view}"
                 if look == "label":
                     cv2.imwrite(str(folder / f"{name}.png"), res[look])
                 else:

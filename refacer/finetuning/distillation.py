@@ -65,7 +65,7 @@ class DistillationRecipe:
         pair: a name or folder, None for the default one. Raises UsageError, InputRefused, WeightsMissing.
         """
         refuse_several(self.command)
-        if options.kimg <= 0:
+        if not options.kimg > 0:
             raise UsageError(f"--kimg {options.kimg:g}: a network that has seen nothing knows no change")
         self.renders, self.photos, self.options = renders, photos, options
         self.device = choose_device(device_name(device))
@@ -95,10 +95,10 @@ class DistillationRecipe:
         return SPELLED.get(name) or (f"--{name.replace('_', '-')}" if name in OPTIONS else name)
 
     def load_data(self) -> dict[str, FaceDataset]:
-        """The aligned faces, at the size at which the network looks at them."""
+        """The aligned faces, which should be as large as the pair's, at the size at which the network looks at them."""
+        size, own, seed = self.network.input_px, self.pair.resolution, self.options.seed
         given = {"renders": self.renders, "photos": self.photos}
-        size, seed = self.network.input_px, self.options.seed
-        return {name: FaceDataset(sources, size, seed=seed) for name, sources in given.items() if sources}
+        return {name: FaceDataset(one, size, seed=seed, expected_px=own) for name, one in given.items() if one}
 
     def make_trainer(self, data: Mapping[str, FaceDataset], folder: RunFolder, processes: Processes) -> Distiller:
         """A trainer over a fresh network and the pair's generators, which stay as they are."""

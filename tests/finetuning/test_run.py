@@ -84,10 +84,13 @@ def test_the_pair_knows_its_range(pictures, base, tmp_path):
     facts = json.loads((tmp_path / "run/pair.json").read_text())
     facts["defaults"]["steps"] = 2  # of the pair that the second style starts from
     (tmp_path / "run/pair.json").write_text(json.dumps(facts))
+    _finetune(pictures, tmp_path / "second", tmp_path / "run").go("auto")
+    before = (tmp_path / "second/rendering.safetensors").read_bytes()
     again = _finetune(pictures, tmp_path / "second", tmp_path / "run", range_faces=2)
     again.go("auto")
     pair = load_pair(str(tmp_path / "second"))
     assert (pair.defaults.steps, len(pair.distances)) == (2, 101)
+    assert (tmp_path / "second/rendering.safetensors").read_bytes() == before
     rendering, faces = pair.generator("rendering", CPU), faces_of(again.data["data"], 2, CPU)
     projector = Projector(rendering, choose("perceptual", "pair", pair).load(CPU), pair.w_std)
     options = ProjectOptions(steps=2, lr=pair.defaults.lr)

@@ -378,7 +378,7 @@ class Refacer:
         blends = composite_all(self._canvas(target), placed, how)
         return Display(target, _pasted(target.native, blends), Passport(target.info, tuple(done)))
 
-    def run(self, image: Picture, *, progress: Progress | None = None) -> Result:
+    def run(self, image: Picture | Source, *, progress: Progress | None = None) -> Result:
         """The whole job on one picture; as `refacer.run`, with the networks already read.
 
         Args:

@@ -51,8 +51,7 @@ def tiny_networks() -> dict[str, tuple[str, nn.Module, dict[str, object]]]:
 def tiny_translator() -> Translator:
     """A distilled network that makes every face a little redder, and knows every face."""
     translator = Translator(TRANSLATOR)
-    with torch.no_grad():
-        translator.color.bias[3] = 0.2
+    translator.get_parameter("color.bias").data[3] = 0.2
     return translator
 
 

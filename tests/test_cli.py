@@ -16,7 +16,7 @@ from refacer.files import read_source
 
 
 def test_the_chain_through_pipes_is_the_whole_job(stages, pair, tmp_path):
-    """DESIGN 1's pipeline, in bash."""
+    """README's pipeline, in bash."""
     refacer = f"{shlex.quote(sys.executable)} -m refacer"
     look = shlex.quote(str(stages / "look.png"))
     line = (

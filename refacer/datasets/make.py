@@ -22,7 +22,6 @@ from refacer.files.folder_lock import LOCK, FolderLock
 from refacer.files.sources import DATASET_JOURNAL, read_list
 from refacer.jobs.frame import Frame
 from refacer.options import LEAST_FOUND_PX, LEAST_SIDE_FRAC, Choices, DatasetOptions, FileOptions, Limits
-from refacer.weights import terms
 
 
 def make_dataset(sources: Sequence[Path], options: DatasetOptions, files: FileOptions) -> None:
@@ -37,7 +36,7 @@ def make_dataset(sources: Sequence[Path], options: DatasetOptions, files: FileOp
     recipe = _recipe(folder, options)
     equipment = recipe.studio().equipment
     equipment.require(detector=True)
-    equipment.note(terms.of_detector(options.detector))  # which works in other processes
+    equipment.note(*equipment.choice("detector").uses)  # which works in other processes
     settings = {"align": asdict(equipment.align_options), "models": equipment.detector_models()}
     with FolderLock(folder.path, "refacer dataset"), Frame(files, gathered.count, facts=equipment.facts) as frame:
         journal = Journal(folder.path, settings, fresh=files.force)

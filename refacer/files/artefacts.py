@@ -55,10 +55,10 @@ def read_picture(picture: Picture, *, max_pixels: int = MAX_PIXELS) -> Source:
         raise UsageError(f"an array of {told}: no picture; give (H, W, 3 or 4) uint8 or uint16, RGB(A)")
     if picture.size == 0 or picture.shape[0] * picture.shape[1] > max_pixels:
         raise InputRefused(f"an array of {picture.shape}: has no pixels, or more than {max_pixels}")
-    return Source(np.ascontiguousarray(picture))
+    return Source(picture.copy())
 
 
-def like_picture(picture: Picture, native: Native) -> Any:
+def like_picture(picture: Picture | Source, native: Native) -> Any:
     """Finished pixels in the form the picture came in: a PIL image for a PIL image, else (H, W, 3 or 4)."""
     return Image.fromarray(native) if isinstance(picture, Image.Image) else native
 

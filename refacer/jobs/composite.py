@@ -80,7 +80,7 @@ class Compositing:
         """Everything that is read: contents first, then whether they fit."""
         target = self.studio.read(item.read())
         sources = [self.studio.read(read_stdin() if str(path) == STDIO else path) for path in self.faces]
-        masks = [self._read_mask(name) for name in self._mask_names()]
+        masks: list[MaskChoice] = [self._read_mask(name) for name in self._mask_names()]
         places = [face for path in self.placing.places for face in single_passports(read_passport(path))]
         faces = [Face(source, str(path)) for source, path in zip(sources, self.faces, strict=True)]
         if places and len(places) != len(faces):

@@ -177,8 +177,11 @@ def _both_looks(
     assert real is not None
     _check_pair(projector.generator, real)
     found = project_each(faces, projector, options.project, batch=options.batch, init=init, progress=progress)
-    drawn = [[decoded(one.codes, each, options.decode) for each in (real, projector.generator)] for one in found]
-    return [_Looks(*both, float(one.distance[0]), one) for both, one in zip(drawn, found, strict=True)]
+    looks = []
+    for one in found:
+        drawn, rendering = (decoded(one.codes, network, options.decode) for network in (real, projector.generator))
+        looks.append(_Looks(drawn, rendering, float(one.distance[0]), one))
+    return looks
 
 
 def find_faces(image: Tensor, detector: Detector, options: AlignOptions, which: str) -> list[Found]:

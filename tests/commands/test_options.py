@@ -1,7 +1,6 @@
 """A command shows the options that it reads and no others."""
 
 import inspect
-from collections.abc import Iterator
 
 import pytest
 
@@ -20,7 +19,7 @@ CALLS = {
 
 
 @pytest.fixture
-def read(monkeypatch) -> Iterator[set[str]]:
+def read(monkeypatch) -> set[str]:
     """The fields of a call, its choices and its file options that were looked at."""
     seen: set[str] = set()
 
@@ -36,7 +35,8 @@ def read(monkeypatch) -> Iterator[set[str]]:
 
 def shown(command: str) -> set[str]:
     """The fields of these that a command has options for."""
-    callback = next(one.callback for one in app.registered_commands if one.callback.__name__ == command)
+    callbacks = [one.callback for one in app.registered_commands if one.callback]
+    callback = next(one for one in callbacks if one.__name__ == command)
     known = {*Call.__dataclass_fields__, *Choices.__dataclass_fields__, *FileOptions.__dataclass_fields__}
     return set(inspect.signature(callback).parameters) & known
 

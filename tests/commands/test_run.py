@@ -15,7 +15,7 @@ def pixels(path):
 
 
 def test_run_is_the_chain_of_its_stages(cli, stages, tmp_path):
-    """DESIGN 2: the same pixels and the same passport, in every artefact."""
+    """The same pixels and the same passport, in every artefact."""
     look = stages / "look.png"
     steps = [
         ("align", [look], "face.png"),

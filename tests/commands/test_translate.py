@@ -26,6 +26,7 @@ def test_the_chain_without_inversion_is_run(cli, stages, tmp_path):
 def test_what_travels_inside_is_the_face_itself(cli, stages, tmp_path):
     assert cli("translate", stages / "display.face.png", "-o", tmp_path / "real.png").code == 0
     real, face = Face.read(tmp_path / "real.png"), Face.read(stages / "display.face.png")
+    assert real.rendering is not None
     assert np.array_equal(real.rendering, face.pixels)
     assert real.pixels[..., 0].mean() > face.pixels[..., 0].mean() + 3
 

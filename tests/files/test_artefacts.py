@@ -23,6 +23,7 @@ def with_rendering(body: bytes) -> bytes:
 def test_the_rendering_travels_inside_the_face(tmp_path):
     Face.of(PIXELS, PASSPORT, DRAWN).save(tmp_path / "face.png")
     face = Face.read(tmp_path / "face.png")
+    assert face.rendering is not None
     assert np.array_equal(face.rendering, DRAWN)
     assert np.array_equal(face.pixels, PIXELS)
     assert face.passport == PASSPORT

@@ -10,8 +10,18 @@ from refacer.networks.parser import StudioParser
 from refacer.networks.perceptual import DiscriminatorFeatures
 from refacer.networks.translator import Translator, TranslatorConfig
 from refacer.options import AlignOptions, CompositeOptions, DecodeOptions, ProjectOptions
+from refacer.stages.composite import Blend
 from refacer.stages.decode import decode
-from refacer.stages.pipeline import Networks, Placed, RunOptions, composite_all, find_faces, project_each, run
+from refacer.stages.pipeline import (
+    FaceResult,
+    Networks,
+    Placed,
+    RunOptions,
+    composite_all,
+    find_faces,
+    project_each,
+    run,
+)
 from refacer.stages.project import Projector
 from tests.tiny import tiny_discriminator, tiny_generator
 
@@ -53,6 +63,16 @@ def results(networks, image):
     return found
 
 
+def blend_of(result: FaceResult) -> Blend:
+    assert result.blend is not None
+    return result.blend
+
+
+def codes_of(result: FaceResult) -> torch.Tensor:
+    assert result.projection is not None
+    return result.projection.codes
+
+
 def test_every_face_large_enough_from_left_to_right(results):
     assert [(r.found.index, r.found.count) for r in results] == [(0, 2), (1, 2)]
     assert [r.found.landmarks for r in results] == FACES[:2]
@@ -63,7 +83,7 @@ def test_shapes_and_what_files_would_hold(results):
     for r in results:
         assert r.face.shape == r.real.shape == (1, 3, 16, 16)
         assert r.labels.shape == r.mask.shape == (1, 16, 16)
-        assert r.projection.codes.shape == (1, 6, 8)
+        assert codes_of(r).shape == (1, 6, 8)
         assert [row["step"] for row in r.projection.trace] == [0, 1, 2]
         assert isinstance(r.projection.trace[0]["distance"], float)
         for picture in (r.face, r.real):
@@ -80,7 +100,7 @@ def test_the_picture_is_not_changed(networks, image):
 def test_a_face_does_not_depend_on_the_others(networks, image, results):
     alone = run(image, networks, replace(QUICK, faces="1"))
     assert [r.found.index for r in alone] == [1]
-    assert torch.equal(alone[0].projection.codes, results[1].projection.codes)
+    assert torch.equal(codes_of(alone[0]), codes_of(results[1]))
 
 
 def test_batches_find_the_same_codes(networks, results):
@@ -89,7 +109,7 @@ def test_batches_find_the_same_codes(networks, results):
         faces, networks.projector, QUICK.project, batch=2
     )  # fmt: skip
     for found, wanted in zip(together, results, strict=True):
-        torch.testing.assert_close(found.codes, wanted.projection.codes, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(found.codes, codes_of(wanted), atol=1e-4, rtol=1e-4)
         assert len(found.trace) == 3
 
 
@@ -97,7 +117,7 @@ def test_faces_of_several_sizes_are_projected_in_their_order(networks, results):
     faces = [results[0].face, torch.zeros(1, 3, 32, 32), results[1].face]
     found = project_each(faces, networks.projector, QUICK.project, batch=3)
     for i, wanted in ((0, results[0]), (2, results[1])):
-        torch.testing.assert_close(found[i].codes, wanted.projection.codes, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(found[i].codes, codes_of(wanted), atol=1e-4, rtol=1e-4)
 
 
 def test_faces_that_overlap_are_pasted_one_onto_the_other(image):
@@ -115,15 +135,15 @@ def test_without_a_parser_all_of_the_crop_is_pasted(networks, image):
     bare = replace(networks, parser=None)
     result = run(image, bare, replace(QUICK, faces="0"))[0]
     assert result.mask is None
-    assert result.blend.alpha.max() > 0.99
+    assert blend_of(result).alpha.max() > 0.99
 
 
 def test_the_canvas_is_what_is_pasted_into(networks, image):
     canvas = torch.zeros_like(image)
     result = run(image, networks, replace(QUICK, faces="0"), canvas=canvas)[0]
-    outside = (result.blend.alpha == 0).expand_as(result.blend.pixels)
+    outside = (blend_of(result).alpha == 0).expand_as(blend_of(result).pixels)
     assert outside.any()
-    assert bool((result.blend.pixels[outside] == 0).all())
+    assert bool((blend_of(result).pixels[outside] == 0).all())
 
 
 def test_refusals(networks, image):
@@ -138,7 +158,7 @@ def test_refusals(networks, image):
 
 def test_without_inversion_the_rendering_is_the_face_itself(networks, image):
     translator = Translator(TranslatorConfig(input_px=32, channels=(4, 4, 4, 4))).requires_grad_(False)
-    translator.color.bias[3] = 0.3  # more red everywhere
+    translator.get_parameter("color.bias")[3] = 0.3  # more red everywhere
     bare = replace(networks, projector=None, real=None, translator=translator)
     options = replace(QUICK, composite=CompositeOptions(paste="change"))
     for result in run(image, bare, options):
@@ -159,13 +179,13 @@ def test_run_decodes_both_looks_for_a_change(networks, image, results):
     """`run` and its stages one by one give the same change; no strength leaves the picture as it is."""
     options = replace(QUICK, composite=CompositeOptions(paste="change"))
     changed = run(image, networks, options)
-    wanted = snap(decode(changed[0].projection.codes, networks.projector.generator, DecodeOptions(into="rendering")))
+    wanted = snap(decode(codes_of(changed[0]), networks.projector.generator, DecodeOptions(into="rendering")))
     assert torch.equal(changed[0].rendering, wanted)
     placed = [Placed(r.real, r.mask, r.found.quad, r.rendering) for r in changed]
     for result, blend in zip(changed, composite_all(image, placed, options.composite), strict=True):
-        assert torch.equal(result.blend.pixels, blend.pixels)
-    assert not torch.equal(changed[0].blend.pixels, results[0].blend.pixels)
+        assert torch.equal(blend_of(result).pixels, blend.pixels)
+    assert not torch.equal(blend_of(changed[0]).pixels, blend_of(results[0]).pixels)
     still = run(image, networks, replace(QUICK, composite=CompositeOptions(paste="auto", strength=0.0)))
-    for blend in (result.blend for result in still):
+    for blend in map(blend_of, still):
         height, width = blend.pixels.shape[2:]
         assert torch.equal(blend.pixels, image[..., blend.top : blend.top + height, blend.left : blend.left + width])

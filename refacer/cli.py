@@ -14,7 +14,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from refacer import __version__, console
-from refacer.commands import align, composite, dataset, decode, eval, finetune, parse, project, run, translate, weights
+from refacer.commands import (
+    align,
+    composite,
+    dataset,
+    decode,
+    distill,
+    eval,
+    finetune,
+    parse,
+    project,
+    run,
+    translate,
+    weights,
+)
 from refacer.commands.groups import add_command
 from refacer.errors import RefacerError
 
@@ -39,6 +52,7 @@ for module, function in (
 ):
     add_command(app, function, module.EXAMPLE)
 finetune.register(app)
+distill.register(app)
 eval.register(app)
 weights.register(app)
 

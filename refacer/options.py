@@ -266,6 +266,8 @@ class DistillOptions:
     precision: Literal["float32", "bfloat16"] = "float32"  # of the convolutions
     tick_kimg: float = 1.0
     range_faces: int = 2000  # renders by which the finished network knows its range
+    sample_count: int = 16
+    deterministic: bool = False
     seed: int = 0
     disturb: DisturbOptions = DisturbOptions()
 
@@ -331,6 +333,7 @@ class FinetuneOptions:
     batch_gpu: int | None = None  # images a device computes at once; None: all of its share of a round
     tick_kimg: float = 1.0
     sample_count: int = 16
+    range_faces: int = 0  # pictures by which the finished pair knows its range
     deterministic: bool = False
     seed: int = 0
 

@@ -68,6 +68,7 @@ class Method:
     color_weight: Annotated[
         float | None, _option(LOSSES, "lambda_c of Eq. 3, of the colour loss.", min=0, show_default="3750")
     ] = None
+    range_faces: Annotated[int, _option(SCHEDULE, "Pictures projected at the end for the pair's range.", min=0)] = 0
     aug: Annotated[
         Literal["ada", "fixed", "none"], _option(AUGMENTATION, "Augmentation of what the discriminator sees.")
     ] = PAPER.aug

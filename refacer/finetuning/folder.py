@@ -17,7 +17,7 @@ CONFIGURATION, LOG, MESSAGES, STATES = "config.json", "log.jsonl", "log.txt", "c
 KEPT_OF_A_RUN = (LOG, MESSAGES, STATES, "samples", "report", "report.html", "refused.json", "tensorboard")
 """What another run in the same folder must not mix with."""
 
-MAY_CHANGE = {"kimg", "tick_kimg", "sample_count", "accumulate", "batch_gpu", "compile"}
+MAY_CHANGE = {"kimg", "tick_kimg", "sample_count", "range_faces", "accumulate", "batch_gpu", "compile"}
 """Options that a resumed run may change without becoming another run; the device is none of its options."""
 
 

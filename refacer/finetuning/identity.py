@@ -1,4 +1,4 @@
-"""Whether the two generators of a run draw the same people: measured at each tick on the run's fixed codes."""
+"""Whether both pictures of a sample show the same person: measured at each tick of a run on its fixed samples."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from torch import Tensor
 from refacer.networks.identity import IdentityNetwork
 from refacer.networks.perceptual import shrink
 from refacer.weights.choices import choose
+from refacer.weights.terms import Use
 
 LEAST_PX, MEASURED_PX, MEASURED_CODES = 64, 256, 8
-"""Faces of smaller pictures are not found; larger ones are shrunk and only the first codes compared, to be quick."""
+"""Faces of smaller pictures are not found; larger ones are shrunk and only the first samples compared, to be quick."""
 
 NEEDED = ("dlib", "face_recognition_models")
 
 
 class RunIdentity:
-    """Compares both pictures of each code. reason: why nothing is measured, empty where it is."""
+    """Compares both pictures of each sample. reason: why nothing is measured, empty where it is."""
 
     def __init__(self, resolution: int, device: torch.device, *, paired: bool) -> None:
         self._device, self._paired = device, paired
@@ -33,7 +34,7 @@ class RunIdentity:
             self.reason = "a base has no second generator"
 
     def measured(self, drawn: Tensor, real: Tensor | None) -> dict[str, float]:
-        """Mean over the first codes, (N, 3, R, R) each, and how many show two faces; empty where not measured."""
+        """Mean over the first samples, (N, 3, R, R) each, and how many show two faces; empty where not measured."""
         if self.reason or real is None:
             return {}
         small = (shrink(pictures[:MEASURED_CODES], MEASURED_PX).split(1) for pictures in (real, drawn))
@@ -47,12 +48,9 @@ class RunIdentity:
         """Loaded when it is first asked."""
         return choose("identity").load(self._device)
 
-    def terms(self) -> dict[str, str]:
-        """The licences of what compares in this run, by role and name; a stand-in without weights has none."""
-        if not self._paired:
-            return {}
-        found = {"colour loss": choose("perceptual").uses[:1], "sketch loss": choose("sketch").uses}
-        uses = [replace(use, role=role) for role, some in found.items() for use in some]
-        if not self.reason:
-            uses += [replace(use, role=f"{use.role}, for measuring only") for use in choose("identity").uses]
-        return {f"{use.role}: {use.name}": f"{use.licence}; commercial use: {use.commercial}" for use in uses}
+    @property
+    def uses(self) -> list[Use]:
+        """What compares, with its terms; empty where nothing is measured."""
+        if self.reason:
+            return []
+        return [replace(use, role=f"{use.role}, for measuring only") for use in choose("identity").uses]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,7 +52,7 @@ class TrainingRecord:
     def __init__(self, folder: RunFolder, title: str, sample_order: str) -> None:
         self.folder, self.title, self.sample_order = folder, title, sample_order
         self._events = EventFiles(None, 0)
-        self._told = 0  # of the pictures that are left out
+        self._told: set[tuple[str, str]] = set()  # of the pictures that are left out
 
     def follow(self, images_seen: int) -> None:
         """Let log and event files go on behind a state."""
@@ -87,32 +87,36 @@ class TrainingRecord:
 
     # ------------------------------------------------------------ unusual pictures
 
-    def tell_unusual(self, data: FaceDataset) -> None:
+    def tell_unusual(self, data: Iterable[FaceDataset]) -> None:
         """Tell which pictures were left out and which were changed when they were first read."""
-        for _, reason in data.refused[:SHOWN_REFUSALS]:
+        sets = list(data)
+        refused = [entry for one in sets for entry in one.refused]
+        for _, reason in refused[:SHOWN_REFUSALS]:
             self.folder.warn(f"left out {reason}")
-        if len(data.refused) > SHOWN_REFUSALS:
-            self.folder.warn(f"left out {len(data.refused) - SHOWN_REFUSALS} more; refused.json names them")
+        if len(refused) > SHOWN_REFUSALS:
+            self.folder.warn(f"left out {len(refused) - SHOWN_REFUSALS} more; refused.json names them")
         kinds: dict[str, list[str]] = {}
-        for name, change in data.converted:
+        for name, change in [entry for one in sets for entry in one.converted]:
             kinds.setdefault(change, []).append(name)
         for change, names in kinds.items():
             self.folder.warn(f"{change}: {len(names)} of the pictures, the first {names[0]}")
-        self._told = len(data.refused)
-        if data.refused or data.converted:
-            self._write_refusals(data)
+        self._told = set(refused)
+        if refused or kinds:
+            self._write_refusals(sets)
 
-    def tell_gone_bad(self, data: FaceDataset) -> None:
+    def tell_gone_bad(self, data: Iterable[FaceDataset]) -> None:
         """Tell which files could no longer be read since the last call."""
-        for _, reason in data.refused[self._told :]:
+        sets = list(data)
+        new = [entry for one in sets for entry in one.refused if entry not in self._told]
+        for _, reason in new:
             self.folder.warn(f"the next picture is used in place of {reason}")
-        if len(data.refused) > self._told:
-            self._told = len(data.refused)
-            self._write_refusals(data)
+        if new:
+            self._told.update(new)
+            self._write_refusals(sets)
 
-    def _write_refusals(self, data: FaceDataset) -> None:
-        left_out = [{"name": name, "reason": reason} for name, reason in data.refused]
-        changed = [{"name": name, "change": change} for name, change in data.converted]
+    def _write_refusals(self, sets: Sequence[FaceDataset]) -> None:
+        left_out = [{"name": name, "reason": reason} for one in sets for name, reason in one.refused]
+        changed = [{"name": name, "change": change} for one in sets for name, change in one.converted]
         self.folder.write_json("refused.json", {"left_out": left_out, "converted": changed})
 
 

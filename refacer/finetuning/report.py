@@ -29,7 +29,11 @@ UNKNOWN = (NO_UNIT, "")
 
 TERMS: Mapping[str, tuple[str, str]] = {
     "loss/generator": ("nats", "adversarial loss of the generator"),
-    "loss/discriminator": ("nats", "adversarial loss of the discriminator"),
+    "loss/discriminator": ("nats", "adversarial loss of the discriminator; of a translator's, the hinge loss"),
+    "loss/likeness": ("mean |difference|", "between translated and drawn photographs, in [-1, 1]"),
+    "loss/coarse": ("mean |difference|", "the same between their means over squares"),
+    "loss/realism": ("mean logit", "adversarial loss of the translator: minus the verdict on translated renders"),
+    "change": ("mean |difference|", "between both looks of the examples: what likeness is to be seen beside"),
     "loss/sketch": ("sum of |differences|", "Eq. 1, between the two sketches of a code, as at 512 pixels"),
     "loss/color": ("perceptual distance", "Eq. 2, between the two blurred pictures of a code"),
     "loss/r1": ("squared gradient norm", "of the discriminator's verdict at real pictures"),
@@ -40,9 +44,9 @@ TERMS: Mapping[str, tuple[str, str]] = {
     "seconds_per_kimg": ("seconds per kimg", "time for a thousand images"),
     "sketch": ("share of the adversarial one", "gradient of the weighted sketch loss"),
     "color": ("share of the adversarial one", "gradient of the weighted colour loss"),
-    "identity_distance_dlib": ("distance", "between a code's two faces; below 0.6 is one person for dlib's network"),
-    "identity_similarity_curricularface": ("cosine", "between a code's two faces; 1 is the same face"),
-    "codes_with_faces": ("codes", "of the first eight in which both pictures show a face"),
+    "identity_distance_dlib": ("distance", "between a sample's two faces; below 0.6 is one person for dlib's network"),
+    "identity_similarity_curricularface": ("cosine", "between a sample's two faces; 1 is the same face"),
+    "codes_with_faces": ("samples", "of the first eight in which both pictures show a face"),
 }
 """The unit of each number of a tick, and a few words on it."""
 
@@ -65,7 +69,7 @@ def report_page(
     parts = [f"<h1>{escape(title)}</h1>", _summary(ticks), *_curves(ticks)]
     if sample_order:
         note = "" if any(tick.get("identity") for tick in ticks) else NOTHING_COMPARED
-        parts.append(_section("Identity between the generators", note or "same codes as below", ticks, "identity"))
+        parts.append(_section("Identity", note or "between the two pictures of each sample below", ticks, "identity"))
     parts += [_gallery(pictures, sample_order, {tick["images_seen"] / 1000: _compared(tick) for tick in ticks})]
     parts += [f"<h2>{escape(name)}</h2>{_table(values)}" for name, values in tables.items()]
     head = (
@@ -163,10 +167,10 @@ def _compared(tick: Mapping[str, Any]) -> str:
 
 
 def _gallery(pictures: Sequence[tuple[float, bytes]], order: str, notes: Mapping[float, str]) -> str:
-    """The same codes at a few points in time. notes: by kimg."""
+    """The same samples at a few points in time. notes: by kimg."""
     shown = "".join(_sample(kimg, png, order, notes.get(kimg, "")) for kimg, png in pictures)
     said = f"<p>{order}</p>" if order else ""
-    return f"<h2>Samples of fixed codes</h2>{said}{shown}" if pictures else ""
+    return f"<h2>Samples</h2>{said}{shown}" if pictures else ""
 
 
 def _sample(kimg: float, png: bytes, order: str, note: str) -> str:

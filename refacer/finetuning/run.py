@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -80,11 +80,11 @@ class Recipe(Protocol[T]):
         """How users know a value of the configuration: its option, else its own name."""
         ...
 
-    def load_data(self) -> FaceDataset | None:
-        """The pictures to train on; None where there are none. Every process calls it."""
+    def load_data(self) -> Mapping[str, FaceDataset]:
+        """The sets of pictures to train on, by name. Every process calls it."""
         ...
 
-    def make_trainer(self, data: FaceDataset | None, folder: RunFolder, processes: Processes) -> T:
+    def make_trainer(self, data: Mapping[str, FaceDataset], folder: RunFolder, processes: Processes) -> T:
         """A trainer that has seen nothing yet; what users should know is told by the first process in `folder`."""
         ...
 
@@ -110,7 +110,7 @@ class Training(Generic[T]):
         title = f"{recipe.command}: {folder.name}"
         self.record = TrainingRecord(self.folder, title, recipe.sample_order)
         self.processes = Processes()
-        self.data: FaceDataset | None = None
+        self.data: Mapping[str, FaceDataset] = {}
         self.saved_at = -1  # images seen in the newest state of the folder
 
     def show(self) -> None:
@@ -143,6 +143,8 @@ class Training(Generic[T]):
             self.folder.lock.claim()
         old = None if resume == "never" else self.folder.configuration()
         if old is not None:
+            if (command := old.get("command", self.recipe.command)) != self.recipe.command:
+                raise UsageError(f"{self.folder.path}: holds a run of `{command}`; use another -o")
             self._refuse_difference(self.folder.path, old, self.recipe.configuration())
 
     def _refuse_difference(self, place: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -170,20 +172,21 @@ class Training(Generic[T]):
             old = json.loads(decode_checkpoint(found[1], found[0]).get("configuration", "{}"))
             self._refuse_difference(found[0], old, self._configuration())
         self.folder.clear(resume)
-        if self.data is not None:
-            self.record.tell_unusual(self.data)
+        self.record.tell_unusual(self.data.values())
         self.folder.write_json(CONFIGURATION, {**self._configuration(), **self._machine()})
         return found
 
     def _configuration(self) -> dict[str, Any]:
         """The configuration with the pictures, which are known only once they were read."""
-        if self.data is None:
-            return self.recipe.configuration()
-        return {**self.recipe.configuration(), "data_count": len(self.data), "data_sha256": self.data.sha256}
+        known = self.recipe.configuration()
+        for name, one in self.data.items():
+            known |= {f"{name}_count": len(one), f"{name}_sha256": one.sha256}
+        return known
 
     def _machine(self) -> dict[str, Any]:
         """On what the run is computed."""
         return {
+            "command": self.recipe.command,
             "refacer": __version__,
             "torch": torch.__version__,
             "machine": machine_name(self.recipe.device),
@@ -213,8 +216,7 @@ class Training(Generic[T]):
         state = self._state(trainer)
 
         def write() -> None:
-            if self.data is not None:
-                self.record.tell_gone_bad(self.data)
+            self.record.tell_gone_bad(self.data.values())
             line, small = self.record.add(tick, self.recipe.observe(trainer, tick))
             self.folder.save(state)
             self.record.show(line, small, self._tables())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from refacer.device import choose_device, require_compiler
 from refacer.errors import UsageError
 from refacer.finetuning.folder import RunFolder
 from refacer.finetuning.identity import RunIdentity
+from refacer.finetuning.pair_range import faces_of, measured_range
 from refacer.finetuning.record import Observation
 from refacer.networks.stylegan2.networks import Generator
 from refacer.networks.stylegan2.w_statistics import w_statistics
@@ -25,9 +27,10 @@ from refacer.training.processes import Processes, device_name, parts_of
 from refacer.training.trainer import Trainer
 from refacer.weights.bases import Base, encode_base, fresh_discriminator, fresh_networks, grow, load_base
 from refacer.weights.choices import choose
-from refacer.weights.pair_json import EFFICIENTNET
-from refacer.weights.pairs import encode_files
+from refacer.weights.pair_json import EFFICIENTNET, PAIR_FILE, encode_facts
+from refacer.weights.pairs import Pair, encode_beside, encode_files
 from refacer.weights.registry import UNSTATED
+from refacer.weights.terms import in_words
 
 SPELLED = {
     "tick_kimg": "--tick",
@@ -64,6 +67,8 @@ class StyleRecipe:
         """
         self.sources, self.options, self.device = sources, options, choose_device(device_name(device))
         parts_of(options, 1)
+        if options.range_faces and options.from_scratch:
+            raise UsageError("--range-faces: a base has no rendering generator, whose range could be measured")
         if options.compile:
             require_compiler(self.device)
         self.base = None if options.from_scratch and base is None else load_base(base)
@@ -98,20 +103,19 @@ class StyleRecipe:
         """The option that sets a value of the configuration; its own name where there is none."""
         return SPELLED.get(name) or (name if name in NO_OPTION else f"--{name.replace('_', '-')}")
 
-    def load_data(self) -> FaceDataset:
+    def load_data(self) -> dict[str, FaceDataset]:
         """The aligned faces, at the networks' resolution."""
         o = self.options
-        return FaceDataset(self.sources, self.network.resolution, mirror=o.mirror, seed=o.seed)
+        return {"data": FaceDataset(self.sources, self.network.resolution, mirror=o.mirror, seed=o.seed)}
 
-    def make_trainer(self, data: FaceDataset | None, folder: RunFolder, processes: Processes) -> Trainer:
+    def make_trainer(self, data: Mapping[str, FaceDataset], folder: RunFolder, processes: Processes) -> Trainer:
         """A trainer over fresh, grown or copied networks; for a pair also over the frozen ones."""
-        assert data is not None
         if self.device.type == "cuda":
-            data.keep_on(self.device)
+            data["data"].keep_on(self.device)
         nets = self._scratch_networks() if self.options.from_scratch else self._style_networks()
         if processes.first and not self.options.from_scratch:
             self._tell(folder)
-        return Trainer(nets, data, self.options, self.device, processes)
+        return Trainer(nets, data["data"], self.options, self.device, processes)
 
     def _scratch_networks(self) -> TrainingNetworks:
         made = grow(self.base, self.network) if self.base else fresh_networks(self.network)
@@ -139,6 +143,8 @@ class StyleRecipe:
         folder.note(f"sketches (Eq. 1): {choose('sketch').description}")
         if self.identity.reason:
             folder.note(f"identity between the generators is not measured: {self.identity.reason}")
+        if self.options.range_faces:
+            folder.note(f"at the end {self.options.range_faces} pictures are projected, to know the pair's range")
 
     def observe(self, trainer: Trainer, tick: Tick) -> Observation:
         """Losses as they enter the sum, gradients relative to the adversarial one, identity; samples of fixed codes."""
@@ -160,13 +166,17 @@ class StyleRecipe:
         return Observation(numbers, [rendering] if real is None else [real, rendering])
 
     def licences(self) -> dict[str, str]:
-        """The terms of the base, the pictures and what compares."""
+        """The terms of the base, the pictures and what compares; a stand-in without weights has none."""
         base = {"base": self.base.licence, "commercial use": self.base.commercial} if self.base else {}
         pictures = {"pictures": "not known to the program; the result is bound by theirs, too"}
-        return base | pictures | self.identity.terms()
+        if self.options.from_scratch:
+            return base | pictures
+        found = {"colour loss": choose("perceptual").uses[:1], "sketch loss": choose("sketch").uses}
+        losses = [replace(use, role=role) for role, some in found.items() for use in some]
+        return base | pictures | in_words(losses + self.identity.uses)
 
     def encode_result(self, name: str, trainer: Trainer) -> dict[str, bytes]:
-        """The files of a pair that holds the averaged generator; from scratch, those of a base."""
+        """The files of a pair that holds the averaged generator and knows its range; from scratch, those of a base."""
         nets, base = trainer.nets, self.base
         generator, discriminator = copy.deepcopy(nets.generator_ema).cpu(), copy.deepcopy(nets.discriminator).cpu()
         licence, commercial = (base.licence, base.commercial) if base else (UNSTATED, "unclear")
@@ -174,7 +184,13 @@ class StyleRecipe:
         if base is None or self.options.from_scratch:
             return encode_base(generator, discriminator, facts)
         base.generator.cpu()
-        return encode_pair(name, base, generator, facts)
+        files = encode_pair(name, base, generator, facts)
+        if count := self.options.range_faces:
+            finished = Pair(base.pair.folder if base.pair else Path(), json.loads(files[PAIR_FILE]))
+            faces = faces_of(trainer.data, count, self.device)
+            known = {"range": measured_range(finished, nets.generator_ema, faces)}
+            files[PAIR_FILE] = encode_facts({**finished.facts, **known})
+        return files
 
 
 def encode_pair(name: str, base: Base, rendering: Generator, facts: Mapping[str, Any]) -> dict[str, bytes]:
@@ -193,7 +209,4 @@ def encode_pair(name: str, base: Base, rendering: Generator, facts: Mapping[str,
         about |= {"w_std": w_std, "defaults": defaults, "perceptual": {"network": EFFICIENTNET}}
         return encode_files(networks, about, {})
     about |= {key: pair.facts[key] for key in ("w_std", "defaults", "perceptual")}
-    shared = [role for role in ("real", "discriminator", "parser") if pair.has(role)]
-    if pair.installed:
-        return encode_files(networks, about, {role: pair.sha256(role) for role in shared})
-    return encode_files(networks | {role: pair.network(role) for role in shared}, about, {})
+    return encode_beside(pair, networks, about, ("real", "discriminator", "parser"))

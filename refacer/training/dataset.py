@@ -50,11 +50,21 @@ class FaceDataset:
     sources: folders or zips (refacer/files/sources.py tells what counts in them); every picture must be square and is
     resized to `resolution` by area. Raises UsageError where nothing is found. Pictures that cannot be used are left out
     and listed in `refused` by name and reason, those that were changed in `converted` by name and what was done;
-    `sha256` is of the files in use.
+    `sha256` is of the files in use. expected_px: the side of pictures that are resized without a word; None for
+    `resolution`.
     """
 
-    def __init__(self, sources: Sequence[Path], resolution: int, *, mirror: bool = True, seed: int = 0) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Path],
+        resolution: int,
+        *,
+        mirror: bool = True,
+        seed: int = 0,
+        expected_px: int | None = None,
+    ) -> None:
         self.resolution, self.mirror, self.seed = resolution, mirror, seed
+        self.expected_px = expected_px or resolution
         found = [list_pictures(source) for source in sources]
         self.refused: list[tuple[str, str]] = [(name, str(error)) for one in found for name, error in one.refused]
         self.converted: list[tuple[str, str]] = []
@@ -154,21 +164,21 @@ class FaceDataset:
         rgb = flattened(native, MID_GREY)
         if rgb.shape[0] != rgb.shape[1]:
             raise InputRefused(f"{name}: {rgb.shape[1]}x{rgb.shape[0]} is not square; run `refacer align` first")
-        changes = _changes(picture, native, self.resolution)
+        changes = _changes(picture, native, self.resolution, self.expected_px)
         if rgb.shape[0] != self.resolution:
             rgb = rgb_from_tensor(resized(tensor_from_rgb(rgb), self.resolution))
         pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
         return Picture(pixels, changes, hashlib.sha256(data).digest())
 
 
-def _changes(picture: Decoded, native: Native, resolution: int) -> tuple[str, ...]:
-    """What is done to a picture that is not 8-bit RGB of the resolution."""
+def _changes(picture: Decoded, native: Native, resolution: int, expected_px: int) -> tuple[str, ...]:
+    """What is done to a picture that is not 8-bit RGB of the expected size."""
     mode, side = picture.image.mode, native.shape[0]
     found = {
         "grey, repeated as red, green and blue": mode in GREY_MODES,
         "CMYK, converted to RGB": mode == "CMYK",
         "alpha, laid over mid grey": native.shape[2] == 4,
         "16 bits, rounded to 8": native.dtype == np.uint16,
-        f"{side} pixels, resized to {resolution}": side != resolution,
+        f"{side} pixels, resized to {resolution}": side not in (expected_px, resolution),
     }
     return tuple(change for change, done in found.items() if done)

@@ -114,6 +114,12 @@ def device_name(name: str, environment: Mapping[str, str] = os.environ) -> str:
     return name
 
 
+def refuse_several(command: str, environment: Mapping[str, str] = os.environ) -> None:
+    """Raise UsageError under `torchrun`, for training that one process does alone."""
+    if int(environment.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(f"`{command}` trains in one process; start it without torchrun")
+
+
 def parts_of(options: FinetuneOptions, world: int) -> int:
     """Into how many equal parts a batch is split: `--batch-gpu` images each, else one a process and round.
 

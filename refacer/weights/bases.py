@@ -27,7 +27,7 @@ from refacer.options import NetworkOptions, ProjectOptions, WStatistics
 from refacer.weights import registry
 from refacer.weights.convert import DISCRIMINATOR_FILE, GENERATOR_FILE
 from refacer.weights.loaders import encode_network, load_discriminator, load_generator
-from refacer.weights.pair_json import EFFICIENTNET, PAIR_FILE, PAIR_FORMAT
+from refacer.weights.pair_json import EFFICIENTNET, PAIR_FILE, PAIR_FORMAT, encode_facts
 from refacer.weights.pairs import Pair, load_pair
 from refacer.weights.registry import sha256_of
 
@@ -103,7 +103,7 @@ def encode_base_pair(name: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
             if file in files
         },
     }
-    return {PAIR_FILE: json.dumps(body, indent=1, sort_keys=True).encode() + b"\n"}
+    return {PAIR_FILE: encode_facts(body)}
 
 
 def fresh_networks(options: NetworkOptions) -> tuple[Generator, Discriminator]:

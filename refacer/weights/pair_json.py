@@ -145,6 +145,11 @@ def read_facts(path: Path) -> Mapping[str, Any]:
     return content
 
 
+def encode_facts(facts: Mapping[str, Any]) -> bytes:
+    """pair.json as it is written."""
+    return json.dumps(facts, indent=1, sort_keys=True).encode() + b"\n"
+
+
 def _problem(content: Any) -> str | None:
     """Why a JSON value cannot be a pair's description; None for one that can."""
     if type(content) is not dict:

@@ -8,11 +8,11 @@ without a rendering generator: what `finetune --base` starts from.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ from refacer.weights.loaders import (
     load_generator,
     load_studio_parser,
 )
-from refacer.weights.pair_json import PAIR_FILE, PAIR_FORMAT, PairDefaults, read_facts
+from refacer.weights.pair_json import PAIR_FILE, PAIR_FORMAT, PairDefaults, encode_facts, read_facts
 from refacer.weights.registry import sha256_of
 from refacer.weights.translators import load_translator
 
@@ -149,7 +149,7 @@ class Pair:
     def path(self, role: str) -> Path:
         """The verified file behind a role; raises WeightsMissing, or InputRefused where an installed one is damaged."""
         entry = self._entry(role)
-        if found := _file_with_hash(self.folder, entry):
+        if found := self.own_file(role):
             return found
         if owner := cache.owner_of(entry["sha256"]):
             return owner.path(next(name for name, digest in owner.record.files.items() if digest == entry["sha256"]))
@@ -159,6 +159,10 @@ class Pair:
         name = entry.get("weight")
         mend = f"run `refacer weights pull {name}`" if name else "put its file beside pair.json"
         raise WeightsMissing(f"pair {self.name}: its {role} network ({entry['sha256'][:12]}…) is not installed; {mend}")
+
+    def own_file(self, role: str) -> Path | None:
+        """The file behind a role in the pair's own folder; None where it is kept elsewhere."""
+        return _file_with_hash(self.folder, self._entry(role))
 
     def missing_weights(self, roles: Iterable[str]) -> list[str]:
         """Weights of the registry that these networks are taken from and that are not installed.
@@ -195,27 +199,46 @@ def load_pair(name: str | None = None) -> Pair:
     raise WeightsMissing(f"pair {wanted}: not installed; installed: {', '.join(names)}")
 
 
-def encode_files(
-    networks: Mapping[str, nn.Module], facts: Mapping[str, Any], named: Mapping[str, str]
+def encode_beside(
+    pair: Pair, networks: Mapping[str, nn.Module], facts: Mapping[str, Any], shared: Sequence[str]
 ) -> dict[str, bytes]:
-    """The files of a pair: networks by role to store here, and sha256s by role of those kept elsewhere.
+    """The files of a pair with `networks` of its own and, where `pair` has them, its networks of the roles `shared`.
 
-    One that is kept among the installed weights is named by its weight too, so that another machine can get it.
+    What every pair finds by its sha256 is named by it; what lies in the folder of `pair` alone is copied as it is.
+    """
+    roles = [role for role in shared if pair.has(role) and role not in networks]
+    found = {} if pair.installed else {role: pair.own_file(role) for role in roles}
+    copied = {role: path.read_bytes() for role, path in found.items() if path}
+    named = {role: pair.sha256(role) for role in roles if role not in copied}
+    return encode_files(networks, facts, named, copied)
+
+
+def encode_files(
+    networks: Mapping[str, nn.Module],
+    facts: Mapping[str, Any],
+    named: Mapping[str, str],
+    copied: Mapping[str, bytes] = MappingProxyType({}),
+) -> dict[str, bytes]:
+    """The files of a pair by name: networks to store here, files to take as they are, sha256s of those kept elsewhere.
+
+    All are by role. One that is kept among the installed weights is named by its weight too, so that another machine
+    can get it.
     """
     files: dict[str, bytes] = {}
     for role, module in networks.items():
         config: Any = module.config  # every network of a pair carries its own
         config = config if isinstance(config, dict) else config.to_dict()
         files[f"{role}.safetensors"] = encode_network(module, NETWORKS[role].kind, config)
+    files |= {f"{role}.safetensors": data for role, data in copied.items()}
     entries: dict[str, dict[str, str]] = {}
     for role, digest in named.items():
         owner = cache.owner_of(digest)
         entries[role] = {"sha256": digest, **({"weight": owner.record.name} if owner else {})}
-    for role in networks:
+    for role in (*networks, *copied):
         data = files[f"{role}.safetensors"]
         entries[role] = {"file": f"{role}.safetensors", "sha256": hashlib.sha256(data).hexdigest()}
     body = {"format": PAIR_FORMAT, **facts, "networks": entries}
-    return {**files, PAIR_FILE: json.dumps(body, indent=1, sort_keys=True).encode() + b"\n"}
+    return {**files, PAIR_FILE: encode_facts(body)}
 
 
 def _pairs_of(folder: Path) -> list[Path]:

@@ -52,6 +52,11 @@ def of_file(role: str, path: Path, sha256: str) -> Use:
     return Use(role, entry.name, sha256, entry.licence.title, entry.commercial)
 
 
+def in_words(uses: Iterable[Use]) -> dict[str, str]:
+    """Licence and commercial use, for people, by role and name."""
+    return {f"{use.role}: {use.name}": f"{use.licence}; commercial use: {use.commercial}" for use in uses}
+
+
 def commercial_use(uses: Iterable[Use]) -> str:
     """Whether what these weights make may be used commercially."""
     return registry.strictest([use.commercial for use in uses])

@@ -91,7 +91,7 @@ def test_it_holds_every_part(run: Path, visit):
     headings = page.locator("h2").all_text_contents()
     assert headings == [
         "Losses", "Weighted losses", "Gradients at the picture", "Augmentation and speed",
-        "Identity between the generators", "Samples of fixed codes", "Options", "Networks", "Hardware and software",
+        "Identity", "Samples", "Options", "Networks", "Hardware and software",
         "Licences",
     ]  # fmt: skip
     charts = page.locator("svg")

@@ -176,7 +176,7 @@ def test_identity_is_that_of_the_first_codes_that_show_faces_and_too_small_pictu
     small = RunIdentity(32, torch.device("cpu"), paired=True)
     assert (small.measured(pictures, pictures), "32 pixels" in small.reason) == ({}, True)
     base = RunIdentity(512, torch.device("cpu"), paired=False)
-    assert (base.measured(pictures, None), base.terms()) == ({}, {})
+    assert (base.measured(pictures, None), base.uses) == ({}, [])
 
 
 def test_identity_of_real_faces_tells_people_apart():

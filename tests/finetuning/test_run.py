@@ -15,16 +15,22 @@ from PIL import Image
 from refacer.commands.finetune import register
 from refacer.errors import UsageError
 from refacer.finetuning.folder import RunFolder
+from refacer.finetuning.pair_range import faces_of
 from refacer.finetuning.record import Observation
 from refacer.finetuning.run import Training
 from refacer.finetuning.style import StyleRecipe
-from refacer.options import SCRATCH, FinetuneOptions, NetworkOptions
+from refacer.options import SCRATCH, FinetuneOptions, NetworkOptions, ProjectOptions
+from refacer.stages.pipeline import project_each
+from refacer.stages.project import Projector
+from refacer.training.dataset import FaceDataset
 from refacer.training.finetune import Tick
 from refacer.training.processes import Processes
 from refacer.training.statistics import Statistics
 from refacer.weights.bases import load_base
+from refacer.weights.choices import choose
 from refacer.weights.pairs import load_pair
 
+CPU = torch.device("cpu")
 SIZES = NetworkOptions(channel_base=128, channel_max=8, z_dim=8, w_dim=8, mapping_layers=2)
 SHORT = {"batch": 4, "kimg": 0.016, "tick_kimg": 0.008, "sample_count": 8}
 
@@ -70,6 +76,29 @@ def test_the_pair_carries_the_base_s_own_discriminator(pictures, base, tmp_path)
     assert before is not None
     for name, tensor in before.state_dict().items():
         assert torch.equal(tensor, carried.state_dict()[name]), name
+
+
+def test_the_pair_knows_its_range(pictures, base, tmp_path):
+    _finetune(pictures, tmp_path / "run", base).go("auto")
+    assert not load_pair(str(tmp_path / "run")).distances
+    facts = json.loads((tmp_path / "run/pair.json").read_text())
+    facts["defaults"]["steps"] = 2  # of the pair that the second style starts from
+    (tmp_path / "run/pair.json").write_text(json.dumps(facts))
+    _finetune(pictures, tmp_path / "second", tmp_path / "run").go("auto")
+    before = (tmp_path / "second/rendering.safetensors").read_bytes()
+    again = _finetune(pictures, tmp_path / "second", tmp_path / "run", range_faces=2)
+    again.go("auto")
+    pair = load_pair(str(tmp_path / "second"))
+    assert (pair.defaults.steps, len(pair.distances)) == (2, 101)
+    assert (tmp_path / "second/rendering.safetensors").read_bytes() == before
+    rendering, faces = pair.generator("rendering", CPU), faces_of(again.data["data"], 2, CPU)
+    projector = Projector(rendering, choose("perceptual", "pair", pair).load(CPU), pair.w_std)
+    options = ProjectOptions(steps=2, lr=pair.defaults.lr)
+    found = sorted(float(one.distance[0]) for one in project_each(faces, projector, options))
+    assert [pair.distances[0], pair.distances[-1]] == pytest.approx(found, rel=1e-3)
+    assert pair.distances[50] == pytest.approx(sum(found) / 2, rel=1e-3)
+    with pytest.raises(UsageError, match="--range-faces"):
+        _finetune(pictures, tmp_path / "third", base, range_faces=2, from_scratch=True)
 
 
 def test_the_log_proves_that_nothing_idles(pictures, base, tmp_path):
@@ -197,8 +226,8 @@ class CountingRecipe:
     def spelled(self, name: str) -> str:
         return f"--{name}"
 
-    def load_data(self) -> None:
-        return None
+    def load_data(self) -> dict[str, FaceDataset]:
+        return {}
 
     def make_trainer(self, data: object, folder: RunFolder, processes: Processes) -> Counter:
         return Counter()

@@ -2,20 +2,26 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from refacer.errors import InputRefused, ShapeMismatch, UsageError
 from refacer.finetuning.style import encode_pair
 from refacer.networks.parser import StudioParser
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.networks.translator import Translator, TranslatorConfig
 from refacer.weights.bases import Base
 from refacer.weights.choices import choose
 from refacer.weights.loaders import encode_network
 from refacer.weights.pair_json import PairDefaults
 from refacer.weights.pairs import Pair, load_pair
+from refacer.weights.registry import sha256_of
+from refacer.weights.translators import encode_translator
 from tools.studio import assemble
 from tools.studio.assemble import sizes
 
@@ -52,7 +58,7 @@ def parser_file(tmp_path) -> Path:
 
 def test_the_pair_carries_all_four_networks(tmp_path, parser_file):
     run = _run(tmp_path / "run")
-    files = assemble.assemble(run, parser_file, steps=70, lr=0.1, psi=0.9, prior=0.02, perceptual={"blocks": [0, 1]})
+    files = assemble.assemble(run, parser_file, PairDefaults(70, 0.1, 0.9, 0.02), {"blocks": [0, 1]})
     out = tmp_path / "studio"
     out.mkdir()
     for name, data in files.items():
@@ -70,9 +76,39 @@ def test_the_pair_carries_all_four_networks(tmp_path, parser_file):
 
 def test_the_runs_own_settings_stay_where_none_are_given(tmp_path, parser_file):
     run = _run(tmp_path / "run")
-    facts = json.loads(assemble.assemble(run, parser_file)["pair.json"])
-    assert facts["defaults"] == {**run.facts["defaults"], "psi": 1.0, "prior": 0.0}
+    facts = json.loads(assemble.assemble(run, parser_file, run.defaults)["pair.json"])
+    rest = {"psi": 1.0, "prior": 0.0, "paste": "auto", "strength": 1.0, "way": "project"}
+    assert facts["defaults"] == {**run.facts["defaults"], **rest}
     assert facts["perceptual"] == {"network": "efficientnet-lite0"}
+
+
+def test_translator_defaults_and_range_are_as_asked_for(tmp_path, parser_file, monkeypatch, capsys):
+    run, translator = _run(tmp_path / "run"), Translator(TranslatorConfig(32, (4, 4, 8, 8)))
+    (tmp_path / "translator.safetensors").write_bytes(encode_translator(translator))
+    rng = np.random.default_rng(0)
+    (tmp_path / "renders").mkdir()
+    for i in range(3):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(tmp_path / f"renders/{i}.png")
+    chosen = ["--steps", "2", "--paste", "change", "--strength", "1.5", "--way", "translate"]
+    chosen += ["--translator", f"{tmp_path}/translator.safetensors", "--range", f"{tmp_path}/renders"]
+    files = ["--run", str(run.folder), "--parser", str(parser_file), "--out", str(tmp_path / "studio")]
+    monkeypatch.setattr("sys.argv", ["assemble", *files, *chosen, "--range-faces", "2"])
+    assemble.main()
+    pair = load_pair(str(tmp_path / "studio"))
+    assert pair.defaults == PairDefaults(2, run.defaults.lr, 1.0, 0.0, "change", 1.5, "translate")
+    assert pair.sha256("translator") == sha256_of(tmp_path / "translator.safetensors")
+    assert 0 < pair.distances[0] < pair.distances[-1]
+    assert "translator.safetensors" in json.loads(capsys.readouterr().out)
+    again = assemble.assemble(pair, parser_file, replace(pair.defaults, psi=0.5))
+    assert json.loads(again["pair.json"])["range"] == pair.facts["range"], "it depends on the projection alone"
+    again = assemble.assemble(pair, parser_file, replace(pair.defaults, steps=3))
+    assert "range" not in json.loads(again["pair.json"])
+
+
+def test_defaults_that_no_pair_can_have_are_refused(tmp_path, parser_file):
+    run = _run(tmp_path / "run")
+    with pytest.raises(UsageError, match="strength"):
+        assemble.assemble(run, parser_file, replace(run.defaults, strength=float("nan")))
 
 
 def test_generators_that_share_no_codes_are_refused(tmp_path, parser_file):
@@ -82,13 +118,15 @@ def test_generators_that_share_no_codes_are_refused(tmp_path, parser_file):
             rendering.get_parameter("mapping.fc1.weight").add_(1)
         return rendering
 
+    run = _run(tmp_path / "run", tune=other_mapping)
     with pytest.raises(ShapeMismatch, match=r"mapping\.fc1"):
-        assemble.assemble(_run(tmp_path / "run", tune=other_mapping), parser_file)
+        assemble.assemble(run, parser_file, run.defaults)
 
 
 def test_networks_that_are_not_free_are_refused(tmp_path, parser_file):
+    run = _run(tmp_path / "run", licence="proprietary")
     with pytest.raises(UsageError, match="proprietary"):
-        assemble.assemble(_run(tmp_path / "run", licence="proprietary"), parser_file)
+        assemble.assemble(run, parser_file, run.defaults)
 
 
 def test_too_many_bytes_are_refused():

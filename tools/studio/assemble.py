@@ -1,8 +1,9 @@
-"""Put the embedded pair together: a finished `refacer finetune` run and the parser -> refacer/weights/studio.
+"""Put the embedded pair together: a finished `refacer finetune` run, the parser, what `refacer distill` made of both.
 
     python -m tools.studio.assemble --run runs/studio --parser runs/parser.safetensors --out refacer/weights/studio
 
 The run's base must be a from-scratch base, so that both generators and the discriminator are this project's own.
+`--range` projects renders with the pair's own settings; without it a run's range stays where these are the run's.
 Prints the sizes; refuses to write more than 60 MB.
 """
 
@@ -10,37 +11,39 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
 from refacer.errors import InputRefused, ShapeMismatch, UsageError
 from refacer.files import write_atomic
+from refacer.finetuning.pair_range import faces_of, measured_range
 from refacer.networks.stylegan2.networks import Generator
-from refacer.weights.loaders import load_studio_parser, read_network
-from refacer.weights.pair_json import PairDefaults
+from refacer.options import Paste, Way
+from refacer.training.dataset import FaceDataset
+from refacer.weights.loaders import load_studio_parser
+from refacer.weights.pair_json import FACTS, PairDefaults
 from refacer.weights.pairs import Pair, encode_files, load_pair
 from refacer.weights.registry import UNSTATED
+from refacer.weights.translators import load_translator
 
 LICENCE, COMMERCIAL = "CC0-1.0", "yes"
 MAX_BYTES = 60_000_000
+RANGE_FACES = 200
+"""Renders that are projected by default: the 99th percentile is then between the second and the third farthest."""
 
 
 def main() -> None:
     args = arguments()
+    run = load_pair(str(args.run))
+    chosen = {item.name: getattr(args, item.name) for item in fields(PairDefaults)}
+    defaults = replace(run.defaults, **{name: value for name, value in chosen.items() if value is not None})
     perceptual = json.loads(args.perceptual) if args.perceptual else None
-    files = assemble(
-        load_pair(str(args.run)),
-        args.parser,
-        steps=args.steps,
-        lr=args.lr,
-        psi=args.psi,
-        prior=args.prior,
-        perceptual=perceptual,
-    )
+    renders = FaceDataset([args.range], run.resolution, mirror=False) if args.range else None
+    files = assemble(run, args.parser, defaults, perceptual, args.translator, renders, args.range_faces)
     report = sizes(files)
     for name, data in files.items():
         write_atomic(args.out / name, data)
@@ -52,30 +55,39 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, required=True, help="finished run of `refacer finetune`")
     parser.add_argument("--parser", type=Path, required=True, help="file of train_parser.py")
     parser.add_argument("--out", type=Path, required=True, help="folder of the pair")
+    parser.add_argument("--translator", type=Path, help="file of a run of `refacer distill`; the run's own without")
     parser.add_argument("--steps", type=int, help="of `project` by default; the run's own without")
     parser.add_argument("--lr", type=float, help="of `project` by default; the run's own without")
     parser.add_argument("--psi", type=float, help="of `decode` by default; the run's own without")
     parser.add_argument("--prior", type=float, help="of `project` by default; the run's own without")
+    parser.add_argument("--paste", choices=get_args(Paste), help="of `composite` by default; the run's own without")
+    parser.add_argument("--strength", type=float, help="of a change by default; the run's own without")
+    parser.add_argument("--way", choices=get_args(Way), help="of `run` by default; the run's own without")
     parser.add_argument("--perceptual", help='settings of the stand-in as JSON, e.g. {"blocks": [1, 2, 3]}')
+    parser.add_argument("--range", type=Path, help="folder or zip of renders to project, by which the range is known")
+    parser.add_argument("--range-faces", type=int, default=RANGE_FACES, help="of them, at most")
     return parser.parse_args()
 
 
 def assemble(
     run: Pair,
     parser_file: Path,
-    *,
-    steps: int | None = None,
-    lr: float | None = None,
-    psi: float | None = None,
-    prior: float | None = None,
+    defaults: PairDefaults,
     perceptual: dict[str, Any] | None = None,
+    translator_file: Path | None = None,
+    renders: FaceDataset | None = None,
+    range_faces: int = RANGE_FACES,
 ) -> dict[str, bytes]:
     """The embedded pair's files by name, networks in half precision.
 
-    Raises UsageError for a run whose networks are not free to ship, ShapeMismatch where its generators share no W+.
+    perceptual: None for the run's own. renders: at the pair's resolution; up to `range_faces` of them are projected.
+    Raises UsageError for a run whose networks are not free to ship and for defaults that no pair can have,
+    ShapeMismatch where its generators share no W+, InputRefused for a file of another network.
     """
     if run.licence not in (LICENCE, UNSTATED) or run.commercial == "no":
         raise UsageError(f"{run.folder}: its networks are under {run.licence}; the embedded pair must be {LICENCE}")
+    if not FACTS["defaults"](asdict(defaults)):
+        raise UsageError(f"these cannot be a pair's defaults: {asdict(defaults)}")
     cpu = torch.device("cpu")
     real, rendering = run.generator("real", cpu), run.generator("rendering", cpu)
     check_shared_codes(real, rendering)
@@ -83,18 +95,27 @@ def assemble(
         "real": real,
         "rendering": rendering,
         "discriminator": run.discriminator(cpu),
-        "parser": parser_of(parser_file),
+        "parser": load_studio_parser(parser_file),
     }
-    own = run.defaults
-    chosen = (steps or own.steps, lr or own.lr, psi or own.psi, own.prior if prior is None else prior)
-    return encode_files(networks, facts(run, PairDefaults(*chosen), perceptual), {})
+    if translator_file is not None or run.has("translator"):
+        networks["translator"] = load_translator(translator_file or run.path("translator"))
+    about = facts(run, defaults, perceptual)
+    if renders is not None:
+        pair = replace(run, facts={**run.facts, **about})
+        about["range"] = measured_range(pair, rendering, faces_of(renders, range_faces, cpu))
+    return encode_files(networks, about, {})
 
 
 def facts(run: Pair, defaults: PairDefaults, perceptual: dict[str, Any] | None) -> dict[str, Any]:
-    """What pair.json says beside the networks."""
-    shared = {key: run.facts[key] for key in ("resolution", "num_ws", "w_dim", "w_std", "kimg") if key in run.facts}
+    """What pair.json says beside the networks; the run's range only where it was measured as this pair projects."""
+    names = ("resolution", "num_ws", "w_dim", "w_std", "kimg")
     if perceptual is None:
         perceptual = dict(run.facts["perceptual"])
+    own = run.defaults
+    same = (defaults.steps, defaults.lr, defaults.prior) == (own.steps, own.lr, own.prior)
+    if same and perceptual == run.facts["perceptual"]:
+        names = (*names, "range")
+    shared = {key: run.facts[key] for key in names if key in run.facts}
     about = {"name": "studio", "licence": LICENCE, "commercial": COMMERCIAL}
     return {**shared, **about, "defaults": asdict(defaults), "perceptual": perceptual}
 
@@ -106,13 +127,6 @@ def check_shared_codes(real: Generator, rendering: Generator) -> None:
         shared = name.startswith("mapping.") or ".torgb." in name
         if shared and not (name in theirs and torch.equal(tensor, theirs[name])):
             raise ShapeMismatch(f"the generators differ in {name}; take a run that froze the mapping and ToRGB layers")
-
-
-def parser_of(path: Path) -> nn.Module:
-    """The parser with the configuration of its file, as `encode_files` asks for it."""
-    parser = load_studio_parser(path)
-    parser.config = read_network(path, "parser")[1]  # type: ignore[assignment]
-    return parser
 
 
 def sizes(files: dict[str, bytes]) -> dict[str, Any]:

@@ -5,7 +5,9 @@ import inspect
 import pytest
 
 from refacer.cli import app
-from refacer.options import Call, Choices, FileOptions
+from refacer.options import Call, Choices, DatasetOptions, FileOptions
+
+KINDS = (Call, Choices, FileOptions, DatasetOptions)
 
 CALLS = {
     "run": [("run", "LOOK", "-o", "x.png"), ("run", "FOLDER", "-o", "out", "--report", "r")],
@@ -13,7 +15,9 @@ CALLS = {
     "project": [("project", "FACE", "-o", "x.npy"), ("project", "FOLDER", "-o", "out")],
     "decode": [("decode", "CODES", "-o", "x.png", "--noise", "random"), ("decode", "CODES", "-o", "out/")],
     "parse": [("parse", "FACE", "-o", "x.png"), ("parse", "FOLDER", "-o", "out")],
+    "translate": [("translate", "FACE", "-o", "x.png"), ("translate", "FOLDER", "-o", "out")],
     "composite": [("composite", "LOOK", "REAL", "-o", "out/")],
+    "dataset": [("dataset", "FOLDER", "-o", "set", "--jobs", 1), ("dataset", "FOLDER", "-o", "set", "--jobs", 1)],
 }
 """Calls of each command that together meet all that it can do."""
 
@@ -28,7 +32,7 @@ def read(monkeypatch) -> set[str]:
             seen.add(name)
         return object.__getattribute__(self, name)
 
-    for kind in (Call, Choices, FileOptions):
+    for kind in KINDS:
         monkeypatch.setattr(kind, "__getattribute__", recorded)
     return seen
 
@@ -37,7 +41,7 @@ def shown(command: str) -> set[str]:
     """The fields of these that a command has options for."""
     callbacks = [one.callback for one in app.registered_commands if one.callback]
     callback = next(one for one in callbacks if one.__name__ == command)
-    known = {*Call.__dataclass_fields__, *Choices.__dataclass_fields__, *FileOptions.__dataclass_fields__}
+    known = {name for kind in KINDS for name in kind.__dataclass_fields__}
     return set(inspect.signature(callback).parameters) & known
 
 

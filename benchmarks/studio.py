@@ -51,7 +51,6 @@ FORMATS = {
 WIDTH = 156  # the table needs it, whatever the terminal
 RANDOM_CODES, RANDOM_CODES_A_FACE = 200, 5
 IDENTITY_AIM, SHARE_AIM = 0.45, 0.8  # of random codes
-DEFAULT_ROW = "change"  # what the aims are for
 TO_INPUT_AIM, TO_PHOTO_AIM, PHOTO_AIM, L2_AIM, SHARPNESS_AIM = 0.18, 0.30, 0.9, 0.85, (0.9, 1.1)
 
 
@@ -63,11 +62,14 @@ def main() -> None:
     judge, identity = load_judge(args.judge), Identity()
     report = about(transfer)
     report["people"] = measure_people(args, transfer, judge, identity)
-    report["rows"] = {row: mean_figures(p[row] for p in report["people"].values()) for row in ROWS}
+    measured = [row for row in ROWS if all(row in rows for rows in report["people"].values())]
+    report["rows"] = {row: mean_figures(p[row] for p in report["people"].values()) for row in measured}
+    defaults = transfer.pair.defaults
+    report["default"] = "translate" if defaults.way == "translate" else defaults.paste
     report["landmarks_borrowed"] = identity.fallbacks
     count = args.random if args.random is not None else random_count(args.limit)
     report["codes"] = compare_codes(transfer, judge, identity, count, psi=args.psi) if count else None
-    report["aims"] = aims(report["rows"], report["codes"])
+    report["aims"] = aims(report["rows"], report["default"], report["codes"])
     show(report)
     if args.json:
         report["people"] = {n: {r: asdict(f) for r, f in rows.items()} for n, rows in report["people"].items()}
@@ -120,9 +122,9 @@ def random_count(limit: int | None) -> int:
     return RANDOM_CODES if limit is None else min(RANDOM_CODES, RANDOM_CODES_A_FACE * limit)
 
 
-def aims(rows: dict[str, dict[str, float]], codes: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """What the pair should reach, what it reaches, and whether that suffices."""
-    row, source = rows[DEFAULT_ROW], rows["input"]
+def aims(rows: dict[str, dict[str, float]], default: str, codes: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """What the pair's default row should reach, what it reaches, and whether that suffices."""
+    row, source = rows[default], rows["input"]
     wanted = {
         "identity to the input": (row["identity_to_input"], "at most", TO_INPUT_AIM),
         "identity to the photo": (row["identity_to_photo"], "at most", TO_PHOTO_AIM),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from refacer.images.pixels import tensor_from_rgb
 from refacer.types import Rgb
 from tools.studio import sheet_layout, sheets
 
@@ -69,7 +70,7 @@ def test_a_display_goes_through_the_whole_pipeline(look, bare, pair):
 
 
 def test_codes_are_kept_for_the_next_call(tmp_path, pair):
-    face = sheets.tensor_from_rgb(_picture(64, 64))
+    face = tensor_from_rgb(_picture(64, 64))
     first = sheets.Transfer(str(pair), device="cpu", store=tmp_path)
     found = first.project("a", face, "rendering")
     again = sheets.Transfer(str(pair), device="cpu", store=tmp_path).project("a", face, "rendering")
@@ -84,12 +85,15 @@ def test_people_are_read_from_the_zip(tmp_path, pair):
 
     with zipfile.ZipFile(tmp_path / "pairs.zip", "w") as archive:
         for i in range(3):
-            for look in ("cg", "photo"):
+            for look, kind in (("cg", "jpg"), ("photo", "jpg"), ("label", "png")):
                 file = io.BytesIO()
-                Image.fromarray(_picture(64, 64, 60 * i)).save(file, "JPEG")
-                archive.writestr(f"{look}/0900{i}_0.jpg", file.getvalue())
+                picture = Image.fromarray(_picture(64, 64, 60 * i))
+                if look == "label":
+                    picture = Image.new("L", (64, 64), 1)
+                picture.save(file, "JPEG" if kind == "jpg" else "PNG")
+                archive.writestr(f"{look}/0900{i}_0.{kind}", file.getvalue())
     made = sheets.people_sheets(Namespace(data=tmp_path, limit=None), sheets.Transfer(str(pair), device="cpu", steps=1))
     height, width = np.array(Image.open(io.BytesIO(made["people-1.jpg"]))).shape[:2]
-    rows, crops = 2, 8
+    rows, crops = 2, 10
     assert height == rows * (192 + 16) + 6
     assert width == crops * 192 + (crops - 1) * 6

@@ -116,14 +116,14 @@ def test_the_aims_compare_the_right_way_round():
     source = dict.fromkeys(studio.COLUMNS, 0.3)
     good = dict.fromkeys(studio.COLUMNS, 0.25) | {"identity_to_input": 0.1, "photo": 0.95, "sharpness_ratio": 1.0}
     codes = {"real_called_photo": 0.9, "rendering_called_cg": 0.7, "identity_between": 0.4}
-    rows = dict.fromkeys(ROWS, source) | {studio.DEFAULT_ROW: good}
-    assert [aim["met"] for aim in studio.aims(rows, codes).values()] == [True] * 9 + [False, True]
+    rows = dict.fromkeys(ROWS, source) | {"change": good}
+    assert [aim["met"] for aim in studio.aims(rows, "change", codes).values()] == [True] * 9 + [False, True]
     bad = dict.fromkeys(studio.COLUMNS, 0.31) | {"l2_to_photo": 0.26}
-    met = {name for name, aim in studio.aims(rows | {studio.DEFAULT_ROW: bad}, None).items() if aim["met"]}
+    met = {name for name, aim in studio.aims(rows | {"change": bad}, "change", None).items() if aim["met"]}
     assert met == {"sharpness of the photo's, no more"}
     vague, crisp = ({**good, "sharpness_ratio": ratio} for ratio in (0.89, 1.11))
     for row in (vague, crisp):
-        missed = [name for name, aim in studio.aims(rows | {studio.DEFAULT_ROW: row}, None).items() if not aim["met"]]
+        missed = [name for name, aim in studio.aims(rows | {"change": row}, "change", None).items() if not aim["met"]]
         assert len(missed) == 1
         assert "sharpness" in missed[0]
 
@@ -140,7 +140,7 @@ def test_the_table_shows_every_row_and_aim(capsys):
     figures = dict.fromkeys(studio.COLUMNS, 0.5)
     rows = dict.fromkeys(ROWS, figures)
     report = {"pair": "tiny", "people": {}, "steps": 1, "machine": "m", "rows": rows, "codes": None}
-    studio.show({**report, "aims": studio.aims(rows, None)})
+    studio.show({**report, "aims": studio.aims(rows, "change", None)})
     out = capsys.readouterr().out
     assert all(title in out for title in ROWS.values())
     assert "missed  judged photo: 0.500 (at least 0.9)" in out

@@ -2,8 +2,8 @@
 
     python -m tools.studio.sheets --data DIR --displays DIR --out docs/sheets [--pair NAME]
 
---data holds pairs.zip, --displays display_*.png. People are shown as input, rendering reconstruction, output, true
-photo; displays before and after, whole and at the face.
+--data holds pairs.zip, --displays display_*.png. People are shown as input, by every way to paste, and as true photo;
+displays before and after, whole and at the face.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.studio_rows import blended, read_people
 from refacer.errors import NoFace
 from refacer.files import read_source, write_atomic
-from refacer.images.pixels import rgb_from_tensor, tensor_from_rgb
+from refacer.images.pixels import rgb_from_tensor
 from refacer.options import MAX_PIXELS
 from refacer.types import Points, Rgb
-from tools.studio.parser_data import read_portraits
 from tools.studio.sheet_layout import captioned, encode_jpeg, enlarged, fitted, row_of, stacked
 from tools.studio.transfer import Transfer
 
 CROP_PX, WHOLE_PX, FACE_PX = 192, 480, 480
 PEOPLE_A_ROW, PEOPLE_A_SHEET, DISPLAYS_A_SHEET = 2, 20, 4
-PEOPLE_TITLES = ("input", "rendering reconstruction", "output", "true photo")
 DISPLAY_TITLES = ("before", "after", "before, face", "after, face")
 MARGIN_FRAC = 0.05  # of the quad's side, kept around it where a face is enlarged
 
@@ -71,13 +70,14 @@ def arguments() -> argparse.Namespace:
 
 def people_sheets(args: argparse.Namespace, transfer: Transfer) -> dict[str, bytes]:
     """Sheets of the pairs' people by file name."""
-    faces, photos = (read_portraits(args.data / "pairs.zip", look) for look in ("cg", "photo"))
     groups = []
-    for name in sorted(faces)[: args.limit]:
-        codes = transfer.project(name, tensor_from_rgb(faces[name]), "rendering").codes
-        drawn = [rgb_from_tensor(x) for x in (transfer.draw(codes, "rendering"), transfer.decode(codes))]
-        crops = [fitted(crop, CROP_PX, CROP_PX) for crop in (faces[name], *drawn, photos[name])]
-        groups.append(captioned(row_of(crops), name, PEOPLE_TITLES))
+    for person in read_people(args.data / "pairs.zip", args.limit):
+        found = transfer.project(person.name, person.face, "rendering")
+        drawn = blended(person, found, transfer)
+        ways = ("face", "change", "translate" if "translate" in drawn else "auto")
+        pictures = (person.face, *(drawn[way][0] for way in ways), person.photo)
+        crops = [fitted(rgb_from_tensor(each), CROP_PX, CROP_PX) for each in pictures]
+        groups.append(captioned(row_of(crops), person.name, ("input", *ways, "true photo")))
     rows = [row_of(groups[i : i + PEOPLE_A_ROW]) for i in range(0, len(groups), PEOPLE_A_ROW)]
     return sheets_of("people", rows, PEOPLE_A_SHEET // PEOPLE_A_ROW)
 

@@ -249,7 +249,6 @@ class Distiller:
         finished.remember_range(torch.cat(faces))
         return finished
 
-
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on exactly: tensors, numbers and nothing else."""
         return {

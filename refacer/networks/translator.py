@@ -81,7 +81,7 @@ class Translator(nn.Module):
                 nn.init.zeros_(parameter)
         for head in (self.color, self.light):
             nn.init.zeros_(head.weight)
-        features = 2 * widths[-1]
+        features = (2 * 2 + 1) * widths[-1]
         self.register_buffer("range_mean", torch.zeros(features))
         self.register_buffer("range_whitening", torch.eye(features))
         self.register_buffer("range_levels", torch.zeros(RANGE_LEVELS))
@@ -100,7 +100,7 @@ class Translator(nn.Module):
         Returns:
             (N, 12, S, S): row c of the map at a place is channels 4c ... 4c + 3, its last one the offset.
         """
-        restored, limits = faces + lost_color(faces, self.config.input_px), self.config
+        restored, limits = faces + lost_color(faces, self.config.input_px // 4), self.config
         skips = self._encoded(restored)
         x = self.middle(skips.pop())
         x = x + self.context(x.mean((2, 3)))[:, :, None, None]
@@ -130,9 +130,9 @@ class Translator(nn.Module):
         return rows - excess
 
     def features(self, faces: Tensor) -> Tensor:
-        """What the encoder makes of faces: mean and spread of each channel of its last level, (N, F)."""
+        """What the encoder makes of faces: its last level's means over each quarter, and spread over all, (N, F)."""
         coarse = self._encoded(faces)[-1]
-        return torch.cat([coarse.mean((2, 3)), coarse.std((2, 3))], 1)
+        return torch.cat([F.adaptive_avg_pool2d(coarse, 2).flatten(1), coarse.std((2, 3))], 1)
 
     def strangeness(self, faces: Tensor) -> Tensor:
         """How far faces (N, 3, S, S) lie from what the network was trained on, (N,): about 1 for one of those.

@@ -23,6 +23,9 @@ FIELDS = 12
 RANGE_LEVELS = 101  # percentiles that are kept, from least to most
 RANGE_SHRINKAGE = 0.01  # of the mean variance, added to every feature's
 RANGE_BATCH = 16
+WHITE_FROM = 0.5  # brightness above which a colour begins to be washed out
+SURROUNDINGS_FRAC = 0.1  # of the picture's side, twice
+TRUSTED_SHARE = 0.3  # of the surroundings, at least, must be darker for their hue to count whole
 NEGATIVE_SLOPE = 0.1  # of the leaky ReLUs
 
 
@@ -50,18 +53,14 @@ class TranslatorConfig:
         if self.input_px < 32 or self.input_px % 16:
             raise UsageError(f"a translator cannot look at {self.input_px} pixels; they must be a multiple of 16")
 
-    @property
-    def grid_px(self) -> int:
-        """Side of the fields."""
-        return self.input_px // 2
-
 
 class Translator(nn.Module):
-    """Faces (N, 3, S, S) to fields of affine maps (N, 12, grid_px, grid_px).
+    """Faces (N, 3, S, S) to fields of affine maps (N, 12, S, S).
 
     Colour changes slowly over a face: its maps are drawn at input_px / 8. Light, what shines and what lies in shade,
-    is multiplied and shifted at input_px / 2, grey alone, so that no stain can come of it. At the start, and wherever
-    the network has nothing to say, the map is the identity. It remembers which faces it knows (`remember_range`,
+    is multiplied and shifted at input_px / 4, grey alone, so that no stain can come of it. Where a highlight has
+    clipped, the hue of its surroundings is given back before (`lost_color`). At the start, and wherever the network has
+    nothing to say, that is all. It remembers which faces it knows (`remember_range`,
     `strangeness`).
     """
 
@@ -76,9 +75,9 @@ class Translator(nn.Module):
         self.down = nn.ModuleList(_Down(i, o) for i, o in zip((3, *widths[:-1]), widths, strict=True))
         self.middle = nn.Sequential(_Residual(widths[-1]), _Residual(widths[-1]))
         self.context = nn.Linear(widths[-1], widths[-1])
-        self.up = nn.ModuleList(_Up(i, o) for i, o in zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.up = nn.ModuleList(_Up(i, o) for i, o in zip(widths[:1:-1], widths[-2:0:-1], strict=True))
         self.color = nn.Conv2d(widths[2], FIELDS, 3, padding=1)
-        self.light = nn.Conv2d(widths[0], 2, 3, padding=1)
+        self.light = nn.Conv2d(widths[1], 2, 3, padding=1)
         for parameter in self.parameters():
             if parameter.ndim == 4:
                 nn.init.kaiming_normal_(parameter, NEGATIVE_SLOPE)
@@ -86,7 +85,7 @@ class Translator(nn.Module):
                 nn.init.zeros_(parameter)
         for head in (self.color, self.light):
             nn.init.zeros_(head.weight)
-        features = 2 * widths[-1]
+        features = (2 * 2 + 1) * widths[-1]
         self.register_buffer("range_mean", torch.zeros(features))
         self.register_buffer("range_whitening", torch.eye(features))
         self.register_buffer("range_levels", torch.zeros(RANGE_LEVELS))
@@ -103,21 +102,23 @@ class Translator(nn.Module):
             faces: (N, 3, S, S) in [-1, 1].
 
         Returns:
-            (N, 12, grid_px, grid_px): row c of the map at a place is channels 4c ... 4c + 3, its last one the offset.
+            (N, 12, S, S): row c of the map at a place is channels 4c ... 4c + 3, its last one the offset.
         """
-        limits, skips = self.config, self._encoded(faces)
+        restored, limits = faces + lost_color(faces, self.config.input_px // 4), self.config
+        skips = self._encoded(restored)
         x = self.middle(skips.pop())
         x = x + self.context(x.mean((2, 3)))[:, :, None, None]
-        levels = []
-        for up in self.up:
-            x = up(x, skips.pop())
-            levels.append(x)
-        rows = self._color_maps(levels[0])
-        rows = F.interpolate(rows.flatten(1, 2), size=x.shape[2:], mode="bilinear", align_corners=False)
-        gain, shade = self.light(x).tanh().split(1, 1)
-        rows = (rows * (1 + gain * limits.gain_limit)).unflatten(1, (3, 4))
-        offsets = rows[:, :, 3:] + (shade * limits.shade_limit)[:, None]
-        return torch.cat([rows[:, :, :3], offsets], 2).flatten(1, 2)
+        for_color = self.up[0](x, skips.pop())
+        for_light = self.up[1](for_color, skips.pop())
+        maps = F.interpolate(self._color_maps(for_color).flatten(1, 2), scale_factor=2, mode="bilinear")
+        gain, shade = self.light(for_light).tanh().split(1, 1)
+        drawn = torch.cat([maps * (1 + gain * limits.gain_limit), shade * limits.shade_limit], 1)
+        smooth = F.interpolate(drawn, scale_factor=2, mode="bilinear")
+        enlarged = F.interpolate(smooth, size=faces.shape[2:], mode="bilinear", align_corners=False)
+        rows = enlarged[:, :FIELDS].unflatten(1, (3, 4))
+        slopes, offsets = rows[:, :, :3], rows[:, :, 3] + enlarged[:, FIELDS:]
+        offsets = offsets + (slopes * (restored - faces)[:, None]).sum(2)
+        return torch.cat([slopes, offsets[:, :, None]], 2).flatten(1, 2)
 
     def _color_maps(self, features: Tensor) -> Tensor:
         """Maps (N, 3, 4, h, w) within their limits, under which white turns no greener than grey.
@@ -133,9 +134,9 @@ class Translator(nn.Module):
         return rows - excess
 
     def features(self, faces: Tensor) -> Tensor:
-        """What the encoder makes of faces: mean and spread of each channel of its last level, (N, F)."""
+        """What the encoder makes of faces: its last level's means over each quarter, and spread over all, (N, F)."""
         coarse = self._encoded(faces)[-1]
-        return torch.cat([coarse.mean((2, 3)), coarse.std((2, 3))], 1)
+        return torch.cat([F.adaptive_avg_pool2d(coarse, 2).flatten(1), coarse.std((2, 3))], 1)
 
     def strangeness(self, faces: Tensor) -> Tensor:
         """How far faces (N, 3, S, S) lie from what the network was trained on, (N,): about 1 for one of those.
@@ -183,6 +184,36 @@ def mapped(fields: Tensor, pixels: Tensor) -> Tensor:
         fields = F.interpolate(fields, size=pixels.shape[2:], mode="bilinear", align_corners=False)
     rows = fields.unflatten(1, (3, 4))
     return (rows[:, :, :3] * pixels[:, None]).sum(2) + rows[:, :, 3]
+
+
+def lost_color(faces: Tensor, side_px: int) -> Tensor:
+    """What highlights lack of the colour of what they lie on: (N, 3, S, S) in [-1, 1] -> what to add, as large.
+
+    A highlight that clips is white. Its brightness stays, its hue becomes that of the darker pixels around it, found at
+    side_px. Where all around is white, that is a colour, too, and stays.
+    """
+    small = resized(faces, side_px)
+    trusted = 1 - _washed_out(small)
+    weight = _surroundings(trusted)
+    mean = _surroundings((small + 1) * trusted) / weight.clamp(min=1e-3)
+    hue = mean / mean.mean(1, keepdim=True).clamp(min=1e-3)
+    known = torch.cat([hue, (weight / TRUSTED_SHARE).clamp(max=1)], 1)
+    hue, known = F.interpolate(known, size=faces.shape[2:], mode="bilinear", align_corners=False).split((3, 1), 1)
+    wanted = (faces.mean(1, keepdim=True) + 1) * hue - 1
+    return (wanted - faces) * known * _washed_out(faces)
+
+
+def _washed_out(faces: Tensor) -> Tensor:
+    """How near white each pixel is: (N, 1, H, W), 0 up to WHITE_FROM, 1 for white."""
+    return ((faces.mean(1, keepdim=True) - WHITE_FROM) / (1 - WHITE_FROM)).clamp(0, 1)
+
+
+def _surroundings(values: Tensor) -> Tensor:
+    """Means over what lies within about a tenth of the picture's side."""
+    size = 2 * round(SURROUNDINGS_FRAC * values.shape[-1] / 2) + 1
+    for _ in range(2):
+        values = F.avg_pool2d(values, size, 1, size // 2, count_include_pad=False)
+    return values
 
 
 class _Down(nn.Module):

@@ -7,7 +7,6 @@ They are smooth, so that fields drawn for a crop serve the source's own pixels a
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from refacer.images.resampling import filter_both, gaussian_taps
@@ -29,7 +28,7 @@ def change_fields(faces: Tensor, translator: Translator, options: TranslateOptio
 
     What sharpens a face is in their offsets.
     """
-    fields = F.interpolate(translator(faces), size=faces.shape[2:], mode="bilinear", align_corners=False)
+    fields = translator(faces)
     if not options.sharpening:
         return fields
     taps = gaussian_taps(options.fine_frac * faces.shape[-1], BLUR_TRUNCATE, faces.device)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from refacer.errors import InputRefused, ShapeMismatch, UsageError
-from refacer.networks.translator import FIELDS, Translator, TranslatorConfig, mapped
+from refacer.networks.translator import FIELDS, WHITE_FROM, Translator, TranslatorConfig, lost_color, mapped
 from refacer.weights.loaders import encode_network
 from refacer.weights.translators import encode_translator, load_translator
 
@@ -30,9 +30,9 @@ def stirred(config: TranslatorConfig = TINY, scale: float = 0.5) -> Translator:
 
 @pytest.mark.parametrize("size", [32, 50, 128])
 def test_an_untrained_network_changes_nothing(size: int):
-    pictures = faces(2, size)
+    pictures = faces(2, size) * WHITE_FROM
     fields = Translator(TINY)(pictures)
-    assert fields.shape == (2, FIELDS, 16, 16)
+    assert fields.shape == (2, FIELDS, size, size)
     assert torch.allclose(mapped(fields, pictures), pictures, atol=1e-6)
 
 
@@ -43,17 +43,17 @@ def test_a_map_is_applied_row_by_row():
 
 
 def test_no_map_leaves_its_limits():
-    config = replace(TINY, slope_limit=0.3, offset_limit=0.2, gain_limit=0.0, shade_limit=0.1)
-    rows = stirred(config, scale=5.0)(faces(3)).unflatten(1, (3, 4))
+    config = replace(TINY, slope_limit=0.3, offset_limit=0.2, gain_limit=0.0, shade_limit=0.0)
+    rows = stirred(config, scale=5.0)(faces(3) * WHITE_FROM).unflatten(1, (3, 4))
     identity = torch.eye(3)[None, :, :, None, None]
     assert (rows[:, :, :3] - identity).abs().max() <= 0.3 + 1e-6
-    assert rows[:, ::2, 3].abs().max() <= 0.3 + 1e-6
-    assert rows[:, 1, 3].max() <= 0.3 + 1e-6
+    assert rows[:, ::2, 3].abs().max() <= 0.2 + 1e-6
+    assert rows[:, 1, 3].max() <= 0.2 + 1e-6
 
 
 def test_light_alone_makes_no_color():
     config = replace(TINY, slope_limit=0.0, offset_limit=0.0)
-    grey = faces(3)[:, :1].expand(-1, 3, -1, -1)
+    grey = faces(3)[:, :1].expand(-1, 3, -1, -1) * WHITE_FROM
     changed = mapped(stirred(config)(grey), grey)
     assert (changed - changed.mean(1, keepdim=True)).abs().max() < 1e-5
     assert (changed - grey).abs().max() > 0.1
@@ -61,10 +61,26 @@ def test_light_alone_makes_no_color():
 
 def test_a_clipped_highlight_never_turns_green():
     translator = stirred(scale=1.0)
-    fields = translator(faces(8))
-    red, green, blue = mapped(fields, torch.ones(8, 3, 16, 16)).unbind(1)
-    assert (green - (red + blue) / 2).max() < 1e-5
-    assert ((red - blue).abs() > 0.1).any()
+    face = faces(8)[:, :1].repeat(1, 3, 1, 1)
+    face[:, :, 10:13, 10:13] = 1
+    red, green, blue = mapped(translator(face), face)[:, :, 10:13, 10:13].unbind(1)
+    assert (green - (red + blue) / 2).max() < 0.05
+    assert (red - blue).abs().max() > 0.2
+
+
+def test_a_white_spot_takes_the_hue_of_what_it_lies_on():
+    skin = torch.tensor([0.4, 0.1, -0.1]).view(1, 3, 1, 1)
+    face = skin.expand(1, 3, 64, 64).clone()
+    face[:, :, 30:34, 30:34] = 1
+    restored = face + lost_color(face, 64)
+    assert torch.allclose(restored[:, :, :20], face[:, :, :20], atol=1e-5)
+    spot = restored[0, :, 32, 32]
+    assert spot.mean().item() == pytest.approx(1, abs=1e-5)
+    assert torch.allclose((spot + 1) / (spot + 1).sum(), (skin + 1).flatten() / (skin + 1).sum(), atol=0.01)
+
+
+def test_what_is_white_all_around_stays_white():
+    assert lost_color(torch.ones(1, 3, 64, 64), 32).abs().max() < 1e-5
 
 
 def test_what_is_no_face_is_refused():

@@ -143,9 +143,11 @@ def test_run_decodes_both_looks_for_a_change(networks, image, results):
     options = replace(QUICK, composite=CompositeOptions(paste="change"))
     changed = run(image, networks, options)
     wanted = snap(decode(changed[0].projection.codes, networks.rendering, DecodeOptions(into="rendering")))
+    assert changed[0].rendering is not None
     assert torch.equal(changed[0].rendering, wanted)
     assert all(result.rendering is None for result in results)
-    placed = [Placed(r.real, with_neck(r.mask, r.labels), r.found.quad, r.rendering) for r in changed]
+    masks = [with_neck(r.mask, r.labels) for r in changed if r.mask is not None and r.labels is not None]
+    placed = [Placed(r.real, mask, r.found.quad, r.rendering) for r, mask in zip(changed, masks, strict=True)]
     for result, blend in zip(changed, composite_all(image, placed, options.composite), strict=True):
         assert torch.equal(result.blend.pixels, blend.pixels)
     assert not torch.equal(changed[0].blend.pixels, results[0].blend.pixels)

@@ -148,6 +148,8 @@ class ChangeOptions:
     tint: float = 1.0  # share of P's tint that is taken over where R is like x
     tint_frac: float = 6 / 256  # sigma of that tint
     tint_trust: float = 0.15  # mean difference of x and R at which it counts exp(-1)
+    cold_frac: float = 16 / 256  # sigma of the neighbourhood whose tint a place may stray from
+    cold_max: float = 0.03  # so far towards cold
     face_trust: float = 0.04  # the same for P as a whole, for paste "auto"
     trust_frac: float = 6 / 256  # sigma of the mean difference
     kept_tint: float = 0.5  # share of the change's mean in CIELAB's a and b that color "lab" takes back

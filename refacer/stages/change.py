@@ -35,7 +35,17 @@ def fields_of_pair(face: Tensor, rendering: Tensor, real: Tensor, options: Chang
     missing = _blurred(real - (gain * face + offset), options.tint_frac * side)
     tint = missing - missing.mean(1, keepdim=True)
     trust = match(face, rendering, options.trust_frac * side, options.tint_trust)
-    return _diagonal(gain, offset + options.tint * trust * tint)
+    return _diagonal(gain, _warm(gain, offset + options.tint * trust * tint, face, options))
+
+
+def _warm(gain: Tensor, offset: Tensor, face: Tensor, options: ChangeOptions) -> Tensor:
+    """The offset where no place turns much colder (less red, more blue) than its neighbourhood: lips stay alive."""
+    change = (gain - 1) * face + offset
+    tint = change - change.mean(1, keepdim=True)
+    local = tint - _blurred(tint, options.cold_frac * face.shape[-1])
+    red, green, blue = local.split(1, dim=1)
+    warm = torch.cat([red.clamp(min=-options.cold_max), green, blue.clamp(max=options.cold_max)], dim=1)
+    return offset + warm - local
 
 
 def _highlights(face: Tensor, rendering: Tensor, options: ChangeOptions) -> Tensor:

@@ -1,6 +1,7 @@
 """The change from look to look, fitted on pictures whose change is known."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -96,6 +97,18 @@ def test_a_coloured_thing_over_the_face_keeps_its_colour():
     face[:, :, 40:90, 40:90] = torch.tensor([-0.8, 0.6, -0.8])[:, None, None]
     changed = applied(fields_of_pair(face, drawn, real, ChangeOptions(highlights=0)), face)
     assert (changed[..., 60:70, 60:70] - face[..., 60:70, 60:70]).abs().max() < 0.02
+
+
+def test_lips_do_not_turn_blue():
+    """P is colder in one place alone: the face hardly follows there; a face that turns colder as a whole does."""
+    drawn = torch.full((1, 3, SIDE, SIDE), -0.2)
+    cold, real = torch.tensor([-0.2, 0.0, 0.2])[:, None, None], drawn.clone()
+    real[..., 90:100, 50:78] += cold[..., 0:1]
+    lips = applied(fields_of_pair(drawn, drawn, real, OPTIONS), drawn)[0, :, 95, 64] + 0.2
+    freely = applied(fields_of_pair(drawn, drawn, real, replace(OPTIONS, cold_max=9.0)), drawn)[0, :, 95, 64] + 0.2
+    assert freely[2] > 0.08
+    assert lips[2] < 0.6 * freely[2]
+    assert torch.allclose(applied(fields_of_pair(drawn, drawn, drawn + cold, OPTIONS), drawn), drawn + cold, atol=0.01)
 
 
 def test_pictures_of_different_sizes_are_refused():

@@ -160,7 +160,7 @@ class DistillOptions:
     lr: float = 1e-3
     adam_betas: tuple[float, float] = (0.9, 0.99)
     warmup_kimg: float = 0.4  # in which the rate rises from 0; by a cosine it falls to 0 at the end
-    ema_kimg: float = 0.5
+    ema_kimg: float = 2.0
     psi: tuple[float, float] = (0.7, 1.0)  # of the codes
     block: int = 64  # examples drawn at once
     uses: int = 6  # of each, every time disturbed anew

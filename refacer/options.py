@@ -131,7 +131,8 @@ class TranslateOptions:
     """The change of a pair's distilled network, without inversion. Not in the paper."""
 
     strength: float = 1.0  # times the change that the network draws; 0 leaves the face as it is
-    sharpening: float = 0.15  # of what is finer than `fine_frac`, where the change is whole
+    complexion: float = 0.5  # share of the change of hue of the face as a whole; neck and ears keep theirs
+    sharpening: float = 0.12  # of what is finer than `fine_frac`, where the change is whole
     fine_frac: float = 0.006  # sigma of the Gaussian, as a fraction of the crop's side
 
 

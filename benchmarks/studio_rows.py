@@ -25,6 +25,7 @@ from benchmarks.studio_measures import (
 from refacer.images.pixels import labels_from_array, snap, tensor_from_rgb
 from refacer.networks.perceptual import Perceptual
 from refacer.options import CHANGED_CLASSES, PASTED_CLASSES, CompositeOptions, Paste, TranslateOptions
+from refacer.stages.change import fields_of_difference
 from refacer.stages.parse import mask_from_labels
 from refacer.stages.pipeline import Placed, composite_all, decoded, translated
 from tools.studio.judge import Judge, face_mask, photo_logits
@@ -114,16 +115,24 @@ def blended(person: Person, found: Projected, transfer: Transfer) -> dict[str, t
     began = time.perf_counter()
     drawn = translated(face, network, TranslateOptions())
     seconds = time.perf_counter() - began
-    return {**pictures, "translate": (pasted(person, drawn, face, "change", transfer), seconds)}
+    return {**pictures, "translate": (pasted(person, drawn, face, "change", transfer, exact=True), seconds)}
 
 
-def pasted(person: Person, real: Tensor, rendering: Tensor, paste: Paste, transfer: Transfer) -> Tensor:
-    """A person's own crop as `composite` gives it back, (1, 3, S, S), with a new face or its change."""
+def pasted(
+    person: Person, real: Tensor, rendering: Tensor, paste: Paste, transfer: Transfer, *, exact: bool = False
+) -> Tensor:
+    """A person's own crop as `composite` gives it back, (1, 3, S, S), with a new face or its change.
+
+    exact: the rendering is the person's own picture, as of a translated face.
+    """
     side = person.face.shape[-1] - 0.5
     quad = ((-0.5, -0.5), (-0.5, side), (side, side), (side, -0.5))
     mask = mask_from_labels(transfer.labels(real), PASTED_CLASSES if paste == "face" else CHANGED_CLASSES)
-    options = CompositeOptions(paste=paste, strength=transfer.pair.defaults.strength)
-    blend = composite_all(person.face.to(real), [Placed(real, mask, quad, rendering)], options)[0]
+    options = CompositeOptions(
+        paste=paste, strength=transfer.pair.defaults.strength, color="none" if exact else CompositeOptions.color
+    )
+    placed = Placed(real, mask, quad, rendering, fields_of_difference(rendering, real) if exact else None)
+    blend = composite_all(person.face.to(real), [placed], options)[0]
     picture = person.face.clone()
     height, width = blend.pixels.shape[2:]
     picture[:, :, blend.top : blend.top + height, blend.left : blend.left + width] = blend.pixels.cpu()

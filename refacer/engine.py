@@ -40,6 +40,7 @@ from refacer.options import (
     GeneratorRole,
 )
 from refacer.records import Records, array_sha256, face_record, parse_record, placed_in
+from refacer.stages.change import fields_of_difference
 from refacer.stages.composite import Blend
 from refacer.stages.parse import mask_from_labels, parse
 from refacer.stages.pipeline import (
@@ -365,18 +366,18 @@ class Refacer:
     ) -> Display:
         """Composite several faces, each into the picture with those before it; name: the target's, for messages."""
         records = [placed_in(target.info, face, allow_mismatch=allow_mismatch, name=name) for face in faces]
-        placed, done = [], []
+        canvas, native, done = self._canvas(target), target.native, []
         for face, mask, record in zip(faces, masks, records, strict=True):
-            tensor, rendering = self.tensor(face.source), self._rendering_of(face)
-            options = self.equipment.composite_options(translated=face.translated)
-            if options.paste == "auto" and rendering is None:
-                options = replace(options, paste="face")
+            options, rendering = self._how(face)
+            tensor = self.tensor(face.source)
             values, history = self._mask(mask, tensor, options)
-            placed.append(Placed(tensor, values, record.quad, rendering, paste=options.paste))
+            fields = fields_of_difference(rendering, tensor) if face.translated and rendering is not None else None
+            (blend,) = composite_all(canvas, [Placed(tensor, values, record.quad, rendering, fields)], options)
+            height, width = blend.pixels.shape[2:]
+            canvas[:, :, blend.top : blend.top + height, blend.left : blend.left + width] = blend.pixels
+            native = _pasted(native, [blend])
             done.append(replace(record, stages=(*record.stages, *history)))
-        how = self.equipment.composite_options(translated=False)
-        blends = composite_all(self._canvas(target), placed, how)
-        return Display(target, _pasted(target.native, blends), Passport(target.info, tuple(done)))
+        return Display(target, native, Passport(target.info, tuple(done)))
 
     def run(self, image: Picture | Source, *, progress: Progress | None = None) -> Result:
         """The whole job on one picture; as `refacer.run`, with the networks already read.
@@ -437,17 +438,20 @@ class Refacer:
             result.blend is None,
         )
 
-    def _rendering_of(self, face: Face) -> Tensor | None:
-        """The rendering generator's picture of a face's code; None where it is not needed, or for 'auto' not there.
+    def _how(self, face: Face) -> tuple[CompositeOptions, Tensor | None]:
+        """How a face is pasted, and the rendering generator's picture of its code where that is needed.
 
-        Raises PassportMismatch where a change is wanted that cannot be known.
+        Where it did not travel along, 'auto' pastes the face itself. Raises PassportMismatch where a change is wanted
+        that cannot be known.
         """
-        paste = self.equipment.composite_options(translated=face.translated).paste
-        drawn = None if paste == "face" else face.rendering
-        if drawn is None and paste == "change":
+        options = self.equipment.composite_options(translated=face.translated)
+        drawn = None if options.paste == "face" else face.rendering
+        if drawn is not None:
+            return options, tensor_from_rgb(drawn, self.equipment.device)
+        if options.paste == "change":
             told = f"{face.name}: carries no rendering of its code, and --paste change needs one"
             raise PassportMismatch(f"{told}; decode the code again, give --rendering, or use --paste face")
-        return None if drawn is None else tensor_from_rgb(drawn, self.equipment.device)
+        return replace(options, paste="face"), None
 
     def _mask(
         self, mask: MaskChoice, face: Tensor, options: CompositeOptions

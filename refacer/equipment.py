@@ -128,7 +128,10 @@ class Equipment:
                 raise UsageError("--paste change: a generator from a file has no partner here; use --paste face")
             paste = "face"
         strength = defaults.strength if choices.strength is None else choices.strength
-        return CompositeOptions(choices.erode, choices.feather, choices.color, paste=paste, strength=strength)
+        color = choices.color or (
+            "none" if translated else CompositeOptions.color
+        )  # a translation keeps its hue itself
+        return CompositeOptions(choices.erode, choices.feather, color, paste=paste, strength=strength)
 
     @property
     def translate_options(self) -> TranslateOptions:

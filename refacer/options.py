@@ -125,6 +125,7 @@ class TranslateOptions:
     """The change of a pair's distilled network, without inversion. Not in the paper."""
 
     strength: float = 1.0  # times the change that the network draws; 0 leaves the face as it is
+    complexion: float = 0.5  # share of the change of the skin's mean hue; more leaves a pale head on a warm neck
     sharpening: float = 0.15  # of what is finer than `fine_frac`, where the change is whole
     fine_frac: float = 0.006  # sigma of the Gaussian, as a fraction of the crop's side
 
@@ -194,7 +195,7 @@ class Choices:
     parser: ParserChoice = "auto"
     erode: float = CompositeOptions.erode_frac
     feather: float = CompositeOptions.feather_frac
-    color: Literal["none", "lab"] = CompositeOptions.color
+    color: Literal["none", "lab"] | None = None  # None: lab, but none for what was translated
     mask: Literal["auto", "none"] = "auto"  # paste the parsed parts, or all of the crop
     paste: Paste | None = None
     strength: float | None = None  # of the change
@@ -255,7 +256,7 @@ class DistillOptions:
     lr: float = 1e-3
     adam_betas: tuple[float, float] = (0.9, 0.99)
     warmup_kimg: float = 0.4  # in which the rate rises from 0; by a cosine it falls to 0 at the end
-    ema_kimg: float = 0.5
+    ema_kimg: float = 2.0
     psi: tuple[float, float] = (0.7, 1.0)  # of the codes
     block: int = 64  # examples drawn at once
     uses: int = 6  # of each, every time disturbed anew

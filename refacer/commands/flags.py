@@ -294,8 +294,12 @@ class Pasting:
         ),
     ] = Choices.feather
     color: Annotated[
-        Literal["none", "lab"],
-        typer.Option(help="Match a pasted face's colours to the picture's.", rich_help_panel=PASTING),
+        Literal["none", "lab"] | None,
+        typer.Option(
+            help="Match a pasted face's colours to the picture's; keep part of a change's tint away.",
+            show_default="lab; none for what was translated",
+            rich_help_panel=PASTING,
+        ),
     ] = Choices.color
     strength: Annotated[
         float | None,

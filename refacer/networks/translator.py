@@ -26,6 +26,8 @@ RANGE_BATCH = 16
 WHITE_FROM = 0.5  # brightness above which a colour begins to be washed out
 SURROUNDINGS_FRAC = 0.1  # of the picture's side, twice
 TRUSTED_SHARE = 0.3  # of the surroundings, at least, must be darker for their hue to count whole
+KEPT_SHADING = ((0.5, 0.56, 0.1), (0.5, 0.74, 0.12))  # nose and mouth of FFHQ's crop: centre and radius, of its side
+KEPT_EDGE_FRAC = 0.04  # over which it fades
 NEGATIVE_SLOPE = 0.1  # of the leaky ReLUs
 
 
@@ -111,7 +113,8 @@ class Translator(nn.Module):
         for_color = self.up[0](x, skips.pop())
         for_light = self.up[1](for_color, skips.pop())
         maps = F.interpolate(self._color_maps(for_color).flatten(1, 2), scale_factor=2, mode="bilinear")
-        gain, shade = self.light(for_light).tanh().split(1, 1)
+        light = self.light(for_light).tanh()
+        gain, shade = (light * _where_light_may_change(light)).split(1, 1)
         drawn = torch.cat([maps * (1 + gain * limits.gain_limit), shade * limits.shade_limit], 1)
         smooth = F.interpolate(drawn, scale_factor=2, mode="bilinear")
         enlarged = F.interpolate(smooth, size=faces.shape[2:], mode="bilinear", align_corners=False)
@@ -201,6 +204,21 @@ def lost_color(faces: Tensor, side_px: int) -> Tensor:
     hue, known = F.interpolate(known, size=faces.shape[2:], mode="bilinear", align_corners=False).split((3, 1), 1)
     wanted = (faces.mean(1, keepdim=True) + 1) * hue - 1
     return (wanted - faces) * known * _washed_out(faces)
+
+
+def _where_light_may_change(like: Tensor) -> Tensor:
+    """(H, W) in [0, 1] for aligned faces: 0 at nose and mouth.
+
+    Their shading tells who a face is, and how a pair's generators differ there is mostly error: left alone, a fifth of
+    the identity is saved at no cost to the look.
+    """
+    height, width = like.shape[2:]
+    down = (torch.arange(height, device=like.device)[:, None] + 0.5) / height
+    across = (torch.arange(width, device=like.device)[None, :] + 0.5) / width
+    allowed = like.new_ones(height, width)
+    for x, y, radius in KEPT_SHADING:
+        allowed = allowed * ((torch.hypot(across - x, down - y) - radius) / KEPT_EDGE_FRAC).clamp(0, 1)
+    return allowed
 
 
 def _washed_out(faces: Tensor) -> Tensor:

@@ -38,6 +38,14 @@ def fields_of_pair(face: Tensor, rendering: Tensor, real: Tensor, options: Chang
     return _diagonal(gain, _warm(gain, offset + options.tint * trust * tint, face, options))
 
 
+def fields_of_difference(rendering: Tensor, real: Tensor) -> Tensor:
+    """What takes one picture exactly to the other, (1, 3, S, S) both, as fields (1, 12, S, S): an offset alone.
+
+    For a face that was made from the picture itself, such as a translated one: there is nothing to fit.
+    """
+    return _diagonal(torch.ones_like(real), real - rendering)
+
+
 def _warm(gain: Tensor, offset: Tensor, face: Tensor, options: ChangeOptions) -> Tensor:
     """The offset where no place turns much colder (less red, more blue) than its neighbourhood: lips stay alive."""
     change = (gain - 1) * face + offset

@@ -6,7 +6,7 @@ Between stages a face is snapped to the values of an 8-bit file, so that the cha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
@@ -25,11 +25,11 @@ from refacer.options import (
     CompositeOptions,
     DecodeOptions,
     ParseOptions,
-    Paste,
     ProjectOptions,
     TranslateOptions,
 )
 from refacer.stages.align import align, quad_from_landmarks, select_faces, side_px
+from refacer.stages.change import fields_of_difference
 from refacer.stages.composite import Blend, composite
 from refacer.stages.decode import decode
 from refacer.stages.parse import mask_from_labels, parse
@@ -85,7 +85,6 @@ class Placed:
     """A new face, (1, 3, S, S), its mask, (1, S, S) bool or in [0, 1] or None for all of it, and where it goes.
 
     rendering: the rendering generator's picture of it, fields: the change itself, (1, 12, h, w); see `composite`.
-    paste: how, where it is not as the options say.
     """
 
     face: Tensor
@@ -93,7 +92,6 @@ class Placed:
     quad: Points
     rendering: Tensor | None = None
     fields: Tensor | None = None
-    paste: Paste | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ def run(
     masks = [None if known is None else mask_from_labels(known, options.parse.classes) for known in labels]
     within = [options.limit is None or look.apart <= options.limit for look in looks]
     placed = [
-        Placed(look.real, mask, face.quad, look.rendering)
+        Placed(look.real, mask, face.quad, look.rendering, look.fields)
         for look, mask, face, kept in zip(looks, masks, found, within, strict=True)
         if kept
     ]
@@ -154,12 +152,16 @@ def run(
 
 
 class _Looks(NamedTuple):
-    """A face in both looks, (1, 3, S, S) snapped each, how they were found, and how far apart from the known it is."""
+    """A face in both looks, (1, 3, S, S) snapped each, and how far it is from what is known.
+
+    projection: how it was found; fields: without inversion, the change itself.
+    """
 
     real: Tensor
     rendering: Tensor
     apart: float
     projection: Projection | None = None
+    fields: Tensor | None = None
 
 
 def _both_looks(
@@ -167,11 +169,12 @@ def _both_looks(
 ) -> list[_Looks]:
     """Every face's realistic picture, by the way that the networks are there for."""
     if networks.translator is not None:
-        network = networks.translator
-        return [
-            _Looks(translated(face, network, options.translate), face, float(network.strangeness(face)[0]))
-            for face in faces
-        ]
+        looks = []
+        for face in faces:
+            real = translated(face, networks.translator, options.translate)
+            apart = float(networks.translator.strangeness(face)[0])
+            looks.append(_Looks(real, face, apart, fields=fields_of_difference(face, real)))
+        return looks
     projector, real = networks.projector, networks.real
     assert projector is not None
     assert real is not None
@@ -214,8 +217,9 @@ def composite_all(canvas: Tensor, faces: Sequence[Placed], options: CompositeOpt
     canvas = canvas.clone()
     for placed in faces:
         mask = None if placed.mask is None else placed.mask[:, None]
-        how = replace(options, paste=placed.paste) if placed.paste else options
-        blend = composite(canvas, placed.face, mask, placed.quad, how, rendering=placed.rendering, fields=placed.fields)
+        blend = composite(
+            canvas, placed.face, mask, placed.quad, options, rendering=placed.rendering, fields=placed.fields
+        )
         height, width = blend.pixels.shape[2:]
         canvas[:, :, blend.top : blend.top + height, blend.left : blend.left + width] = blend.pixels
         blends.append(blend)

@@ -13,6 +13,7 @@ from refacer.images.resampling import filter_both, gaussian_taps
 from refacer.networks.translator import Translator, mapped
 from refacer.options import TranslateOptions
 
+SKIN = (0.5, 0.57, 0.2)  # where an aligned face is mostly skin: centre and radius, as fractions of the crop's side
 BLUR_TRUNCATE = 3.0  # sigmas after which the blur ends
 
 
@@ -29,12 +30,29 @@ def change_fields(faces: Tensor, translator: Translator, options: TranslateOptio
     What sharpens a face is in their offsets.
     """
     fields = translator(faces)
+    if options.complexion != 1:
+        fields = _with_complexion(fields, faces, options.complexion)
     if not options.sharpening:
         return fields
     taps = gaussian_taps(options.fine_frac * faces.shape[-1], BLUR_TRUNCATE, faces.device)
     fine = torch.cat([face - filter_both(face, taps) for face in faces.split(1)]) * options.sharpening
     rows = fields.unflatten(1, (3, 4))
     return torch.cat([rows[:, :, :3], rows[:, :, 3:] + fine[:, :, None]], 2).flatten(1, 2)
+
+
+def _with_complexion(fields: Tensor, faces: Tensor, share: float) -> Tensor:
+    """Fields that take over `share` of how the hue of the face's mean colour changes, and all of how bright it gets."""
+    size = faces.shape[-1]
+    place = (torch.arange(size, device=faces.device) + 0.5) / size
+    x, y, radius = SKIN
+    skin = (torch.hypot(place[None, :] - x, place[:, None] - y) < radius).float()
+    before, after = (
+        ((image.clamp(-1, 1) + 1) * skin).sum((2, 3)) / skin.sum() + 1e-3 for image in (faces, mapped(fields, faces))
+    )
+    hues = [color / color.mean(1, keepdim=True) for color in (before, after)]
+    gain = (hues[0] / hues[1]).pow(1 - share)[:, :, None, None, None]
+    rows = fields.unflatten(1, (3, 4)) * gain
+    return torch.cat([rows[:, :, :3], rows[:, :, 3:] + gain - 1], 2).flatten(1, 2)
 
 
 def applied(fields: Tensor, pixels: Tensor, strength: float = 1.0) -> Tensor:

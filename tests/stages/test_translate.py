@@ -9,7 +9,7 @@ from refacer.networks.translator import Translator, TranslatorConfig
 from refacer.options import TranslateOptions
 from refacer.stages.translate import applied, change_fields, translate
 
-PLAIN = TranslateOptions(sharpening=0.0)
+PLAIN = TranslateOptions(sharpening=0.0, complexion=1.0)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_any_size_stays_and_stays_in_range(translator: Translator, size: int, op
     assert not torch.allclose(changed, face, atol=0.02)
 
 
-@pytest.mark.parametrize("options", [PLAIN, TranslateOptions(strength=1.3, sharpening=0.4)])
+@pytest.mark.parametrize("options", [PLAIN, TranslateOptions(strength=1.3, sharpening=0.4, complexion=0.5)])
 def test_fields_applied_are_the_translation(translator: Translator, options: TranslateOptions):
     face = picture(48)
     fields = change_fields(face, translator, options)
@@ -60,6 +60,18 @@ def test_strength_scales_the_change(translator: Translator):
     face = picture(64) * 0.2
     half, whole = (translate(face, translator, replace(PLAIN, strength=s)) for s in (0.5, 1.0))
     assert torch.allclose(half - face, (whole - face) / 2, atol=1e-5)
+
+
+def test_without_a_change_of_complexion_the_face_as_a_whole_keeps_its_hue(translator: Translator):
+    face = picture(64) * 0.3
+
+    def hue(image: torch.Tensor) -> torch.Tensor:
+        skin = (image[0, :, 26:48, 22:42] + 1).mean((1, 2))
+        return skin / skin.mean()
+
+    whole, kept = (translate(face, translator, replace(PLAIN, complexion=share)) for share in (1.0, 0.0))
+    assert (hue(whole) - hue(face)).abs().max() > 0.02
+    assert (hue(kept) - hue(face)).abs().max() < 0.4 * (hue(whole) - hue(face)).abs().max()
 
 
 def test_sharpening_lifts_what_is_fine_and_leaves_what_is_smooth(translator: Translator):

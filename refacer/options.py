@@ -126,7 +126,7 @@ class TranslateOptions:
 
     strength: float = 1.0  # times the change that the network draws; 0 leaves the face as it is
     complexion: float = 0.5  # share of the change of the skin's mean hue; more leaves a pale head on a warm neck
-    sharpening: float = 0.15  # of what is finer than `fine_frac`, where the change is whole
+    sharpening: float = 0.12  # of what is finer than `fine_frac`, where the change is whole
     fine_frac: float = 0.006  # sigma of the Gaussian, as a fraction of the crop's side
 
 

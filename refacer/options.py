@@ -252,7 +252,7 @@ class DistillOptions:
     """How a pair's feed-forward network is trained (after Viazovetskyi et al. 2020)."""
 
     batch: int = 8
-    kimg: float = 40.0
+    kimg: float = 16.0
     lr: float = 1e-3
     adam_betas: tuple[float, float] = (0.9, 0.99)
     warmup_kimg: float = 0.4  # in which the rate rises from 0; by a cosine it falls to 0 at the end
@@ -262,7 +262,7 @@ class DistillOptions:
     uses: int = 6  # of each, every time disturbed anew
     coarse_weight: float = 1.0  # of L1 between means over squares
     coarse_frac: float = 1 / 32  # their side, as a fraction of the picture's
-    adversarial_weight: float = 0.03
+    adversarial_weight: float = 0.02
     adversarial_kimg: float = 4.0  # before which there is none
     adversarial_batch: int = 4  # real renders translated, and photographs
     d_lr: float = 1e-3

@@ -30,7 +30,6 @@ from refacer.training.statistics import Statistics
 from refacer.training.translations import Translations, disturbed, drawn, typical, views
 
 DRAW_BATCH = 8
-DARKEST_OF = 3  # times as many faces as are taken
 TAPS = (1, 2, 3)  # of EfficientNet-Lite0, those at 1/4, 1/8 and 1/16 of the picture's size
 
 
@@ -122,7 +121,7 @@ class Distiller:
 
     def _translated_renders(self) -> Tensor:
         """Real renders, translated."""
-        return self._translated(self._with_dark_ones(self.renders, self.options.adversarial_batch))
+        return self._translated(self._pictures(self.renders, self.options.adversarial_batch))
 
     def _realism(self, fakes: Tensor) -> Tensor:
         """The discriminator must take translated renders for photographs; no colour may leave [-1, 1]."""
@@ -184,19 +183,7 @@ class Distiller:
 
     def _photos(self, count: int) -> Tensor:
         """Photographs; the pair's own where no others are given."""
-        return self._with_dark_ones(self.photos, count) if self.photos else self._examples().photo[:count]
-
-    def _with_dark_ones(self, dataset: FaceDataset, count: int) -> Tensor:
-        """As many pictures, half of them the darkest faces of a few times as many.
-
-        Dark skin is rarer in most sets, and its change is the harder one.
-        """
-        found = self._pictures(dataset, DARKEST_OF * count)
-        side = found.shape[-1] // 3
-        order = found[:, :, side : 2 * side, side : 2 * side].mean((1, 2, 3)).argsort()
-        dark, others = order.split([count // 2, len(order) - count // 2])
-        others = others[torch.randperm(len(others), generator=self.draws.cpu).to(others.device)]
-        return found[torch.cat([dark, others[: count - count // 2]])]
+        return self._pictures(self.photos, count) if self.photos else self._examples().photo[:count]
 
     # ------------------------------------------------------------ what is left of a run
 

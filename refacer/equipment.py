@@ -160,8 +160,8 @@ class Equipment:
 
     @property
     def translator_limit(self) -> float | None:
-        """The strangest of the faces that the distilled network was shown as typical."""
-        return float(self.translator.range_levels[-1]) or None
+        """How strange the distilled network finds all but one in a hundred of the faces it was shown as typical."""
+        return float(self.translator.range_levels[FURTHEST_PERCENTILE]) or None
 
     @property
     def crop_px(self) -> int:

@@ -41,7 +41,7 @@ COLUMNS = {
     "color_to_photo": "blurred colour to photo",
     "photo": "judged photo",
     "sharpness": "sharpness",
-    "sharpness_ratio": "of the photo's",
+    "sharpness_ratio": "sharpness of the photo's",
     "seconds": "s a face",
 }
 FORMATS = {

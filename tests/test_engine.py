@@ -11,7 +11,12 @@ from PIL import Image
 
 import refacer
 from refacer.files import Source, encode_display, read_source
-from refacer.options import Choices
+from refacer.images.pixels import paste_blend, snap
+from refacer.options import PASTED_CLASSES, Choices, CompositeOptions, DecodeOptions, ProjectOptions
+from refacer.stages.composite import composite
+from refacer.stages.decode import decode
+from refacer.stages.parse import mask_from_labels, parse
+from refacer.stages.project import project
 
 LIMIT = 10**6
 
@@ -155,3 +160,20 @@ def test_wrong_choices_and_codes(pair, studio, stages):
         studio.project(stages / "look.png")
     with pytest.raises(refacer.PassportMismatch):
         studio.composite(stages / "look.png", np.zeros((8, 8, 3), np.uint8))
+
+
+def test_the_paper_s_own_way_is_one_option_away(pair, stages):
+    """Eq. 4 alone, no truncation, the nine parts of Appendix B, Eq. B1 without a match of colours."""
+    chosen = {"way": "project", "paste": "face", "color": "none", "prior": 0.0, "psi": 1.0}
+    studio = refacer.Refacer(pair, "cpu", **chosen)
+    result = studio.run(stages / "look.png")
+    equipment, source = studio.equipment, studio.read(stages / "look.png")
+    look, (face,) = studio.tensor(source), studio.align(source)
+    options = ProjectOptions(steps=equipment.pair.defaults.steps, lr=equipment.pair.defaults.lr)
+    found = project(studio.tensor(face.source), equipment.rendering, equipment.perceptual, equipment.w_std, options)
+    real = snap(decode(found.codes, equipment.real, DecodeOptions()))
+    mask = mask_from_labels(parse(real, equipment.parser), PASTED_CLASSES)
+    quad = face.passport.faces[0].quad
+    blend = composite(look, real, mask[:, None], quad, CompositeOptions(color="none", paste="face"))
+    wanted = paste_blend(source.rgb, blend.top, blend.left, blend.pixels, blend.alpha)
+    assert np.array_equal(result.image, wanted)

@@ -91,7 +91,8 @@ def networks_section(folder: Path) -> str:
     total = sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) / 1e6
     d = facts["defaults"]
     after = f"{total:.1f} MB in all. By default `project` takes {d['steps']} steps at a rate of {d['lr']} "
-    after += f"with a prior of {d.get('prior', 0)}, `decode` draws with a psi of {d.get('psi', 1)}."
+    after += f"with a prior of {d.get('prior', 0)}, `decode` draws with a psi of {d.get('psi', 1)}, "
+    after += f"faces are pasted as `{d.get('paste', 'auto')}`, `run` goes by `--way {d.get('way', 'project')}`."
     return markdown(("network", "values", "file", "sha256"), rows) + f"\n\n{after}"
 
 
@@ -117,16 +118,25 @@ def sheets_section(folder: Path, card: Path) -> str:
 
 
 def table_section(report: Mapping[str, Any]) -> str:
-    """The table, the random codes and the aims of benchmarks/studio.py."""
+    """The table, the random codes and the aims of benchmarks/studio.py; controls and seconds are in its JSON alone."""
+    columns = {name: title for name, title in COLUMNS.items() if name not in ("sharpness", "seconds")}
     rows = [
-        (ROWS[row], *(_cell(column, figures[column]) for column in COLUMNS)) for row, figures in report["rows"].items()
+        (ROWS[row], *(_cell(column, figures[column]) for column in columns))
+        for row, figures in report["rows"].items()
+        if row not in ("noise", "direct_rendering", "reconstruction")
     ]
-    machine = f"{len(report['people'])} people, {report['steps']} steps, {report['machine']}."
-    aims = [(name, _number(a["value"]), a["aim"], "yes" if a["met"] else "no") for name, a in report["aims"].items()]
-    parts = [machine, markdown(("", *COLUMNS.values()), rows), markdown(("aim", "reached", "wanted", "met"), aims)]
-    if report["codes"]:
-        codes = ", ".join(f"{key.replace('_', ' ')} {_shown(value)}" for key, value in report["codes"].items())
-        parts.append(f"Random codes: {codes}.")
+    parts = [
+        f"{len(report['people'])} people, {report['steps']} steps, {report['machine']}.",
+        markdown(("", *columns.values()), rows),
+    ]
+    for word, wanted in (("Met", True), ("Missed", False)):
+        aims = [
+            f"{name} {_number(aim['value'])} ({aim['aim']})"
+            for name, aim in report["aims"].items()
+            if aim["met"] is wanted
+        ]
+        if aims:
+            parts.append(f"{word}: {'; '.join(aims)}.")
     return "\n\n".join(parts)
 
 

@@ -7,9 +7,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from refacer.errors import UsageError
 
 NoiseMode = Literal["const", "none", "random"]
 GeneratorRole = Literal["real", "rendering"]
@@ -203,6 +207,32 @@ class Choices:
     range: RangeChoice = "leave"  # a face unlike those that the pair knows
     seed: int = ProjectOptions.seed
     max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a value that means nothing, in the words of the command line."""
+        hints = get_type_hints(type(self))
+        for name, value in vars(self).items():
+            option, words = f"--{name.replace('_', '-')} {value}", _words(hints[name])
+            if words and value not in words:
+                raise UsageError(f"{option}: choose among {', '.join(str(word) for word in words if word)}")
+            if name in LEAST and value is not None and not LEAST[name] <= value < math.inf:
+                raise UsageError(f"{option}: must be a number from {LEAST[name]}")
+
+
+LEAST = {
+    **dict.fromkeys(("min_size", "steps", "batch", "max_pixels"), 1),
+    **dict.fromkeys(("lr", "noise_weight", "prior", "erode", "feather", "strength", "seed"), 0),
+    "size": 16,
+}
+"""The least that numbers of `Choices` may be."""
+
+
+def _words(hint: Any) -> tuple[Any, ...]:
+    """The words that a type allows, None among them where it may be None; empty for other types than Literal."""
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    literal = [part for part in parts if get_origin(part) is Literal]
+    words = tuple(word for part in literal for word in get_args(part))
+    return (*words, None) if literal and type(None) in parts else words
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,9 @@ def test_what_is_no_picture_is_said_to_be_so(studio, picture, error):
 def test_wrong_choices_and_codes(pair, studio, stages):
     with pytest.raises(refacer.UsageError, match="colour"):
         refacer.Refacer(pair, colour="none")
+    for wrong in ({"way": "sideways"}, {"color": "blue"}, {"steps": 0}, {"strength": float("nan")}, {"lr": -1.0}):
+        with pytest.raises(refacer.UsageError, match=next(iter(wrong))):
+            refacer.Refacer(pair, **wrong)
     with pytest.raises(refacer.UsageError, match="wings"):
         refacer.Refacer(pair, classes="wings").run(stages / "look.png")
     with pytest.raises(refacer.ShapeMismatch):

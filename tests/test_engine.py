@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,9 +153,10 @@ def test_what_is_no_picture_is_said_to_be_so(studio, picture, error):
 def test_wrong_choices_and_codes(pair, studio, stages):
     with pytest.raises(refacer.UsageError, match="colour"):
         refacer.Refacer(pair, colour="none")
-    for wrong in ({"way": "sideways"}, {"color": "blue"}, {"steps": 0}, {"strength": float("nan")}, {"lr": -1.0}):
-        with pytest.raises(refacer.UsageError, match=next(iter(wrong))):
-            refacer.Refacer(pair, **wrong)
+    wrong: dict[str, Any] = {"way": "sideways", "color": "blue", "steps": 0, "strength": float("nan"), "lr": -1.0}
+    for name, value in wrong.items():
+        with pytest.raises(refacer.UsageError, match=name):
+            refacer.Refacer(pair, "cpu", **{name: value})
     with pytest.raises(refacer.UsageError, match="wings"):
         refacer.Refacer(pair, classes="wings").run(stages / "look.png")
     with pytest.raises(refacer.ShapeMismatch):
@@ -167,8 +169,7 @@ def test_wrong_choices_and_codes(pair, studio, stages):
 
 def test_the_paper_s_own_way_is_one_option_away(pair, stages):
     """Eq. 4 alone, no truncation, the nine parts of Appendix B, Eq. B1 without a match of colours."""
-    chosen = {"way": "project", "paste": "face", "color": "none", "prior": 0.0, "psi": 1.0}
-    studio = refacer.Refacer(pair, "cpu", **chosen)
+    studio = refacer.Refacer(pair, "cpu", way="project", paste="face", color="none", prior=0, psi=1)
     result = studio.run(stages / "look.png")
     equipment, source = studio.equipment, studio.read(stages / "look.png")
     look, (face,) = studio.tensor(source), studio.align(source)

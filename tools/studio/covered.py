@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 from refacer.engine import Refacer
 from refacer.files import Source, write_atomic
 from refacer.files.artefacts import Face
+from refacer.files.samples import eight_bit
 from refacer.records import face_record
 from refacer.stages.pipeline import Found
 from refacer.types import Passport, Rgb, StageRecord
@@ -92,7 +93,7 @@ def treated(face: Rgb, studio: Refacer) -> Rgb:
     placed = Face.of(face, Passport(source.info, (face_record(found, side, StageRecord("align")),)))
     inverts = studio.equipment.way == "project"
     real = studio.decode(studio.project(placed)) if inverts else studio.translate(placed)
-    return studio.paste(source, [real], ["auto"]).native
+    return eight_bit(studio.paste(source, [real], ["auto"]).native)
 
 
 def _box(x: float, y: float, across: float, down: float, side: int) -> tuple[float, float, float, float]:

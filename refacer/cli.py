@@ -48,12 +48,12 @@ for module, function in (
     (translate, translate.translate),
     (parse, parse.parse),
     (composite, composite.composite),
+    (finetune, finetune.finetune),
+    (distill, distill.distill),
     (dataset, dataset.dataset),
+    (eval, eval.eval),
 ):
     add_command(app, function, module.EXAMPLE)
-finetune.register(app)
-distill.register(app)
-eval.register(app)
 weights.register(app)
 
 

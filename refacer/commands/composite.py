@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from refacer.commands.flags import PASTING, Machine, MaxPixels, OneFile, Parsing, Pasting, call, existing
+from refacer.commands.groups import option
 from refacer.options import Choices
 
 EXAMPLE = "refacer composite look.png real.png --mask mask.png -o look.real.png"
@@ -24,27 +25,21 @@ def composite(
     files: OneFile,
     mask: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A file for each face in order, or auto, or none.", show_default="auto", rich_help_panel=PASTING
-        ),
+        option(PASTING, "A file for each face in order, or auto, or none.", show_default="auto"),
     ] = None,
     place: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--align", help="Take the place from this face or sidecar.", callback=existing, rich_help_panel=PASTING
-        ),
+        option(PASTING, "Take the place from this face or sidecar.", "--align", callback=existing),
     ] = None,
     rendering: Annotated[
         list[Path] | None,
-        typer.Option(
-            help="For a change: the rendering generator's picture of each face, if it does not travel inside.",
+        option(
+            PASTING,
+            "For a change: the rendering generator's picture of each face, if it does not travel inside.",
             callback=existing,
-            rich_help_panel=PASTING,
         ),
     ] = None,
-    allow_mismatch: Annotated[
-        bool, typer.Option("--allow-mismatch", help="Paste into another picture too.", rich_help_panel=PASTING)
-    ] = False,
+    allow_mismatch: Annotated[bool, option(PASTING, "Paste into another picture too.", "--allow-mismatch")] = False,
     max_pixels: MaxPixels = Choices.max_pixels,
 ) -> None:
     """Put faces back into the picture they were cut from: their change of look, or the faces themselves."""

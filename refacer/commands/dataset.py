@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from refacer.commands.flags import FINDING, MACHINE, Detector, Files, Machine, MaxPixels, existing
+from refacer.commands.groups import option
 from refacer.options import MAX_PIXELS, DatasetOptions
 
 EXAMPLE = "refacer dataset renders/ urls.txt -o drfhq"
@@ -21,33 +22,23 @@ class Choosing:
 
     size: Annotated[
         int | None,
-        typer.Option(
-            min=16, max=4096, help="Side of the crops in pixels.", show_default="the pair's", rich_help_panel=FINDING
-        ),
+        option(FINDING, "Side of the crops in pixels.", min=16, max=4096, show_default="the pair's"),
     ] = DatasetOptions.size
     detector: Detector = DatasetOptions.detector
     min_size: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Least side of a face's square in its picture, in pixels.",
-            show_default="half of --size",
-            rich_help_panel=CHOOSING,
+        option(
+            CHOOSING, "Least side of a face's square in its picture, in pixels.", min=1, show_default="half of --size"
         ),
     ] = DatasetOptions.min_size
-    max_blur: Annotated[float, typer.Option(min=0, max=1, help="Most blur; 0 is sharp.", rich_help_panel=CHOOSING)] = (
-        DatasetOptions.max_blur
+    max_blur: Annotated[float, option(CHOOSING, "Most blur; 0 is sharp.", min=0, max=1)] = DatasetOptions.max_blur
+    min_score: Annotated[float, option(CHOOSING, "Least score of dlib's detector on the crop.", min=-1)] = (
+        DatasetOptions.min_score
     )
-    min_score: Annotated[
-        float, typer.Option(min=-1, help="Least score of dlib's detector on the crop.", rich_help_panel=CHOOSING)
-    ] = DatasetOptions.min_score
     max_bits: Annotated[
         int,
-        typer.Option(
-            min=0,
-            max=256,
-            help="Faces whose hashes of 256 bits differ in no more bits than this are duplicates.",
-            rich_help_panel=CHOOSING,
+        option(
+            CHOOSING, "Faces whose hashes of 256 bits differ in no more bits than this are duplicates.", min=0, max=256
         ),
     ] = DatasetOptions.max_bits
 
@@ -67,23 +58,17 @@ def dataset(
     files: Files,
     keep: Annotated[
         list[Path] | None,
-        typer.Option(
-            help="Keep the faces that this text file names, one a line, and no others.",
-            callback=existing,
-            rich_help_panel=CHOOSING,
-        ),
+        option(CHOOSING, "Keep the faces that this text file names, one a line, and no others.", callback=existing),
     ] = None,
     drop: Annotated[
         list[Path] | None,
-        typer.Option(help="Drop the faces that this file names.", callback=existing, rich_help_panel=CHOOSING),
+        option(CHOOSING, "Drop the faces that this file names.", callback=existing),
     ] = None,
     max_pixels: MaxPixels = MAX_PIXELS,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Refuse lists of URLs.", rich_help_panel=MACHINE)
-    ] = DatasetOptions.offline,
+    offline: Annotated[bool, option(MACHINE, "Refuse lists of URLs.", "--offline")] = DatasetOptions.offline,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes at work.", show_default="the cores", rich_help_panel=MACHINE),
+        option(MACHINE, "Processes at work.", min=1, show_default="the cores"),
     ] = DatasetOptions.jobs,
 ) -> None:
     """Make a training set in the folder -o: align every face, put bad and doubled ones aside, pack the rest.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from refacer.commands.flags import DECODING, Decoding, Files, Inputs, Machine, Seed, call
+from refacer.commands.groups import option
 from refacer.options import Choices, DecodeOptions, GeneratorRole
 
 EXAMPLE = "refacer decode codes.npy -o real.png"
@@ -17,9 +16,7 @@ def decode(
     machine: Machine,
     files: Files,
     inputs: Inputs = None,
-    into: Annotated[
-        GeneratorRole, typer.Option(help="Which generator of the pair draws.", rich_help_panel=DECODING)
-    ] = DecodeOptions.into,
+    into: Annotated[GeneratorRole, option(DECODING, "Which generator of the pair draws.")] = DecodeOptions.into,
     seed: Seed = Choices.seed,
 ) -> None:
     """Draw W+ codes with the realistic generator.

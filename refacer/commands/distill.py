@@ -4,55 +4,48 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from refacer.commands.groups import add_command
+from refacer.commands.flags import FOLDER, MACHINE, DeviceName, RunFolder
+from refacer.commands.groups import option
 from refacer.options import DEFAULT_PAIR, DistillOptions
 
-FOLDER, SCHEDULE, LOSSES, MACHINE = "Pictures and run folder", "Schedule", "Losses", "Machine"
+EXAMPLE = "refacer distill renders.zip --photos photos.zip --pair runs/a -o runs/a-fast"
+SCHEDULE, LOSSES = "Schedule", "Losses"
 OWN = DistillOptions
 LEAST_RANGE_FACES = 16
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    add_command(app, distill, "refacer distill renders.zip --photos photos.zip --pair runs/a -o runs/a-fast")
-
-
-def _option(panel: str, help: str, *names: str, **settings: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel, **settings)
 
 
 @dataclass(frozen=True)
 class Method:
     """How it is trained; the names are those of DistillOptions."""
 
-    kimg: Annotated[float, _option(SCHEDULE, "Thousands of examples to see in all.", min=0.001)] = OWN.kimg
-    batch: Annotated[int, _option(SCHEDULE, "Examples an iteration.", min=1, max=OWN.block)] = OWN.batch
-    lr: Annotated[float, _option(SCHEDULE, "Learning rate; by a cosine it falls to 0 at the end.", min=0)] = OWN.lr
-    warmup_kimg: Annotated[float, _option(SCHEDULE, "kimg in which it rises from 0.", min=0)] = OWN.warmup_kimg
-    ema_kimg: Annotated[float, _option(SCHEDULE, "Half-life of the averaged network, kimg.", min=0)] = OWN.ema_kimg
-    tick_kimg: Annotated[float, _option(SCHEDULE, "kimg between checkpoints.", "--tick", min=0.001)] = OWN.tick_kimg
-    coarse_weight: Annotated[float, _option(LOSSES, "Weight of the difference between means over squares.", min=0)] = (
+    kimg: Annotated[float, option(SCHEDULE, "Thousands of examples to see in all.", min=0.001)] = OWN.kimg
+    batch: Annotated[int, option(SCHEDULE, "Examples an iteration.", min=1, max=OWN.block)] = OWN.batch
+    lr: Annotated[float, option(SCHEDULE, "Learning rate; by a cosine it falls to 0 at the end.", min=0)] = OWN.lr
+    warmup_kimg: Annotated[float, option(SCHEDULE, "kimg in which it rises from 0.", min=0)] = OWN.warmup_kimg
+    ema_kimg: Annotated[float, option(SCHEDULE, "Half-life of the averaged network, kimg.", min=0)] = OWN.ema_kimg
+    tick_kimg: Annotated[float, option(SCHEDULE, "kimg between checkpoints.", "--tick", min=0.001)] = OWN.tick_kimg
+    coarse_weight: Annotated[float, option(LOSSES, "Weight of the difference between means over squares.", min=0)] = (
         OWN.coarse_weight
     )
     adversarial_weight: Annotated[
-        float, _option(LOSSES, "Weight of what the discriminator says of translated renders; 0: none.", min=0)
+        float, option(LOSSES, "Weight of what the discriminator says of translated renders; 0: none.", min=0)
     ] = OWN.adversarial_weight
-    adversarial_kimg: Annotated[float, _option(LOSSES, "kimg before the discriminator has a part.", min=0)] = (
+    adversarial_kimg: Annotated[float, option(LOSSES, "kimg before the discriminator has a part.", min=0)] = (
         OWN.adversarial_kimg
     )
-    d_lr: Annotated[float, _option(LOSSES, "Learning rate of the discriminator.", min=0)] = OWN.d_lr
+    d_lr: Annotated[float, option(LOSSES, "Learning rate of the discriminator.", min=0)] = OWN.d_lr
     range_faces: Annotated[
-        int, _option(LOSSES, "Renders by which the network learns which faces it knows.", min=LEAST_RANGE_FACES)
+        int, option(LOSSES, "Renders by which the network learns which faces it knows.", min=LEAST_RANGE_FACES)
     ] = OWN.range_faces
-    precision: Annotated[Literal["float32", "bfloat16"], _option(MACHINE, "Of the generators and convolutions.")] = (
+    precision: Annotated[Literal["float32", "bfloat16"], option(MACHINE, "Of the generators and convolutions.")] = (
         OWN.precision
     )
-    deterministic: Annotated[bool, _option(MACHINE, "Bit-equal runs on the CPU; slower.", "--deterministic")] = False
-    seed: Annotated[int, _option(MACHINE, "Seed of everything random.", min=0)] = OWN.seed
+    deterministic: Annotated[bool, option(MACHINE, "Bit-equal runs on the CPU; slower.", "--deterministic")] = False
+    seed: Annotated[int, option(MACHINE, "Seed of everything random.", min=0)] = OWN.seed
 
 
 def distill(
@@ -62,21 +55,16 @@ def distill(
             metavar="RENDERS", help="Folders or zips of aligned faces in the pair's rendering look.", show_default=False
         ),
     ],
-    output: Annotated[Path, _option(FOLDER, "The run folder.", "-o", "--output", show_default=False)],
     method: Method,
+    folder: RunFolder,
     pair: Annotated[
-        str | None, _option(FOLDER, "Whose change is learned.", show_default=f"$REFACER_PAIR, else {DEFAULT_PAIR}")
+        str | None, option(FOLDER, "Whose change is learned.", show_default=f"$REFACER_PAIR, else {DEFAULT_PAIR}")
     ] = None,
     photos: Annotated[
         list[Path] | None,
-        _option(FOLDER, "Folder or zip of aligned photographs; may be given again.", show_default="drawn by the pair"),
+        option(FOLDER, "Folder or zip of aligned photographs; may be given again.", show_default="drawn by the pair"),
     ] = None,
-    resume: Annotated[
-        str, _option(FOLDER, "auto: go on from the last state; never: start anew; or a file in checkpoints/.")
-    ] = "auto",
-    dry_run: Annotated[bool, _option(FOLDER, "Print the configuration and train nothing.", "--dry-run")] = False,
-    quiet: Annotated[bool, _option(FOLDER, "Print only warnings and errors.", "-q", "--quiet")] = False,
-    device: Annotated[str, _option(MACHINE, "Where networks run: auto, cpu, cuda[:N] or mps.")] = "auto",
+    device: DeviceName = "auto",
 ) -> None:
     """Train a pair's feed-forward network, which needs no inversion. The same command again goes on.
 
@@ -86,5 +74,5 @@ def distill(
     from refacer.finetuning.run import Training
 
     recipe = DistillationRecipe(renders, photos or [], pair, DistillOptions(**vars(method)), device)
-    training = Training(recipe, output, quiet=quiet)
-    training.show() if dry_run else training.go(resume)
+    training = Training(recipe, folder.output, quiet=folder.quiet)
+    training.show() if folder.dry_run else training.go(folder.resume)

@@ -8,16 +8,12 @@ from typing import Annotated
 
 import typer
 
-from refacer.commands.flags import FILES, Machine, MaxPixels, Output, Seed, existing
-from refacer.commands.groups import add_command
+from refacer.commands.flags import FILES, Machine, MaxPixels, Output, Quiet, Seed, existing
+from refacer.commands.groups import option
 from refacer.options import EvalOptions, FileOptions
 
+EXAMPLE = "refacer eval --pair runs/a --against drfhq/dataset.zip -o runs/a/eval.json"
 MEASURING = "Measuring"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    add_command(app, eval, "refacer eval --pair runs/a --against drfhq/dataset.zip -o runs/a/eval.json")
 
 
 @dataclass(frozen=True)
@@ -26,30 +22,21 @@ class Measuring:
 
     images: Annotated[
         int,
-        typer.Option(
-            min=2,
-            help="Pictures drawn by the rendering generator for FID and KID; the paper takes 50000.",
-            rich_help_panel=MEASURING,
-        ),
+        option(MEASURING, "Pictures drawn by the rendering generator for FID and KID; the paper takes 50000.", min=2),
     ] = EvalOptions.images
     codes: Annotated[
         int,
-        typer.Option(
+        option(
+            MEASURING,
+            "Random codes on which both generators' faces are compared; 0 is none, the paper takes 2000.",
             min=0,
-            help="Random codes on which both generators' faces are compared; 0 is none, the paper takes 2000.",
-            rich_help_panel=MEASURING,
         ),
     ] = EvalOptions.codes
     compare_px: Annotated[
         int,
-        typer.Option(
-            min=16,
-            max=4096,
-            help="Side in pixels at which LPIPS and L2 compare pictures of one name.",
-            rich_help_panel=MEASURING,
-        ),
+        option(MEASURING, "Side in pixels at which LPIPS and L2 compare pictures of one name.", min=16, max=4096),
     ] = EvalOptions.compare_px
-    batch: Annotated[int, typer.Option(min=1, help="Pictures at once.", rich_help_panel=MEASURING)] = EvalOptions.batch
+    batch: Annotated[int, option(MEASURING, "Pictures at once.", min=1)] = EvalOptions.batch
 
 
 @dataclass(frozen=True)
@@ -59,13 +46,11 @@ class MeasureFiles(FileOptions):
     output: Output = None
     report: Annotated[
         Path | None,
-        typer.Option(help="Write a line of JSON for each measure and failure, and a summary.", rich_help_panel=FILES),
+        option(FILES, "Write a line of JSON for each measure and failure, and a summary."),
     ] = None
-    json: Annotated[bool, typer.Option("--json", help="Print the measures to stdout.", rich_help_panel=FILES)] = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.", rich_help_panel=FILES)] = False
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first bad picture.", rich_help_panel=FILES)
-    ] = False
+    json: Annotated[bool, option(FILES, "Print the measures to stdout.", "--json")] = False
+    quiet: Quiet = False
+    fail_fast: Annotated[bool, option(FILES, "Stop at the first bad picture.", "--fail-fast")] = False
 
 
 def eval(
@@ -83,10 +68,10 @@ def eval(
     ] = None,
     against: Annotated[
         list[Path] | None,
-        typer.Option(
-            help="Folder or zip of faces that the pair's rendering generator is compared with; may be repeated.",
+        option(
+            MEASURING,
+            "Folder or zip of faces that the pair's rendering generator is compared with; may be repeated.",
             callback=existing,
-            rich_help_panel=MEASURING,
         ),
     ] = None,
     seed: Seed = EvalOptions.seed,

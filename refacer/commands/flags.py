@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from refacer.commands.groups import option
 from refacer.options import (
     DEFAULT_PAIR,
     PASTED_CLASSES,
@@ -26,7 +27,7 @@ from refacer.options import (
 )
 
 FINDING, INVERSION, DECODING, PASTING = "Finding faces", "Inversion", "Decoding", "Pasting"
-MACHINE, FILES = "Networks and machine", "Files"
+MACHINE, FILES, FOLDER = "Networks and machine", "Files", "Data and run folder"
 
 
 def call(files: FileOptions, machine: Machine, *groups: Any, **choices: Any) -> Call:
@@ -61,35 +62,34 @@ Inputs = Annotated[
     list[Path] | None,
     typer.Argument(metavar="INPUT", help="Files, folders, or - for stdin.", callback=existing, show_default=False),
 ]
-Output = Annotated[
-    str | None, typer.Option("--output", "-o", help="A file, a folder, or - for stdout.", rich_help_panel=FILES)
-]
+Output = Annotated[str | None, option(FILES, "A file, a folder, or - for stdout.", "--output", "-o")]
+Report = Annotated[Path | None, option(FILES, "Write a line of JSON for each item and a summary.")]
+Json = Annotated[bool, option(FILES, "Print the report to stdout as one JSON object.", "--json")]
+Quiet = Annotated[bool, option(FILES, "Print only errors.", "--quiet", "-q")]
+Verbose = Annotated[bool, option(FILES, "Print a line for each item, and the licence in use.", "--verbose", "-v")]
+FailFast = Annotated[bool, option(FILES, "Stop at the first bad input.", "--fail-fast")]
+MaxPixels = Annotated[int, option(FILES, "Refuse pictures with more pixels than this.", min=1)]
 PairName = Annotated[
     str | None,
-    typer.Option(
+    option(
+        MACHINE,
+        "Pair of generators: a name or a folder.",
         "--pair",
-        help="Pair of generators: a name or a folder.",
         show_default=f"$REFACER_PAIR, else {DEFAULT_PAIR}",
-        rich_help_panel=MACHINE,
     ),
 ]
-DeviceName = Annotated[
-    str, typer.Option("--device", help="Where networks run: auto, cpu, cuda[:N] or mps.", rich_help_panel=MACHINE)
-]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of all noise.", rich_help_panel=MACHINE)]
-MaxPixels = Annotated[
-    int, typer.Option(min=1, help="Refuse pictures with more pixels than this.", rich_help_panel=FILES)
-]
+DeviceName = Annotated[str, option(MACHINE, "Where networks run: auto, cpu, cuda[:N] or mps.", "--device")]
+Seed = Annotated[int, option(MACHINE, "Seed of all noise.", min=0)]
 Faces = Annotated[
     str | None,
-    typer.Option(
-        help="Which faces: all, largest, or numbers from the left such as 0,2.",
+    option(
+        FINDING,
+        "Which faces: all, largest, or numbers from the left such as 0,2.",
         show_default="all; align into one file: largest",
         callback=face_choice,
-        rich_help_panel=FINDING,
     ),
 ]
-Detector = Annotated[Literal["dlib", "retinaface"], typer.Option(help="What finds the faces.", rich_help_panel=FINDING)]
+Detector = Annotated[Literal["dlib", "retinaface"], option(FINDING, "What finds the faces.")]
 
 
 @dataclass(frozen=True)
@@ -98,29 +98,13 @@ class Files(FileOptions):
 
     output: Output = None
     force: Annotated[
-        bool,
-        typer.Option(
-            "--force",
-            help="In a folder: redo what is up to date, overwrite what is not refacer's.",
-            rich_help_panel=FILES,
-        ),
+        bool, option(FILES, "In a folder: redo what is up to date, overwrite what is not refacer's.", "--force")
     ] = False
-    report: Annotated[
-        Path | None, typer.Option(help="Write a line of JSON for each item and a summary.", rich_help_panel=FILES)
-    ] = None
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the report to stdout as one JSON object.", rich_help_panel=FILES)
-    ] = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.", rich_help_panel=FILES)] = False
-    verbose: Annotated[
-        bool,
-        typer.Option(
-            "--verbose", "-v", help="Print a line for each item, and the licence in use.", rich_help_panel=FILES
-        ),
-    ] = False
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first bad input.", rich_help_panel=FILES)
-    ] = False
+    report: Report = None
+    json: Json = False
+    quiet: Quiet = False
+    verbose: Verbose = False
+    fail_fast: FailFast = False
 
 
 @dataclass(frozen=True)
@@ -128,27 +112,23 @@ class OneFile(FileOptions):
     """Where the one result goes and what is said about it."""
 
     output: Output = None
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force",
-            help="In a folder, overwrite a file that is not refacer's.",
-            rich_help_panel=FILES,
-        ),
-    ] = False
-    report: Annotated[
-        Path | None, typer.Option(help="Write a line of JSON for each item and a summary.", rich_help_panel=FILES)
-    ] = None
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the report to stdout as one JSON object.", rich_help_panel=FILES)
-    ] = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.", rich_help_panel=FILES)] = False
-    verbose: Annotated[
-        bool,
-        typer.Option(
-            "--verbose", "-v", help="Print a line for each item, and the licence in use.", rich_help_panel=FILES
-        ),
-    ] = False
+    force: Annotated[bool, option(FILES, "In a folder, overwrite a file that is not refacer's.", "--force")] = False
+    report: Report = None
+    json: Json = False
+    quiet: Quiet = False
+    verbose: Verbose = False
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a training run, and how it goes on."""
+
+    output: Annotated[Path, option(FOLDER, "The run folder.", "-o", "--output", show_default=False)]
+    resume: Annotated[
+        str, option(FOLDER, "auto: go on from the last state; never: start anew; or a file in checkpoints/.")
+    ] = "auto"
+    dry_run: Annotated[bool, option(FOLDER, "Print the configuration and train nothing.", "--dry-run")] = False
+    quiet: Annotated[bool, option(FOLDER, "Print only warnings and errors.", "-q", "--quiet")] = False
 
 
 @dataclass(frozen=True)
@@ -166,14 +146,12 @@ class Finding:
     faces: Faces = Choices.faces
     size: Annotated[
         int | None,
-        typer.Option(
-            min=16, max=4096, help="Side of the crop in pixels.", show_default="the pair's", rich_help_panel=FINDING
-        ),
+        option(FINDING, "Side of the crop in pixels.", min=16, max=4096, show_default="the pair's"),
     ] = Choices.size
     detector: Detector = Choices.detector
     min_size: Annotated[
         int,
-        typer.Option(min=1, help="Ignore faces whose crop has a shorter side, in pixels.", rich_help_panel=FINDING),
+        option(FINDING, "Ignore faces whose crop has a shorter side, in pixels.", min=1),
     ] = Choices.min_size
 
 
@@ -183,40 +161,26 @@ class Inversion:
 
     steps: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help=f"Optimisation steps; the paper takes {ProjectOptions.steps}.",
-            show_default="the pair's",
-            rich_help_panel=INVERSION,
+        option(
+            INVERSION, f"Optimisation steps; the paper takes {ProjectOptions.steps}.", min=1, show_default="the pair's"
         ),
     ] = Choices.steps
     lr: Annotated[
         float | None,
-        typer.Option(min=0, help="Learning rate.", show_default="the pair's", rich_help_panel=INVERSION),
+        option(INVERSION, "Learning rate.", min=0, show_default="the pair's"),
     ] = Choices.lr
-    noise_weight: Annotated[
-        float, typer.Option(min=0, help="Weight of the noise regulariser (Eq. 4).", rich_help_panel=INVERSION)
-    ] = Choices.noise_weight
+    noise_weight: Annotated[float, option(INVERSION, "Weight of the noise regulariser (Eq. 4).", min=0)] = (
+        Choices.noise_weight
+    )
     prior: Annotated[
         float | None,
-        typer.Option(
-            min=0,
-            help="Weight of the latent prior; 0 is the paper's loss.",
-            show_default="the pair's",
-            rich_help_panel=INVERSION,
-        ),
+        option(INVERSION, "Weight of the latent prior; 0 is the paper's loss.", min=0, show_default="the pair's"),
     ] = Choices.prior
-    init: Annotated[
-        str, typer.Option(help="Where to start: mean, or a .npy file of one code.", rich_help_panel=INVERSION)
-    ] = str(Choices.init)
-    batch: Annotated[int, typer.Option(min=1, help="Faces projected at once.", rich_help_panel=INVERSION)] = (
-        Choices.batch
-    )
+    init: Annotated[str, option(INVERSION, "Where to start: mean, or a .npy file of one code.")] = str(Choices.init)
+    batch: Annotated[int, option(INVERSION, "Faces projected at once.", min=1)] = Choices.batch
     perceptual: Annotated[
         Perception,
-        typer.Option(
-            help="Distance of Eq. 4: lpips, or the pair's own; auto: lpips if installed.", rich_help_panel=INVERSION
-        ),
+        option(INVERSION, "Distance of Eq. 4: lpips, or the pair's own; auto: lpips if installed."),
     ] = Choices.perceptual
 
 
@@ -226,25 +190,12 @@ class Decoding:
 
     generator: Annotated[
         Path | None,
-        typer.Option(
-            help="A generator file in place of the pair's.",
-            callback=existing_file,
-            show_default=False,
-            rich_help_panel=DECODING,
-        ),
+        option(DECODING, "A generator file in place of the pair's.", callback=existing_file, show_default=False),
     ] = None
-    noise: Annotated[NoiseMode, typer.Option(help="The generator's noise maps.", rich_help_panel=DECODING)] = (
-        Choices.noise
-    )
+    noise: Annotated[NoiseMode, option(DECODING, "The generator's noise maps.")] = Choices.noise
     psi: Annotated[
         float | None,
-        typer.Option(
-            min=-2,
-            max=2,
-            help="Truncation towards the mean face; 1 is none.",
-            show_default="the pair's",
-            rich_help_panel=DECODING,
-        ),
+        option(DECODING, "Truncation towards the mean face; 1 is none.", min=-2, max=2, show_default="the pair's"),
     ] = Choices.psi
 
 
@@ -254,26 +205,24 @@ class Parsing:
 
     paste: Annotated[
         Paste | None,
-        typer.Option(
-            help="change: keep the picture's pixels and change their look; face: paste the new face (Eq. B1); "
+        option(
+            PASTING,
+            "change: keep the picture's pixels and change their look; face: paste the new face (Eq. B1); "
             "auto: the face where the rendering matches, the change elsewhere.",
             show_default="the pair's",
-            rich_help_panel=PASTING,
         ),
     ] = Choices.paste
     classes: Annotated[
         str | None,
-        typer.Option(
-            help="Parts of the face that make the mask, with commas between them.",
+        option(
+            PASTING,
+            "Parts of the face that make the mask, with commas between them.",
             show_default=f"{','.join(PASTED_CLASSES)}; for a change neck, too",
-            rich_help_panel=PASTING,
         ),
     ] = Choices.classes
     parser: Annotated[
         ParserChoice,
-        typer.Option(
-            help="What finds the parts; auto: the pair's, else bisenet if installed.", rich_help_panel=PASTING
-        ),
+        option(PASTING, "What finds the parts; auto: the pair's, else bisenet if installed."),
     ] = Choices.parser
 
 
@@ -283,25 +232,21 @@ class Pasting:
 
     erode: Annotated[
         float,
-        typer.Option(
-            min=0, max=1, help="Erosion of the mask, as a fraction of the crop's side.", rich_help_panel=PASTING
-        ),
+        option(PASTING, "Erosion of the mask, as a fraction of the crop's side.", min=0, max=1),
     ] = Choices.erode
     feather: Annotated[
         float,
-        typer.Option(
-            min=0, max=1, help="Softness of its edge, as a fraction of the crop's side.", rich_help_panel=PASTING
-        ),
+        option(PASTING, "Softness of its edge, as a fraction of the crop's side.", min=0, max=1),
     ] = Choices.feather
     color: Annotated[
         Literal["none", "lab"] | None,
-        typer.Option(
-            help="Match a pasted face's colours to the picture's; keep part of a change's tint away.",
+        option(
+            PASTING,
+            "Match a pasted face's colours to the picture's; keep part of a change's tint away.",
             show_default="lab; none for what was translated",
-            rich_help_panel=PASTING,
         ),
     ] = Choices.color
     strength: Annotated[
         float | None,
-        typer.Option(min=0, max=10, help="Strength of the change.", show_default="the pair's", rich_help_panel=PASTING),
+        option(PASTING, "Strength of the change.", min=0, max=10, show_default="the pair's"),
     ] = Choices.strength

@@ -11,6 +11,11 @@ from typing import Annotated, Any, get_origin, get_type_hints
 import typer
 
 
+def option(panel: str, help: str, *names: str, **settings: Any) -> Any:
+    """A Typer option in a panel of `--help`."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, **settings)
+
+
 def add_command(app: typer.Typer, function: Callable[..., None], example: str) -> None:
     """Add a function to the program as the command of its name, its groups spread into options."""
     app.command(function.__name__, epilog=f"Example: {example}")(with_groups(function))

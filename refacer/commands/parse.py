@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from refacer.commands.flags import PASTING, Files, Inputs, Machine, MaxPixels, Parsing, call
+from refacer.commands.groups import option
 from refacer.options import Choices
 
 EXAMPLE = "refacer parse real.png -o mask.png"
@@ -17,9 +16,7 @@ def parse(
     machine: Machine,
     files: Files,
     inputs: Inputs = None,
-    labels: Annotated[
-        bool, typer.Option("--labels", help="Write all 19 classes as a palette PNG.", rich_help_panel=PASTING)
-    ] = False,
+    labels: Annotated[bool, option(PASTING, "Write all 19 classes as a palette PNG.", "--labels")] = False,
     max_pixels: MaxPixels = Choices.max_pixels,
 ) -> None:
     """Find the parts of aligned faces that are pasted.

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from refacer.commands.flags import FILES, INVERSION, Files, Inputs, Inversion, Machine, MaxPixels, Seed, call
+from refacer.commands.groups import option
 from refacer.options import Choices, GeneratorRole, ProjectOptions
 
 EXAMPLE = "refacer project face.png -o codes.npy"
@@ -18,12 +17,8 @@ def project(
     machine: Machine,
     files: Files,
     inputs: Inputs = None,
-    into: Annotated[
-        GeneratorRole, typer.Option(help="Which generator of the pair is inverted.", rich_help_panel=INVERSION)
-    ] = ProjectOptions.into,
-    trace: Annotated[
-        Path | None, typer.Option(help="Write a line of JSON for each face and step.", rich_help_panel=FILES)
-    ] = None,
+    into: Annotated[GeneratorRole, option(INVERSION, "Which generator of the pair is inverted.")] = ProjectOptions.into,
+    trace: Annotated[Path | None, option(FILES, "Write a line of JSON for each face and step.")] = None,
     seed: Seed = Choices.seed,
     max_pixels: MaxPixels = Choices.max_pixels,
 ) -> None:

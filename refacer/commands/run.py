@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
 from refacer.commands.flags import (
     FILES,
     MACHINE,
@@ -23,6 +21,7 @@ from refacer.commands.flags import (
     Seed,
     call,
 )
+from refacer.commands.groups import option
 from refacer.options import Choices, RangeChoice, Way
 
 EXAMPLE = "refacer run shots/ -o out/ --report out/report.ndjson"
@@ -39,25 +38,17 @@ def run(
     inputs: Inputs = None,
     mask: Annotated[
         Literal["auto", "none"],
-        typer.Option(help="Paste the parsed parts, or all of the crop.", rich_help_panel=PASTING),
+        option(PASTING, "Paste the parsed parts, or all of the crop."),
     ] = Choices.mask,
     way: Annotated[
         Way | None,
-        typer.Option(
-            help="By inversion as in the paper, or by the pair's distilled network.",
-            show_default="the pair's",
-            rich_help_panel=MACHINE,
-        ),
+        option(MACHINE, "By inversion as in the paper, or by the pair's distilled network.", show_default="the pair's"),
     ] = Choices.way,
     range_choice: Annotated[
         RangeChoice,
-        typer.Option(
-            "--range", help="Leave faces unlike those that the pair knows as they are, or not.", rich_help_panel=PASTING
-        ),
+        option(PASTING, "Leave faces unlike those that the pair knows as they are, or not.", "--range"),
     ] = Choices.range,
-    keep_stages: Annotated[
-        Path | None, typer.Option(help="Folder for every stage's files.", file_okay=False, rich_help_panel=FILES)
-    ] = None,
+    keep_stages: Annotated[Path | None, option(FILES, "Folder for every stage's files.", file_okay=False)] = None,
     seed: Seed = Choices.seed,
     max_pixels: MaxPixels = Choices.max_pixels,
 ) -> None:

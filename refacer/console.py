@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from refacer.errors import OutOfMemory, RefacerError
+from refacer.errors import OutOfMemory, OutputNotWritable, RefacerError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -67,12 +67,16 @@ def one_line(message: str) -> str:
 
 
 def payload(data: bytes) -> None:
-    """Write the result to stdout; raises ClosedPipeError where nobody reads it."""
+    """Write the result to stdout; raises ClosedPipeError where nobody reads it, OutputNotWritable where it is full."""
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except BrokenPipeError as broken:
         raise ClosedPipeError from broken
+    except OSError as error:
+        raise OutputNotWritable(
+            f"stdout: cannot be written ({error.strerror}); choose another place with -o"
+        ) from error
 
 
 def payload_text(text: str) -> None:

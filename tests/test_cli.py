@@ -206,3 +206,10 @@ def test_an_output_that_cannot_be_written(cli, look, tmp_path):
     assert cli("align", look, "-o", "/dev/full").code == 7
     assert cli("align", look, "-o", "/dev/null").code == 0
     assert Path("/dev/null").is_char_device()
+
+
+def test_a_full_stdout_is_the_output_s_fault(program, look):
+    with Path("/dev/full").open("wb") as full, program("align", look, stdout=full) as process:
+        told = process.stderr.read()
+    assert process.returncode == 7
+    assert b"stdout" in told

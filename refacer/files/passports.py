@@ -52,7 +52,10 @@ def read_passport(path: Path) -> Passport:
 def read_sidecar(path: Path) -> Passport | None:
     """The passport beside a picture, if there is one."""
     sidecar = sidecar_of(path)
-    if not sidecar.is_file():
+    try:
+        if not sidecar.is_file():
+            return None
+    except OSError:  # a name so long that none can stand beside it
         return None
     try:
         return decode_passport(read_bytes(sidecar))

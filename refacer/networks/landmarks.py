@@ -56,6 +56,8 @@ class DlibLandmarks:
 
     def _boxes(self, image: Tensor, upsample: int) -> list[Box]:
         """The detector's boxes, best first, without duplicates."""
+        if min(image.shape[2:]) < 2:  # dlib takes no array that is one pixel wide, and there is no face in one
+            return []
         rectangles, scores, _ = self._detector.run(rgb_from_tensor(image), upsample, 0.0)
         ranked = sorted(zip(scores, rectangles, strict=True), key=lambda found: -found[0])
         boxes = [(float(r.left()), float(r.top()), float(r.right()), float(r.bottom())) for _, r in ranked]

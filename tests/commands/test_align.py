@@ -84,3 +84,17 @@ def test_a_grey_picture_in_a_folder_of_any_name(cli, look, tmp_path):
     assert "Фото [1]" in ended.err
     face = np.asarray(Image.open(tmp_path / "out/a.png"))
     assert np.ptp(face, axis=2).max() == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1)])
+def test_a_picture_one_pixel_wide_has_no_face(cli, tmp_path, size):
+    Image.new("RGB", size).save(tmp_path / "w.png")
+    ended = cli("align", tmp_path / "w.png", "-o", tmp_path / "face.png")
+    assert ended.code == 3, ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_a_name_so_long_that_no_sidecar_can_stand_beside_it(cli, look, tmp_path):
+    path = tmp_path / ("a" * 239 + ".png")
+    path.write_bytes(look.read_bytes())
+    assert cli("align", path, "-o", tmp_path / "face.png").code == 0

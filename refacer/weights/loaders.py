@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from refacer.errors import InputRefused, RefacerError, WeightsMissing
 from refacer.networks.parser import StudioParser
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from refacer.networks.translator import Translator, TranslatorConfig
 from refacer.weights.formats.bounded import shown
 from refacer.weights.formats.states import config_from, require, shapes_of
 
 KIND = "refacer"
+MOST_INPUT_PX, MOST_CHANNELS = 1024, 2048  # of a translator
 
 
 def encode_network(module: nn.Module, kind: str, config: dict[str, Any], *, half: bool = True) -> bytes:
@@ -43,6 +45,11 @@ def load_discriminator(path: Path) -> Discriminator:
 def load_studio_parser(path: Path) -> StudioParser:
     """The small parser of the studio pair."""
     return _built(path, "parser", lambda config: StudioParser(**config))
+
+
+def load_translator(path: Path) -> Translator:
+    """The distilled network of a pair."""
+    return _built(path, "translator", lambda config: Translator(_translator_config(config)))
 
 
 def read_network(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -95,3 +102,15 @@ def _built(path: Path, kind: str, build: Callable[[dict[str, Any]], M]) -> M:
         reason = str(error) if isinstance(error, RefacerError) else type(error).__name__
         raise InputRefused(f"{path}: its tensors do not fit its own configuration ({reason})") from error
     return module.eval().requires_grad_(False)
+
+
+def _translator_config(config: dict[str, Any]) -> TranslatorConfig:
+    """The sizes that a file states, none of them larger than a file of a pair may ask for."""
+    channels = config["channels"]
+    sizes = [config["input_px"], *channels]
+    limits = [value for name, value in config.items() if name.endswith("_limit")]
+    if any(type(size) is not int or not 0 < size <= MOST_CHANNELS for size in sizes) or sizes[0] > MOST_INPUT_PX:
+        raise InputRefused("its sizes are no whole numbers in range")
+    if len(channels) != 4 or any(type(limit) not in (int, float) or not 0 <= limit <= 16 for limit in limits):
+        raise InputRefused("its limits are none")
+    return TranslatorConfig(**{**config, "channels": tuple(channels)})

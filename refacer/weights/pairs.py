@@ -27,10 +27,10 @@ from refacer.weights.loaders import (
     load_discriminator,
     load_generator,
     load_studio_parser,
+    load_translator,
 )
 from refacer.weights.pair_json import PAIR_FILE, PAIR_FORMAT, PairDefaults, encode_facts, read_facts
 from refacer.weights.registry import sha256_of
-from refacer.weights.translators import load_translator
 
 EMBEDDED = Path(__file__).parent
 

@@ -8,8 +8,7 @@ import torch
 
 from refacer.errors import InputRefused, ShapeMismatch, UsageError
 from refacer.networks.translator import FIELDS, WHITE_FROM, Translator, TranslatorConfig, lost_color, mapped
-from refacer.weights.loaders import encode_network
-from refacer.weights.translators import encode_translator, load_translator
+from refacer.weights.loaders import encode_network, load_translator
 
 TINY = TranslatorConfig(input_px=32, channels=(4, 6, 8, 8))
 
@@ -102,7 +101,7 @@ def test_faces_like_those_it_remembers_are_within_its_range_and_others_are_not()
 def test_a_file_gives_the_network_back(tmp_path: Path):
     translator = stirred()
     translator.remember_range(faces(64))
-    (tmp_path / "t.safetensors").write_bytes(encode_translator(translator))
+    (tmp_path / "t.safetensors").write_bytes(encode_network(translator, "translator", translator.settings))
     read = load_translator(tmp_path / "t.safetensors")
     assert read.config == TINY
     assert not any(parameter.requires_grad for parameter in read.parameters())

@@ -21,7 +21,6 @@ from refacer.weights.loaders import encode_network
 from refacer.weights.pair_json import PairDefaults
 from refacer.weights.pairs import Pair, load_pair
 from refacer.weights.registry import sha256_of
-from refacer.weights.translators import encode_translator
 from tools.studio import assemble
 from tools.studio.assemble import sizes
 
@@ -84,7 +83,7 @@ def test_the_runs_own_settings_stay_where_none_are_given(tmp_path, parser_file):
 
 def test_translator_defaults_and_range_are_as_asked_for(tmp_path, parser_file, monkeypatch, capsys):
     run, translator = _run(tmp_path / "run"), Translator(TranslatorConfig(32, (4, 4, 8, 8)))
-    (tmp_path / "translator.safetensors").write_bytes(encode_translator(translator))
+    (tmp_path / "translator.safetensors").write_bytes(encode_network(translator, "translator", translator.settings))
     rng = np.random.default_rng(0)
     (tmp_path / "renders").mkdir()
     for i in range(3):

@@ -24,11 +24,10 @@ from refacer.finetuning.pair_range import faces_of, measured_range
 from refacer.networks.stylegan2.networks import Generator
 from refacer.options import Paste, Way
 from refacer.training.dataset import FaceDataset
-from refacer.weights.loaders import load_studio_parser
+from refacer.weights.loaders import load_studio_parser, load_translator
 from refacer.weights.pair_json import FACTS, PairDefaults
 from refacer.weights.pairs import Pair, encode_files, load_pair
 from refacer.weights.registry import UNSTATED
-from refacer.weights.translators import load_translator
 
 LICENCE, COMMERCIAL = "CC0-1.0", "yes"
 MAX_BYTES = 60_000_000

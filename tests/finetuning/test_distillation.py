@@ -10,7 +10,8 @@ import torch
 import typer
 from PIL import Image
 
-from refacer.commands.distill import register
+from refacer.commands import distill as command
+from refacer.commands.groups import add_command
 from refacer.errors import UsageError
 from refacer.finetuning.distillation import DistillationRecipe
 from refacer.finetuning.run import Training
@@ -161,7 +162,7 @@ def test_values_are_told_by_the_options_that_set_them(renders, pair):
     configuration = recipe.configuration()
     names = [*configuration.pop("options"), *configuration.pop("network"), *configuration]
     app = typer.Typer()
-    register(app)
+    add_command(app, command.distill, command.EXAMPLE)
     known = {option for parameter in typer.main.get_command(app).params for option in parameter.opts}
     spelled = {name: recipe.spelled(name) for name in names}
     assert {name for name in names if spelled[name] in known} >= {"lr", "tick_kimg", "schedule_kimg", "range_faces"}

@@ -12,7 +12,8 @@ import torch
 import typer
 from PIL import Image
 
-from refacer.commands.finetune import register
+from refacer.commands import finetune as command
+from refacer.commands.groups import add_command
 from refacer.errors import UsageError
 from refacer.finetuning.folder import RunFolder
 from refacer.finetuning.pair_range import faces_of
@@ -179,7 +180,7 @@ def test_values_are_told_by_the_options_that_set_them(base):
     configuration = recipe.configuration()
     names = [*configuration.pop("options"), *configuration.pop("network"), *configuration]
     app = typer.Typer()
-    register(app)
+    add_command(app, command.finetune, command.EXAMPLE)
     known = {option for parameter in typer.main.get_command(app).params for option in parameter.opts}
     spelled = {name: recipe.spelled(name) for name in names}
     assert {name for name in names if spelled[name] in known} >= {"lr", "ada_kimg", "tick_kimg", "z_dim", "base_sha256"}

@@ -18,7 +18,8 @@ from refacer.files.pictures import Source
 from refacer.files.samples import Native, eight_bit, flattened
 from refacer.types import Passport, Rgb
 
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+_FORMATS = {".png": "PNG", **dict.fromkeys(_JPEG, "JPEG"), ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 _MAX_SIDE_PX = {"JPEG": 65_500, "WEBP": 16_383}
 _MAX_JPEG_BLOCK_BYTES = 65_000
 _WHITE = 255

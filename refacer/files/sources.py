@@ -11,7 +11,8 @@ import json
 import os
 import stat
 import zipfile
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -27,6 +28,12 @@ DATASET_JOURNAL, DATASET_FACES = "measures.jsonl", "faces"
 """What tells a folder of `refacer dataset`, and where in it the kept faces are."""
 
 HEADER_BYTES = 64 * 1024
+
+
+UNREAD = frozenset(
+    (".avif", ".bmp", ".dds", ".dng", ".exr", ".gif", ".hdr", ".heic", ".heif", ".jp2", ".jxl", ".psd", ".svg", ".tga")
+)
+"""Suffixes of pictures that are not read: what is passed over for them is told."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +56,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a source holds, sorted by name; what in it cannot be looked into; links to files that are taken already."""
+    """What a source holds, sorted by name; what in it cannot be looked into; links to files that are taken already.
+
+    unread: how many pictures of a folder are of a kind that is not read, by suffix.
+    """
 
     entries: tuple[Entry, ...]
     refused: tuple[tuple[str, RefacerError], ...] = ()
     doubled: tuple[Path, ...] = ()
+    unread: Mapping[str, int] = field(default_factory=dict)
 
 
 def list_pictures(source: Path) -> Listing:
@@ -74,7 +85,7 @@ def list_folder(top: Path, suffixes: Collection[str] = SUFFIXES, skip: Iterable[
     walk = _Walk(frozenset(suffixes), frozenset(identity(folder) for folder in skip if folder))
     walk.go(root)
     entries = [Entry(path, path.relative_to(root)) for path in sorted(walk.taken.values(), key=str)]
-    return Listing(tuple(entries), tuple(walk.refused), tuple(walk.doubled))
+    return Listing(tuple(entries), tuple(walk.refused), tuple(walk.doubled), dict(sorted((+walk.unread).items())))
 
 
 def list_zip(path: Path, suffixes: Collection[str] = SUFFIXES) -> Listing:
@@ -140,6 +151,7 @@ class _Walk:
     doubled: list[Path] = field(default_factory=list)
     entered: set[str] = field(default_factory=set)
     linked: list[Path] = field(default_factory=list)
+    unread: Counter[str] = field(default_factory=Counter)
 
     def go(self, root: Path) -> None:
         """Take every file of the folders that are reached from this one."""
@@ -161,7 +173,11 @@ class _Walk:
 
     def _take_files(self, folder: Path, real: str, files: Iterable[str]) -> None:
         for name in sorted(files):
-            if Path(name).suffix.lower() not in self.suffixes or not counts(name):
+            suffix = Path(name).suffix.lower()
+            if not counts(name):
+                continue
+            if suffix not in self.suffixes:
+                self.unread[suffix] += suffix in UNREAD
                 continue
             path = folder / name
             try:

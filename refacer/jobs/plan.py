@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,7 +187,10 @@ def _single(output: str | None, kind: Kind) -> Path | str:
 def _expand(
     path: Path, kind: Kind, skip: Sequence[Path | None], refused: list[tuple[str, RefacerError]]
 ) -> Iterator[tuple[Path, Path]]:
-    """An input and its name below the output folder; a folder gives its files, sorted."""
+    """An input and its name below the output folder; a folder gives its files, sorted.
+
+    Of files that differ in their suffix alone, those that are not of the kind that is written keep it in their name.
+    """
     if not path.is_dir():
         yield path, Path("stdin") if str(path) == STDIO else Path(path.name)
         return
@@ -194,9 +198,14 @@ def _expand(
     refused.extend(listing.refused)
     if listing.doubled:
         console.warn(f"{path}: {len(listing.doubled)} links to inputs are left out, the first is {listing.doubled[0]}")
+    if listing.unread and ".png" in kind.reads:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in listing.unread.items())
+        console.warn(f"{path}: pictures of kinds that are not read are left out ({kinds}); save them as PNG")
+    stems = Counter(entry.below.with_suffix("") for entry in listing.entries)
     # the files of a folder come before those of the folders in it
-    entries = sorted(listing.entries, key=lambda entry: (entry.below.parts[:-1], entry.below.name))
-    yield from ((entry.path, entry.below) for entry in entries)
+    for entry in sorted(listing.entries, key=lambda entry: (entry.below.parts[:-1], entry.below.name)):
+        alone = stems[entry.below.with_suffix("")] == 1 or entry.below.suffix.lower() == kind.writes
+        yield entry.path, entry.below if alone else entry.below.with_name(entry.below.name + kind.writes)
 
 
 def _item(path: Path, relative: Path, folder: Path | None, single: Path | str | None, kind: Kind) -> Item:

@@ -141,3 +141,24 @@ def test_several_results_of_one_input_need_a_folder(shots, tmp_path):
     assert make_plan([shots / "b.png"], str(tmp_path / "faces"), several).folder == tmp_path / "faces"
     with pytest.raises(UsageError, match="several outputs"):
         make_plan([shots / "b.png"], str(tmp_path / "face.png"), several)
+
+
+def test_pictures_that_differ_in_their_suffix_alone_are_told_apart(tmp_path):
+    for name in ("look.png", "look.jpg", "sub/look.jpg", "other.jpg"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert outputs(make_plan([tmp_path / "in"], f"{tmp_path}/out/", PICTURES)) == [
+        "look.jpg.png", "look.png", "other.png", "sub/look.png",
+    ]  # fmt: skip
+    codes = make_plan([tmp_path / "in"], f"{tmp_path}/out/", Kind((".png", ".jpg"), ".npy", (".npy",)))
+    assert outputs(codes) == ["look.jpg.npy", "look.png.npy", "other.npy", "sub/look.npy"]
+
+
+def test_pictures_that_are_not_read_are_told(tmp_path, capsys):
+    for name in ("a.png", "b.psd", "c.PSD", "d.exr", ".hidden.psd", "notes.txt"):
+        (tmp_path / name).touch()
+    assert len(make_plan([tmp_path], f"{tmp_path}/out/", PICTURES).items) == 1
+    told = capsys.readouterr().err
+    assert "1 .exr, 2 .psd" in told
+    assert told.count("\n") == 1

@@ -15,10 +15,13 @@ from refacer.options import DecodeOptions
 def decode(codes: Tensor, generator: Generator, options: DecodeOptions) -> Tensor:
     """Pictures (N, 3, R, R), nominally in [-1, 1], of codes (N, num_ws, w_dim).
 
-    One at a time, so that neither the pixels nor the random noise of a face depend on its place in a batch.
+    A code of W, (N, 1, w_dim), goes to every layer. One at a time, so that neither the pixels nor the random noise of a
+    face depend on its place in a batch.
     Raises ShapeMismatch where the codes are not this generator's.
     """
     shape = (generator.num_ws, generator.w_dim)
+    if codes.ndim == 3 and codes.shape[1:] == (1, generator.w_dim):
+        codes = codes.expand(-1, generator.num_ws, -1)
     if codes.ndim != 3 or codes.shape[1:] != shape:
         raise ShapeMismatch(f"codes have shape {tuple(codes.shape)}; this generator takes (N, {shape[0]}, {shape[1]})")
     ws = truncate(codes.float(), generator.mapping.w_avg, options.truncation_psi)

@@ -68,7 +68,7 @@ def test_longer_headers_of_version_2(codes):
     assert np.array_equal(read_codes(body)[0], codes)
 
 
-@pytest.mark.parametrize("shape", [(), (8,), (1, 2, 3, 4), (0, 6, 8), (0,)])
+@pytest.mark.parametrize("shape", [(), (1, 2, 3, 4), (0, 6, 8), (0,)])
 def test_other_axes_do_not_fit(shape):
     with pytest.raises(ShapeMismatch, match="stdin: codes are"):
         read_codes(stored(np.zeros(shape, np.float32)))
@@ -140,3 +140,28 @@ def test_nothing_may_follow_the_passport(codes, passport):
 def test_a_missing_file_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="no such file"):
         read_codes(tmp_path / "none.npy")
+
+
+def test_codes_as_other_programs_save_them(tmp_path):
+    code = np.random.default_rng(0).standard_normal((1, 6, 8)).astype(np.float32)
+    for kept in ({"w": code}, {"ws": code, "loss": np.zeros(3)}, {"only": code}):
+        np.savez(tmp_path / "c.npz", **kept)
+        assert np.array_equal(read_codes(tmp_path / "c.npz")[0], code)
+    np.save(tmp_path / "w.npy", code[0, 0])
+    assert np.array_equal(read_codes(tmp_path / "w.npy")[0], code[:, :1])
+    assert read_codes(encode_codes(code[0], None))[0].shape == (1, 6, 8)
+
+
+@pytest.mark.parametrize("kept", [{"a": np.zeros((1, 2, 3)), "b": np.zeros((1, 2, 3))}, {}, {"w": np.array([{}])}])
+def test_a_npz_that_does_not_say_what_is_a_code(tmp_path, kept):
+    np.savez(tmp_path / "c.npz", **kept)
+    with pytest.raises(InputRefused, match=r"c\.npz"):
+        read_codes(tmp_path / "c.npz")
+
+
+def test_a_damaged_npz(tmp_path):
+    np.savez_compressed(tmp_path / "c.npz", w=np.arange(600, dtype=np.float32).reshape(1, 60, 10))
+    whole = (tmp_path / "c.npz").read_bytes()
+    for data in (whole[:-30], whole[:60], whole[:80] + b"x" * 20 + whole[100:]):
+        with pytest.raises(InputRefused):
+            read_codes(data)

@@ -60,3 +60,9 @@ def test_codes_of_another_generator_are_refused(generator: Generator, shape: tup
 
 def test_no_code_gives_no_picture(generator: Generator) -> None:
     assert decode(torch.zeros(0, 6, 8), generator, DecodeOptions()).shape == (0, 3, 16, 16)
+
+
+def test_a_code_of_w_goes_to_every_layer(generator: Generator, codes: Tensor) -> None:
+    one = codes[:, :1]
+    everywhere = one.repeat(1, generator.num_ws, 1)
+    assert torch.equal(decode(one, generator, DecodeOptions()), decode(everywhere, generator, DecodeOptions()))

@@ -1,6 +1,7 @@
 import pickle
 import warnings
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,7 +145,8 @@ def test_a_missing_file_is_a_usage_error(tmp_path):
 
 def test_codes_as_other_programs_save_them(tmp_path):
     code = np.random.default_rng(0).standard_normal((1, 6, 8)).astype(np.float32)
-    for kept in ({"w": code}, {"ws": code, "loss": np.zeros(3)}, {"only": code}):
+    ways: list[dict[str, Any]] = [{"w": code}, {"ws": code, "loss": np.zeros(3)}, {"only": code}]
+    for kept in ways:
         np.savez(tmp_path / "c.npz", **kept)
         assert np.array_equal(read_codes(tmp_path / "c.npz")[0], code)
     np.save(tmp_path / "w.npy", code[0, 0])

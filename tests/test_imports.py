@@ -4,7 +4,7 @@ import ast
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -69,6 +69,27 @@ def test_imports_go_one_way(path: Path):
     for name in imports(path):
         if name.startswith("refacer."):
             assert name.split(".")[1] in allowed or name == "refacer.__version__", f"{path.name} imports {name}"
+
+
+def test_there_is_no_circle():
+    """Each module can be read before those that import it; what a package hands on of its modules counts as these."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in sources()
+    }
+    waiting = {name: _needed(path, modules.keys()) - {name} for name, path in modules.items()}
+    while free := {name for name, needed in waiting.items() if not needed}:
+        waiting = {name: needed - free for name, needed in waiting.items() if name not in free}
+    assert not waiting
+
+
+def _needed(path: Path, modules: Collection[str]) -> set[str]:
+    """The modules of ours that a file imports when it is imported itself."""
+    needed = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            needed |= inner & set(modules) or {node.module} & set(modules)
+    return needed - {"refacer"}
 
 
 @pytest.mark.parametrize("name", INFERENCE)

@@ -15,7 +15,7 @@ from refacer.files.encoding import (
 from refacer.files.passports import encode_passport, read_passport, sidecar_of
 from refacer.files.pictures import Source, read_mask, read_source
 from refacer.files.samples import Native
-from refacer.files.streams import read_bytes, read_stream, sync, write_atomic
+from refacer.files.streams import read_bytes, read_stream, sync, try_folder, write_atomic
 
 __all__ = [
     "LABEL_PALETTE",
@@ -39,5 +39,6 @@ __all__ = [
     "read_stream",
     "sidecar_of",
     "sync",
+    "try_folder",
     "write_atomic",
 ]

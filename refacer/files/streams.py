@@ -72,6 +72,18 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise OutputNotWritable(f"{shown(path)}: cannot be written ({reason}); choose another output") from error
 
 
+def try_folder(folder: Path) -> None:
+    """Make and remove a file in an existing folder; raises OutputNotWritable where it takes none."""
+    part = _part(folder)
+    try:
+        part.touch(exist_ok=False)
+        part.unlink()
+    except OSError as error:
+        raise OutputNotWritable(
+            f"{shown(folder)}: takes no files ({error.strerror}); choose another output, or change its permissions"
+        ) from error
+
+
 @contextmanager
 def replacing(target: Path) -> Iterator[BinaryIO]:
     """A stream whose bytes take the place of `target` in one step where the block ends without an error.
@@ -79,7 +91,7 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     They go to a temporary file in the same folder, to the disk, then by `os.replace` to their name, which goes to the
     disk as well. Raises OSError.
     """
-    part = target.with_name(f".refacer-{secrets.token_hex(8)}.part")
+    part = _part(target.parent)
     try:
         with part.open("xb") as stream:
             yield stream
@@ -89,6 +101,11 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
+
+
+def _part(folder: Path) -> Path:
+    """A name for a temporary file of ours."""
+    return folder / f".refacer-{secrets.token_hex(8)}.part"
 
 
 def sync(stream: IO[Any]) -> None:

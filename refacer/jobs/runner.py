@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from refacer import console
 from refacer.errors import OutputNotWritable, RefacerError, UsageError
-from refacer.files import read_passport, write_atomic
+from refacer.files import read_passport, try_folder, write_atomic
 from refacer.jobs.frame import Frame
 from refacer.jobs.plan import Item, Plan
 from refacer.options import FileOptions
@@ -69,10 +70,14 @@ class _Runner(Generic[T]):
             self.frame.failed(name, error)
         waiting: list[tuple[Item, T]] = []
         self.since = time.perf_counter()
+        tried = False
         for item in self.plan.items:
             self.bars.show_item(item.name, len(self.frame.report.results))
             loaded = self._load(item)
             if loaded is not None:
+                if not tried:  # before the first work, but not where nothing is to be done
+                    _try_folders(self.plan)
+                    tried = True
                 waiting.append((item, loaded))
             if len(waiting) == self.work.batch:
                 self._process(waiting)
@@ -165,6 +170,15 @@ def _make_folders(plan: Plan) -> None:
     """Fail before the work, not after it, where the output's folder cannot be made."""
     for folder in {item.output.parent for item in plan.items if item.output}:
         _make_folder(folder)
+
+
+def _try_folders(plan: Plan) -> None:
+    """The same where a folder is there but takes no files; a device needs none of its folder."""
+    outputs = [item.output for item in plan.items if item.output]
+    targets = [Path(os.path.realpath(path)) for path in outputs if os.path.isfile(path) or not os.path.exists(path)]
+    for folder in sorted({target.parent for target in targets}):
+        if folder.is_dir():
+            try_folder(folder)
 
 
 def _make_folder(folder: Path) -> None:

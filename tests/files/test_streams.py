@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from refacer.errors import InputRefused, OutputNotWritable, UsageError
-from refacer.files import read_bytes, read_stream, streams, write_atomic
+from refacer.files import read_bytes, read_stream, streams, try_folder, write_atomic
 
 
 def test_written_whole_with_missing_folders(tmp_path):
@@ -94,6 +94,18 @@ def test_a_long_name_that_just_fits(tmp_path):
     path = tmp_path / ("é" * 127)
     write_atomic(path, b"x")
     assert path.read_bytes() == b"x"
+
+
+def test_a_folder_is_tried_and_left_as_it_was(tmp_path, monkeypatch):
+    try_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(OutputNotWritable, match=r"takes no files \(Permission denied\)"):
+        try_folder(tmp_path)
 
 
 def test_a_link_is_followed(tmp_path):

@@ -160,6 +160,38 @@ def test_a_folder_that_cannot_be_made(texts, tmp_path):
         go(texts(a="one"), tmp_path / "file/out/")
 
 
+def test_a_folder_that_takes_no_files_ends_all_before_the_work(texts, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "c.out").write_text("there ours")
+    worked, report = [], tmp_path / "report.ndjson"
+    monkeypatch.setattr(runner, "try_folder", refuse := Refuse())
+    files = FileOptions(output=str(out), report=report)
+    plan = make_plan([texts(a="one", b="two", c="current")], files.output, TEXTS)
+    with pytest.raises(OutputNotWritable):
+        run_plan(plan, Work(load, lambda values, p: worked.append(values) or process(values, p), ""), files)
+    assert (worked, refuse.asked) == ([], [out])
+    assert lines(report)[-1]["exit_code"] == 7
+    assert [path.name for path in out.iterdir()] == ["c.out"]
+
+
+def test_a_folder_that_takes_no_files_may_hold_what_is_up_to_date(texts, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "try_folder", refuse := Refuse())
+    go(texts(a="current"), tmp_path / "out")
+    assert refuse.asked == []
+
+
+class Refuse:
+    """A folder that takes no files; permissions would not stop root, as whom tests may run."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, folder):
+        self.asked.append(folder)
+        raise OutputNotWritable(f"{folder}: takes no files")
+
+
 def test_a_report_that_cannot_be_written(texts, tmp_path):
     with pytest.raises(OutputNotWritable, match="--report"):
         go(texts(a="one"), tmp_path / "out", report=tmp_path)

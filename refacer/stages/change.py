@@ -15,6 +15,7 @@ from torch import Tensor
 from refacer.errors import ShapeMismatch
 from refacer.images.color import image_from_lab, lab_from_image
 from refacer.images.resampling import Matrix, filter_both, gaussian_taps
+from refacer.networks.translator import mapped
 from refacer.options import ChangeOptions
 
 BLUR_TRUNCATE = 3.0
@@ -80,19 +81,12 @@ def guided(guide: Tensor, target: Tensor, radius_px: int, epsilon: float) -> tup
     return mean(gain), mean(target_mean - gain * guide_mean)
 
 
-def identity_fields(like: Tensor) -> Tensor:
-    """Fields (1, 12, 1, 1) that leave every colour as it is."""
-    return torch.eye(3, 4, dtype=like.dtype, device=like.device).reshape(1, 12, 1, 1)
-
-
 def applied(fields: Tensor, image: Tensor, strength: float = 1.0) -> Tensor:
-    """The image (N, 3, H, W) in [-1, 1] under the fields (N, 12, H, W), in [-1, 1]; `strength` scales the change.
+    """The image (N, 3, H, W) in [-1, 1] under the fields (N, 12, h, w), enlarged to it: `strength` times the change.
 
     Strength 0 gives the image back bit for bit.
     """
-    rows = (fields - identity_fields(fields)).unflatten(1, (3, 4))
-    change = torch.einsum("nijhw,njhw->nihw", rows[:, :, :3], image) + rows[:, :, 3]
-    return (image + strength * change).clamp(-1, 1)
+    return (image + strength * (mapped(fields, image) - image)).clamp(-1, 1)
 
 
 def applied_at(fields: Tensor, image: Tensor, fields_from_image: Matrix, strength: float) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from refacer.images.resampling import filter_both, gaussian_taps
 from refacer.networks.translator import Translator, mapped
 from refacer.options import TranslateOptions
+from refacer.stages.change import applied
 
 SKIN = (0.5, 0.57, 0.2)  # where an aligned face is mostly skin: centre and radius, as fractions of the crop's side
 BLUR_TRUNCATE = 3.0  # sigmas after which the blur ends
@@ -53,11 +54,3 @@ def _with_complexion(fields: Tensor, faces: Tensor, share: float) -> Tensor:
     gain = (hues[0] / hues[1]).pow(1 - share)[:, :, None, None, None]
     rows = fields.unflatten(1, (3, 4)) * gain
     return torch.cat([rows[:, :, :3], rows[:, :, 3:] + gain - 1], 2).flatten(1, 2)
-
-
-def applied(fields: Tensor, pixels: Tensor, strength: float = 1.0) -> Tensor:
-    """Pixels (N, 3, H, W) in [-1, 1] under the fields (N, 12, h, w), enlarged to them: `strength` times the change.
-
-    Strength 0 gives the pixels back bit for bit.
-    """
-    return (pixels + strength * (mapped(fields, pixels) - pixels)).clamp(-1, 1)

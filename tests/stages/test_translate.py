@@ -7,7 +7,8 @@ import torch
 
 from refacer.networks.translator import Translator, TranslatorConfig
 from refacer.options import TranslateOptions
-from refacer.stages.translate import applied, change_fields, translate
+from refacer.stages.change import applied
+from refacer.stages.translate import change_fields, translate
 
 PLAIN = TranslateOptions(sharpening=0.0, complexion=1.0)
 

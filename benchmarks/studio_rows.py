@@ -27,7 +27,7 @@ from refacer.networks.perceptual import Perceptual
 from refacer.options import CHANGED_CLASSES, PASTED_CLASSES, CompositeOptions, Paste, TranslateOptions
 from refacer.stages.change import fields_of_difference
 from refacer.stages.parse import mask_from_labels
-from refacer.stages.pipeline import Placed, composite_all, decoded, translated
+from refacer.stages.pipeline import Placed, composite_onto, decoded, translated
 from tools.studio.judge import Judge, face_mask, photo_logits
 from tools.studio.parser_data import read_portraits
 from tools.studio.transfer import Projected, Transfer
@@ -132,11 +132,9 @@ def pasted(
         paste=paste, strength=transfer.pair.defaults.strength, color="none" if exact else CompositeOptions.color
     )
     placed = Placed(real, mask, quad, rendering, fields_of_difference(rendering, real) if exact else None)
-    blend = composite_all(person.face.to(real), [placed], options)[0]
-    picture = person.face.clone()
-    height, width = blend.pixels.shape[2:]
-    picture[:, :, blend.top : blend.top + height, blend.left : blend.left + width] = blend.pixels.cpu()
-    return snap(picture)
+    picture = person.face.to(real, copy=True)
+    composite_onto(picture, placed, options)
+    return snap(picture.cpu())
 
 
 def enlarged(picture: Tensor, size: int) -> Tensor:

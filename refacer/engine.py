@@ -47,7 +47,7 @@ from refacer.stages.pipeline import (
     FaceResult,
     Placed,
     aligned,
-    composite_all,
+    composite_onto,
     decoded,
     find_faces,
     project_each,
@@ -372,9 +372,7 @@ class Refacer:
             tensor = self.tensor(face.source)
             values, history = self._mask(mask, tensor, options)
             fields = fields_of_difference(rendering, tensor) if face.translated and rendering is not None else None
-            (blend,) = composite_all(canvas, [Placed(tensor, values, record.quad, rendering, fields)], options)
-            height, width = blend.pixels.shape[2:]
-            canvas[:, :, blend.top : blend.top + height, blend.left : blend.left + width] = blend.pixels
+            blend = composite_onto(canvas, Placed(tensor, values, record.quad, rendering, fields), options)
             native = _pasted(native, [blend])
             done.append(replace(record, stages=(*record.stages, *history)))
         return Display(target, native, Passport(target.info, tuple(done)))

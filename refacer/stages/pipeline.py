@@ -213,17 +213,17 @@ def translated(face: Tensor, translator: Translator, options: TranslateOptions) 
 
 def composite_all(canvas: Tensor, faces: Sequence[Placed], options: CompositeOptions) -> list[Blend]:
     """Every face in turn, each into the picture (1, 3, H, W) with the faces before it."""
-    blends: list[Blend] = []
     canvas = canvas.clone()
-    for placed in faces:
-        mask = None if placed.mask is None else placed.mask[:, None]
-        blend = composite(
-            canvas, placed.face, mask, placed.quad, options, rendering=placed.rendering, fields=placed.fields
-        )
-        height, width = blend.pixels.shape[2:]
-        canvas[:, :, blend.top : blend.top + height, blend.left : blend.left + width] = blend.pixels
-        blends.append(blend)
-    return blends
+    return [composite_onto(canvas, placed, options) for placed in faces]
+
+
+def composite_onto(canvas: Tensor, placed: Placed, options: CompositeOptions) -> Blend:
+    """One face into the picture (1, 3, H, W), which is changed."""
+    mask = None if placed.mask is None else placed.mask[:, None]
+    blend = composite(canvas, placed.face, mask, placed.quad, options, rendering=placed.rendering, fields=placed.fields)
+    height, width = blend.pixels.shape[2:]
+    canvas[:, :, blend.top : blend.top + height, blend.left : blend.left + width] = blend.pixels
+    return blend
 
 
 def project_each(

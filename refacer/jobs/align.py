@@ -25,7 +25,7 @@ def main(inputs: Sequence[Path] | None, call: Call) -> None:
     plan = make_plan(inputs, call.files.output, Kind(SUFFIXES, ".png", (".png",), several), extra=[call.files.report])
     studio = Refacer.of(call)
     studio.equipment.require(detector=True)
-    skips = plan.folder is not None and not call.files.force
+    skips = plan.keeps(force=call.files.force)
     aligning = Aligning(studio, chosen or ("all" if plan.folder else "largest"), skips, call.files.quiet)
     run_plan(plan, Work(aligning.load, aligning.process, ADVICE, facts=studio.equipment.facts), call.files)
 

@@ -24,7 +24,7 @@ def main(inputs: Sequence[Path] | None, call: Call, into: GeneratorRole) -> None
     plan = make_plan(inputs, call.files.output, kind, extra=[call.files.report])
     studio = Refacer.of(call)
     studio.equipment.require(*(() if call.choices.generator else (into,)))
-    skips = plan.folder is not None and not call.files.force
+    skips = plan.keeps(force=call.files.force)
     decoding = Decoding(studio, into, skips, plan.folder is not None)
     run_plan(plan, Work(decoding.load, decoding.process, ADVICE, facts=studio.equipment.facts), call.files)
 

@@ -24,7 +24,7 @@ def main(inputs: Sequence[Path] | None, call: Call, labels: bool) -> None:
     studio = Refacer.of(call)
     studio.equipment.require(parser=True)
     warn_of_borrowed_parser(studio, quiet=call.files.quiet)
-    parsing = Parsing(studio, labels, plan.folder is not None and not call.files.force)
+    parsing = Parsing(studio, labels, plan.keeps(force=call.files.force))
     run_plan(plan, Work(parsing.load, parsing.process, ADVICE, facts=studio.equipment.facts), call.files)
 
 

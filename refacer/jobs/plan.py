@@ -90,6 +90,10 @@ class Plan:
         """Items and refused ones."""
         return len(self.items) + len(self.refused)
 
+    def keeps(self, *, force: bool) -> bool:
+        """Whether what is there is kept, where it is up to date or not ours: in a folder, unless --force."""
+        return self.folder is not None and not force
+
 
 @dataclass(frozen=True)
 class Kind:

@@ -24,7 +24,7 @@ def main(inputs: Sequence[Path] | None, call: Call, into: GeneratorRole, trace: 
     studio = Refacer.of(call)
     studio.equipment.require(into, perceptual=True)
     _ = studio.equipment.init  # a code that does not fit is met once, not in every item
-    skips = plan.folder is not None and not call.files.force
+    skips = plan.keeps(force=call.files.force)
     with Lines(trace, "--trace") as lines:
         projecting = Projecting(studio, into, skips, lines)
         work = Work(projecting.load, projecting.process, ADVICE, call.choices.batch, studio.equipment.facts)

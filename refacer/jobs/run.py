@@ -28,7 +28,7 @@ def main(inputs: Sequence[Path] | None, call: Call, keep_stages: Path | None) ->
     studio.check()
     if call.choices.mask == "auto":
         warn_of_borrowed_parser(studio, quiet=call.files.quiet)
-    running = Running(studio, plan.folder is not None and not call.files.force, call.files.quiet, keep_stages)
+    running = Running(studio, plan.keeps(force=call.files.force), call.files.quiet, keep_stages)
     run_plan(plan, Work(running.load, running.process, ADVICE, facts=studio.equipment.facts), call.files)
 
 

@@ -137,7 +137,7 @@ class _Runner(Generic[T]):
 
     def _refuse_foreign(self, paths: Iterable[Path | None]) -> None:
         """In folders nothing is overwritten that does not carry our passport."""
-        if not self.plan.folder or self.frame.files.force:
+        if not self.plan.keeps(force=self.frame.files.force):
             return
         for path in paths:
             if path and path.exists() and passport_of(path) is None:

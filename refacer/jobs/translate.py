@@ -23,7 +23,7 @@ def main(inputs: Sequence[Path] | None, call: Call) -> None:
     plan = make_plan(inputs, call.files.output, Kind(SUFFIXES, ".png", (".png",)), extra=[call.files.report])
     studio = Refacer.of(call)
     studio.equipment.require("translator")
-    work = Translating(studio, plan.folder is not None and not call.files.force, call.files.quiet)
+    work = Translating(studio, plan.keeps(force=call.files.force), call.files.quiet)
     run_plan(plan, Work(work.load, work.process, ADVICE, facts=studio.equipment.facts), call.files)
 
 

@@ -93,21 +93,6 @@ Detector = Annotated[Literal["dlib", "retinaface"], option(FINDING, "What finds 
 
 
 @dataclass(frozen=True)
-class Files(FileOptions):
-    """Where results go and what is said about them."""
-
-    output: Output = None
-    force: Annotated[
-        bool, option(FILES, "In a folder: redo what is up to date, overwrite what is not refacer's.", "--force")
-    ] = False
-    report: Report = None
-    json: Json = False
-    quiet: Quiet = False
-    verbose: Verbose = False
-    fail_fast: FailFast = False
-
-
-@dataclass(frozen=True)
 class OneFile(FileOptions):
     """Where the one result goes and what is said about it."""
 
@@ -117,6 +102,16 @@ class OneFile(FileOptions):
     json: Json = False
     quiet: Quiet = False
     verbose: Verbose = False
+
+
+@dataclass(frozen=True)
+class Files(OneFile):
+    """Where results go and what is said about them."""
+
+    force: Annotated[
+        bool, option(FILES, "In a folder: redo what is up to date, overwrite what is not refacer's.", "--force")
+    ] = False
+    fail_fast: FailFast = False
 
 
 @dataclass(frozen=True)

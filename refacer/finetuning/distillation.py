@@ -11,7 +11,7 @@ from refacer.device import choose_device
 from refacer.errors import UsageError
 from refacer.finetuning.folder import RunFolder
 from refacer.finetuning.identity import RunIdentity
-from refacer.finetuning.record import Observation
+from refacer.finetuning.record import TERMS_OF_PICTURES, Observation, weighted
 from refacer.images.pixels import scale_to_unit
 from refacer.networks.translator import Translator, TranslatorConfig
 from refacer.options import DistillOptions, TranslateOptions
@@ -102,9 +102,6 @@ class DistillationRecipe:
 
     def make_trainer(self, data: Mapping[str, FaceDataset], folder: RunFolder, processes: Processes) -> Distiller:
         """A trainer over a fresh network and the pair's generators, which stay as they are."""
-        if self.device.type == "cuda":
-            for one in data.values():
-                one.keep_on(self.device)
         if processes.first and not self.photos:
             folder.note("no --photos: the discriminator learns from photographs that the pair draws")
         if processes.first and self.identity.reason:
@@ -129,17 +126,15 @@ class DistillationRecipe:
             "loss/realism": o.adversarial_weight,
             "loss/discriminator": 1.0,
         }
-        weighted = {name: tick.means[name] * weight for name, weight in weights.items() if name in tick.means}
         faces = scale_to_unit(trainer.renders.batch(0, o.sample_count).to(self.device))
         translated = translate(faces, trainer.average, TranslateOptions())
         identity = self.identity.measured(translated, faces)
-        return Observation({"weighted": weighted, "identity": identity}, [faces, translated])
+        return Observation({"weighted": weighted(tick, weights), "identity": identity}, [faces, translated])
 
     def licences(self) -> dict[str, str]:
         """The terms of the pair's generators, of what judges and compares, and what is known of the pictures."""
         uses = [terms.of_pair(role, self.pair) for role in LOOKS] + self.trunk.uses
-        pictures = {"pictures": "not known to the program; the result is bound by theirs, too"}
-        return terms.in_words(uses + self.identity.uses) | pictures
+        return terms.in_words(uses + self.identity.uses) | TERMS_OF_PICTURES
 
     def encode_result(self, name: str, trainer: Distiller) -> dict[str, bytes]:
         """The files of the pair as it is, with the averaged network as its translator, which knows its range."""

@@ -29,6 +29,9 @@ SMALL_CODES, SMALL_COLUMNS, SMALL_PX = 8, 4, 128
 COLUMNS = 8
 """Of the samples in their own files."""
 
+TERMS_OF_PICTURES = {"pictures": "not known to the program; the result is bound by theirs, too"}
+"""What every recipe says of the licences of what it is trained on."""
+
 SHOWN_REFUSALS = 20
 """More pictures that are left out are counted, not named, on stderr; refused.json names them all."""
 
@@ -44,6 +47,11 @@ class Observation:
 
     numbers: Mapping[str, Any]
     rows: Sequence[Tensor]
+
+
+def weighted(tick: Tick, weights: Mapping[str, float]) -> dict[str, float]:
+    """The losses of a tick as they enter the sum; those that it did not have are left out."""
+    return {name: tick.means[name] * weight for name, weight in weights.items() if name in tick.means}
 
 
 class TrainingRecord:

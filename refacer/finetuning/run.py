@@ -156,6 +156,9 @@ class Training(Generic[T]):
         """The trainer as it was when its last state was saved; the folder is made once the pictures can be used."""
         self.data = self.recipe.load_data()
         found = self.processes.from_first(lambda: self._prepare_folder(resume))
+        if self.recipe.device.type == "cuda":
+            for one in self.data.values():
+                one.keep_on(self.recipe.device)
         torch.manual_seed(self.recipe.options.seed)
         trainer = self.recipe.make_trainer(self.data, self.folder, self.processes)
         if found is not None:

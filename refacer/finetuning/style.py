@@ -16,7 +16,7 @@ from refacer.errors import UsageError
 from refacer.finetuning.folder import RunFolder
 from refacer.finetuning.identity import RunIdentity
 from refacer.finetuning.pair_range import faces_of, measured_range
-from refacer.finetuning.record import Observation
+from refacer.finetuning.record import TERMS_OF_PICTURES, Observation, weighted
 from refacer.networks.stylegan2.networks import Generator
 from refacer.networks.stylegan2.w_statistics import w_statistics
 from refacer.options import FinetuneOptions, NetworkOptions, ProjectOptions, WStatistics
@@ -110,8 +110,6 @@ class StyleRecipe:
 
     def make_trainer(self, data: Mapping[str, FaceDataset], folder: RunFolder, processes: Processes) -> Trainer:
         """A trainer over fresh, grown or copied networks; for a pair also over the frozen ones."""
-        if self.device.type == "cuda":
-            data["data"].keep_on(self.device)
         nets = self._scratch_networks() if self.options.from_scratch else self._style_networks()
         if processes.first and not self.options.from_scratch:
             self._tell(folder)
@@ -157,23 +155,21 @@ class StyleRecipe:
             "loss/r1": o.gamma / 2,
             "loss/path_length": o.pl_weight,
         }
-        weighted = {name: tick.means[name] * weight for name, weight in weights.items() if name in tick.means}
         norms = tick.measured["gradient_norms"]
         relative = {name: norm / norms["adversarial"] for name, norm in norms.items() if norms["adversarial"]}
         rendering, real = sample_pairs(trainer.nets, o.sample_count, self.device)
         identity = self.identity.measured(rendering, real)
-        numbers = {"weighted": weighted, "gradient_relative": relative, "identity": identity}
+        numbers = {"weighted": weighted(tick, weights), "gradient_relative": relative, "identity": identity}
         return Observation(numbers, [rendering] if real is None else [real, rendering])
 
     def licences(self) -> dict[str, str]:
         """The terms of the base, the pictures and what compares; a stand-in without weights has none."""
         base = {"base": self.base.licence, "commercial use": self.base.commercial} if self.base else {}
-        pictures = {"pictures": "not known to the program; the result is bound by theirs, too"}
         if self.options.from_scratch:
-            return base | pictures
+            return base | TERMS_OF_PICTURES
         found = {"colour loss": choose("perceptual").uses[:1], "sketch loss": choose("sketch").uses}
         losses = [replace(use, role=role) for role, some in found.items() for use in some]
-        return base | pictures | in_words(losses + self.identity.uses)
+        return base | TERMS_OF_PICTURES | in_words(losses + self.identity.uses)
 
     def encode_result(self, name: str, trainer: Trainer) -> dict[str, bytes]:
         """The files of a pair that holds the averaged generator and knows its range; from scratch, those of a base."""

@@ -113,9 +113,9 @@ class Compositing:
         return [replace(face, drawn=one.pixels) for face, one in zip(faces, given, strict=True)]
 
     def _finish(self, one: Loaded) -> Outcome:
-        paste = self.studio.choices.paste or self.studio.equipment.pair.defaults.paste
-        for face in one.faces if paste == "auto" and not self.quiet else ():
-            if face.rendering is None:
+        for face in () if self.quiet else one.faces:
+            options = self.studio.equipment.composite_options(translated=face.translated)
+            if options.paste == "auto" and face.rendering is None:
                 console.warn(f"{face.name}: carries no rendering of its code; it is pasted as it is (--paste face)")
         display = self.studio.paste(
             one.target, one.faces, one.masks, allow_mismatch=self.placing.allow_mismatch, name=one.item.name

@@ -8,6 +8,7 @@ eye, a strand of hair, an earring, is in the pixels and stays.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -36,12 +37,13 @@ class TranslatorConfig:
     """The translator's sizes.
 
     input_px: side at which a face is seen, a multiple of 16; channels: of the layers from input_px / 2 to
-    input_px / 16. Limits, for colours in [-1, 1]: slope and offset, how far a map of colour may be from the identity;
-    gain and shade, how far light may be multiplied and shifted.
+    input_px / 16; light is drawn at input_px / light_scale, 4 or 2. Limits, for colours in [-1, 1]: slope and offset,
+    how far a map of colour may be from the identity; gain and shade, how far light may be multiplied and shifted.
     """
 
     input_px: int = 128
     channels: tuple[int, int, int, int] = (24, 48, 80, 128)
+    light_scale: int = 4
     slope_limit: float = 0.8
     offset_limit: float = 1.0
     gain_limit: float = 0.6
@@ -54,13 +56,15 @@ class TranslatorConfig:
     def __post_init__(self) -> None:
         if self.input_px < 32 or self.input_px % 16:
             raise UsageError(f"a translator cannot look at {self.input_px} pixels; they must be a multiple of 16")
+        if self.light_scale not in (2, 4):
+            raise UsageError(f"a translator cannot draw light at 1/{self.light_scale} of its input; at 1/4 or 1/2")
 
 
 class Translator(nn.Module):
     """Faces (N, 3, S, S) to fields of affine maps (N, 12, S, S).
 
     Colour changes slowly over a face: its maps are drawn at input_px / 8. Light, what shines and what lies in shade,
-    is multiplied and shifted at input_px / 4, grey alone, so that no stain can come of it. Where a highlight has
+    is multiplied and shifted at input_px / 4 or finer, grey alone, so that no stain can come of it. Where a highlight has
     clipped, the hue of its surroundings is given back before (`lost_color`). At the start, and wherever the network has
     nothing to say, that is all. It remembers which faces it knows (`remember_range`,
     `strangeness`).
@@ -77,9 +81,10 @@ class Translator(nn.Module):
         self.down = nn.ModuleList(_Down(i, o) for i, o in zip((3, *widths[:-1]), widths, strict=True))
         self.middle = nn.Sequential(_Residual(widths[-1]), _Residual(widths[-1]))
         self.context = nn.Linear(widths[-1], widths[-1])
-        self.up = nn.ModuleList(_Up(i, o) for i, o in zip(widths[:1:-1], widths[-2:0:-1], strict=True))
+        levels = {4: 2, 2: 3}[config.light_scale]
+        self.up = nn.ModuleList(_Up(i, o) for i, o in pairwise(widths[: -levels - 2 : -1]))
         self.color = nn.Conv2d(widths[2], FIELDS, 3, padding=1)
-        self.light = nn.Conv2d(widths[1], 2, 3, padding=1)
+        self.light = nn.Conv2d(widths[-levels - 1], 2, 3, padding=1)
         for parameter in self.parameters():
             if parameter.ndim == 4:
                 nn.init.kaiming_normal_(parameter, NEGATIVE_SLOPE)
@@ -110,9 +115,12 @@ class Translator(nn.Module):
         skips = self._encoded(restored)
         x = self.middle(skips.pop())
         x = x + self.context(x.mean((2, 3)))[:, :, None, None]
-        for_color = self.up[0](x, skips.pop())
-        for_light = self.up[1](for_color, skips.pop())
+        for_color = for_light = self.up[0](x, skips.pop())
+        for up in [*self.up][1:]:
+            for_light = up(for_light, skips.pop())
         maps = F.interpolate(self._color_maps(for_color).flatten(1, 2), scale_factor=2, mode="bilinear")
+        if limits.light_scale < 4:
+            maps = F.interpolate(maps, scale_factor=2, mode="bilinear")
         light = self.light(for_light).tanh()
         gain, shade = (light * _where_light_may_change(light)).split(1, 1)
         drawn = torch.cat([maps * (1 + gain * limits.gain_limit), shade * limits.shade_limit], 1)

@@ -64,10 +64,9 @@ class Translator(nn.Module):
     """Faces (N, 3, S, S) to fields of affine maps (N, 12, S, S).
 
     Colour changes slowly over a face: its maps are drawn at input_px / 8. Light, what shines and what lies in shade,
-    is multiplied and shifted at input_px / 4 or finer, grey alone, so that no stain can come of it. Where a highlight has
-    clipped, the hue of its surroundings is given back before (`lost_color`). At the start, and wherever the network has
-    nothing to say, that is all. It remembers which faces it knows (`remember_range`,
-    `strangeness`).
+    is multiplied and shifted at input_px / 4 or finer, grey alone, so that no stain can come of it. Where a highlight
+    has clipped, the hue of its surroundings is given back before (`lost_color`). At the start, and wherever the network
+    has nothing to say, that is all. It remembers which faces it knows (`remember_range`, `strangeness`).
     """
 
     range_mean: Tensor

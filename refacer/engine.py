@@ -26,6 +26,7 @@ from refacer.files.artefacts import (
     own_passport,
     read_picture,
 )
+from refacer.files.npy import array_sha256
 from refacer.images.pixels import (
     array_from_labels,
     labels_from_array,
@@ -33,30 +34,31 @@ from refacer.images.pixels import (
     rgb_from_tensor,
     tensor_from_rgb,
 )
+from refacer.inverters.method import chosen_method
 from refacer.options import (
     Call,
     Choices,
     CompositeOptions,
     GeneratorRole,
 )
-from refacer.records import Records, array_sha256, face_record, parse_record, placed_in
+from refacer.records import Records, face_record, parse_record, placed_in
 from refacer.stages.change import fields_of_difference
 from refacer.stages.composite import Blend
+from refacer.stages.inversion import invert_each
 from refacer.stages.parse import mask_from_labels, parse
 from refacer.stages.pipeline import (
     FaceResult,
+    Networks,
     Placed,
     aligned,
     composite_onto,
     decoded,
     find_faces,
-    project_each,
     translated,
 )
 from refacer.stages.pipeline import (
     run as run_stages,
 )
-from refacer.stages.project import Projector
 from refacer.types import Codes, Passport, Progress, Rgb, SourceInfo, StageRecord
 
 MaskChoice = Mask | Literal["auto"] | None
@@ -161,7 +163,18 @@ class Refacer:
         drawn = () if self.choices.generator else ("real",)
         roles = ("rendering", *drawn) if inverts else ("translator",)
         equipment.require(*roles, detector=True, perceptual=inverts, parser=self.choices.mask == "auto")
-        _ = equipment.options, equipment.init
+        _ = equipment.options
+        if inverts:
+            chosen_method(equipment).check()
+
+    def networks(self) -> Networks:
+        """All that the whole job needs, read."""
+        equipment = self.equipment
+        parser = equipment.parser if self.choices.mask == "auto" else None
+        if equipment.way == "translate":
+            return Networks(equipment.detector, parser, translator=equipment.translator)
+        inverter, real = chosen_method(equipment).inverter(), equipment.drawing_generator()
+        return Networks(equipment.detector, parser, inverter, equipment.rendering, real)
 
     def align(self, image: Picture | Source, *, faces: str | None = None) -> list[Face]:
         """Cut faces out of a picture as FFHQ does.
@@ -214,14 +227,12 @@ class Refacer:
         self, faces: Sequence[Face], *, into: GeneratorRole = "rendering", progress: Progress | None = None
     ) -> list[Latents]:
         """The same for several faces, up to the chosen `batch` at once."""
-        options = self.equipment.project_options(into)
         passports = [self.records.projected_passport(face, into) for face in faces]
-        found = project_each(
+        found = invert_each(
             [self.tensor(face.source) for face in faces],
-            Projector(self.equipment.generator(into), self.equipment.perceptual, self.equipment.w_std),
-            options,
+            self.equipment.generator(into),
+            chosen_method(self.equipment, into).inverter(),
             batch=self.choices.batch,
-            init=self.equipment.init_codes,
             progress=progress,
         )
         return [
@@ -398,10 +409,9 @@ class Refacer:
         source = self.read(image)
         results = run_stages(
             self.tensor(source),
-            self.equipment.networks(),
+            self.networks(),
             self.equipment.options,
             canvas=self._canvas(source),
-            init=self.equipment.init_codes,
             progress=progress,
         )
         native = _pasted(source.native, [result.blend for result in results if result.blend is not None])
@@ -423,7 +433,7 @@ class Refacer:
         def passport(stages: int) -> Passport:
             return Passport(source, (replace(record, stages=history[:stages]),))
 
-        found, way = result.projection, 2 if result.projection is None else 3  # stages up to the realistic face
+        found, way = result.inversion, 2 if result.inversion is None else 3  # stages up to the realistic face
         latents = found and Latents(_stored(found.codes), passport(2), result.apart, found.trace)
         rendering = None if self.choices.generator and found else rgb_from_tensor(result.rendering)
         mask = None if result.mask is None else Mask(array_from_labels(result.mask[0]) > 0, passport(way + 1))

@@ -32,8 +32,7 @@ from refacer.options import (
     TranslateOptions,
     Way,
 )
-from refacer.stages.pipeline import Detector, Networks, RunOptions
-from refacer.stages.project import Projector
+from refacer.stages.pipeline import Detector, RunOptions
 from refacer.types import Codes
 from refacer.weights import terms
 from refacer.weights.choices import Choice, RoleName, choose, require
@@ -63,7 +62,6 @@ class Equipment:
         choices = self.choices
         return RunOptions(
             align=replace(self.align_options, size=self.crop_px),
-            project=self.project_options(),
             decode=self.decode_options(),
             parse=self.parse_options(),
             composite=self.composite_options(translated=self.way == "translate"),
@@ -271,14 +269,6 @@ class Equipment:
         network = self.pair.network("translator").to(self.device)
         assert isinstance(network, Translator)
         return network
-
-    def networks(self) -> Networks:
-        """All that the whole job needs."""
-        parser = self.parser if self.choices.mask == "auto" else None
-        if self.way == "translate":
-            return Networks(self.detector, parser, translator=self.translator)
-        projector = Projector(self.rendering, self.perceptual, self.w_std)
-        return Networks(self.detector, parser, projector, self.drawing_generator())
 
     def require(self, *roles: str, detector: bool = False, perceptual: bool = False, parser: bool = False) -> None:
         """Meet weights that are not installed before the work, all in one error with one command that mends it."""

@@ -49,6 +49,11 @@ Paste = Literal["change", "face", "auto"]
 face where the rendering generator drew the picture and the change elsewhere."""
 
 
+INVERTERS = {
+    "optimise": "optimise:Optimise",
+}
+"""The ways to a code by the names that --inverter takes, each with its module and class in refacer/inverters."""
+
 Way = Literal["project", "translate"]
 """How a face becomes realistic: by inversion (the paper's), or by the pair's distilled network."""
 
@@ -185,6 +190,7 @@ class Choices:
     size: int | None = None  # side of the crop in pixels
     detector: Literal["dlib", "retinaface"] = AlignOptions.detector
     min_size: int = AlignOptions.min_size_px
+    inverter: str = "optimise"  # a name of INVERTERS
     steps: int | None = None
     lr: float | None = None
     noise_weight: float = ProjectOptions.noise_weight
@@ -213,6 +219,7 @@ class Choices:
         hints = get_type_hints(type(self))
         for name, value in vars(self).items():
             option, words = f"--{name.replace('_', '-')} {value}", _words(hints[name])
+            words = tuple(INVERTERS) if name == "inverter" else words
             if words and value not in words:
                 raise UsageError(f"{option}: choose among {', '.join(str(word) for word in words if word)}")
             if name in LEAST and value is not None and not LEAST[name] <= value < math.inf:

@@ -55,7 +55,7 @@ def test_an_interrupt_in_the_middle_of_a_projection(cli, stages, tmp_path, monke
     def interrupted(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("refacer.stages.pipeline.project", interrupted)
+    monkeypatch.setattr("refacer.stages.project.project", interrupted)
     ended = cli("project", stages / "display.face.png", "-o", tmp_path / "c.npy", "--report", tmp_path / "report")
     assert ended.code == 130
     assert "interrupted" in ended.err
@@ -151,7 +151,7 @@ def test_memory_that_does_not_suffice_says_what_to_lower(cli, stages, monkeypatc
         calls.append(len(faces))
         raise MemoryError
 
-    monkeypatch.setattr("refacer.stages.pipeline.project", project)
+    monkeypatch.setattr("refacer.stages.project.project", project)
     (tmp_path / "in").mkdir()
     for name in "abc":
         (tmp_path / f"in/{name}.png").write_bytes((stages / "display.face.png").read_bytes())

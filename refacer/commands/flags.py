@@ -15,6 +15,7 @@ import typer
 from refacer.commands.groups import option
 from refacer.options import (
     DEFAULT_PAIR,
+    INVERTERS,
     PASTED_CLASSES,
     Call,
     Choices,
@@ -154,6 +155,7 @@ class Finding:
 class Inversion:
     """How codes are found."""
 
+    inverter: Annotated[str, option(INVERSION, f"The way to a code: {', '.join(INVERTERS)}.")] = Choices.inverter
     steps: Annotated[
         int | None,
         option(

@@ -10,8 +10,8 @@ from torch import Tensor
 from refacer.images.pixels import scale_to_unit
 from refacer.networks.stylegan2.networks import Generator
 from refacer.options import PROJECT_BATCH, ProjectOptions
-from refacer.stages.pipeline import project_each
-from refacer.stages.project import Projector
+from refacer.stages.inversion import invert_each
+from refacer.stages.project import Optimiser
 from refacer.training.dataset import FaceDataset
 from refacer.types import Progress
 from refacer.weights.choices import OWN, choose
@@ -39,10 +39,11 @@ def measured_range(
     """
     device = faces[0].device
     defaults, perceptual = pair.defaults, choose("perceptual", OWN, pair).load(device)
-    found = project_each(
+    options = ProjectOptions(steps=defaults.steps, lr=defaults.lr, prior_weight=defaults.prior)
+    found = invert_each(
         faces,
-        Projector(rendering, perceptual, pair.w_std),
-        ProjectOptions(steps=defaults.steps, lr=defaults.lr, prior_weight=defaults.prior),
+        rendering,
+        Optimiser(perceptual, pair.w_std, options),
         batch=GPU_BATCH if device.type == "cuda" else PROJECT_BATCH,
         progress=progress,
     )

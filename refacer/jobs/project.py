@@ -9,6 +9,7 @@ from pathlib import Path
 from refacer.engine import Refacer
 from refacer.files import SUFFIXES
 from refacer.files.artefacts import Face
+from refacer.inverters.method import chosen_method
 from refacer.jobs.plan import Item, Kind, make_plan
 from refacer.jobs.report import Lines
 from refacer.jobs.runner import Outcome, Work, passport_of, run_plan
@@ -22,8 +23,7 @@ def main(inputs: Sequence[Path] | None, call: Call, into: GeneratorRole, trace: 
     """Project every face; in a folder only those whose codes are not up to date."""
     plan = make_plan(inputs, call.files.output, Kind(SUFFIXES, ".npy", (".npy",)), extra=[call.files.report, trace])
     studio = Refacer.of(call)
-    studio.equipment.require(into, perceptual=True)
-    _ = studio.equipment.init  # a code that does not fit is met once, not in every item
+    chosen_method(studio.equipment, into).check()  # what does not fit is met once, not in every item
     skips = plan.keeps(force=call.files.force)
     with Lines(trace, "--trace") as lines:
         projecting = Projecting(studio, into, skips, lines)

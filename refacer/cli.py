@@ -25,6 +25,7 @@ from refacer.commands import (
     parse,
     project,
     run,
+    train_encoder,
     translate,
     weights,
 )
@@ -50,6 +51,7 @@ for module, function in (
     (composite, composite.composite),
     (finetune, finetune.finetune),
     (distill, distill.distill),
+    (train_encoder, train_encoder.train_encoder),
     (dataset, dataset.dataset),
     (eval, eval.eval),
 ):

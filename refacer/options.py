@@ -312,6 +312,48 @@ class DistillOptions:
     disturb: DisturbOptions = DisturbOptions()
 
 
+EncoderName = Literal["psp", "e4e", "restyle-psp", "restyle-e4e"]
+"""Encoders that can be trained."""
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """How an encoder of faces into W+ is trained; weights and schedule are those published for FFHQ.
+
+    pSp (arXiv:2008.00951), e4e (arXiv:2102.02766), ReStyle (arXiv:2104.02699). What they do not have is off.
+    """
+
+    kind: EncoderName = "e4e"
+    size: Literal["compact", "full"] = "compact"  # full: the published sizes
+    into: GeneratorRole = "rendering"
+    batch: int = 8
+    kimg: float = 200.0
+    optimizer: Literal["ranger", "adam"] = "ranger"
+    lr: float = 1e-4
+    rate_falls: bool = False  # by a cosine to 0 at the end
+    samples: float = 0.0  # share of a batch that are the generator's own pictures
+    psi: tuple[float, float] = (0.7, 1.0)  # of their codes
+    jitter: float = 0.0  # shift and scale of real pictures, as fractions: alignment's own error
+    l2_weight: float = 1.0
+    perceptual_weight: float = 0.8
+    identity_weight: float = 0.1
+    code_weight: float = 1.0  # of the distance to the own pictures' true codes, in units of the spread of w
+    prior_weight: float = 0.0  # of the latent prior (arXiv:2012.09036)
+    delta_weight: float = 2e-4  # e4e: of the norms of what is added to the first code
+    adversarial_weight: float = 0.1  # e4e: of what the latent discriminator says
+    d_lr: float = 2e-5
+    d_gamma: float = 10.0  # R1 weight
+    d_interval: int = 16  # of R1
+    deltas_from: float = 1 / 15  # e4e: share of the run before the second code
+    deltas_every: float = 1 / 150  # share of the run between two codes
+    compare_px: int = 256  # side at which pictures are compared
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the convolutions
+    tick_kimg: float = 4.0
+    sample_count: int = 16
+    deterministic: bool = False
+    seed: int = 0
+
+
 @dataclass(frozen=True)
 class LineOptions:
     """The stand-in for DeepFaceEditing's sketches: XDoG, chosen by looking at pairs of both looks."""

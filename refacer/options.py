@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -110,6 +110,10 @@ class ProjectOptions:
     into: GeneratorRole = "rendering"
     seed: int = 0
 
+    def from_encoder(self) -> ProjectOptions:
+        """The same from an encoder's codes: at the full rate at once, and without noise, which would lead away."""
+        return replace(self, lr_rampup=0.0, initial_noise=0.0)
+
 
 @dataclass(frozen=True)
 class WStatistics:
@@ -195,7 +199,7 @@ class Choices:
     lr: float | None = None
     noise_weight: float = ProjectOptions.noise_weight
     prior: float | None = None
-    init: str | Path = "mean"  # or a .npy file of one code
+    init: str | Path | None = None  # mean, encoder, or a .npy file of one code
     batch: int = PROJECT_BATCH
     perceptual: Perception = "auto"
     generator: str | Path | None = None  # a file in place of the pair's realistic generator
@@ -227,8 +231,8 @@ class Choices:
 
 
 LEAST = {
-    **dict.fromkeys(("min_size", "steps", "batch", "max_pixels"), 1),
-    **dict.fromkeys(("lr", "noise_weight", "prior", "erode", "feather", "strength", "seed"), 0),
+    **dict.fromkeys(("min_size", "batch", "max_pixels"), 1),
+    **dict.fromkeys(("steps", "lr", "noise_weight", "prior", "erode", "feather", "strength", "seed"), 0),
     "size": 16,
 }
 """The least that numbers of `Choices` may be."""

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import torch
+
+from refacer.equipment import ENCODER
 from refacer.files.npy import array_sha256
 from refacer.inverters.method import Method
 from refacer.options import ProjectOptions
-from refacer.stages.project import Optimiser
+from refacer.stages.project import Optimiser, Start
 
 
 class Optimise(Method):
@@ -27,22 +30,34 @@ class Optimise(Method):
 
     def inverter(self) -> Optimiser:
         """With the distance that was chosen, starting where that was chosen."""
-        equipment, init = self.equipment, self.equipment.init_codes
-        start = None if init is None else lambda _faces, _generator: init
-        return Optimiser(equipment.perceptual, equipment.w_std, self.options, start)
+        equipment = self.equipment
+        return Optimiser(equipment.perceptual, equipment.w_std, self.options, self._start())
+
+    def _start(self) -> Start | None:
+        """What gives the codes to start from; None for the average."""
+        equipment = self.equipment
+        if equipment.start(self.into) == ENCODER:
+            return equipment.encoder
+        if equipment.init is None:
+            return None
+        codes = torch.from_numpy(equipment.init).to(equipment.device)
+        return lambda _faces, _generator: codes
 
     def parameters(self) -> dict[str, Any]:
         """How the pair's stand-in for LPIPS looks is told where it measures."""
         equipment, init = self.equipment, self.equipment.init
+        start = equipment.start(self.into) if init is None else array_sha256(init)
         told = {name: value for name, value in asdict(self.options).items() if name != "seed"}
-        told |= {"w_std": equipment.w_std, "init": "mean" if init is None else array_sha256(init)}
+        told |= {"w_std": equipment.w_std, "init": start}
         if settings := equipment.perceptual_settings():
             told["perceptual"] = settings
         return told
 
     def models(self) -> Mapping[str, str]:
-        """What measures Eq. 4."""
-        return self.equipment.perceptual_models()
+        """What measures Eq. 4, and the encoder where its codes are the start."""
+        equipment = self.equipment
+        encoded = equipment.start(self.into) == ENCODER
+        return {**equipment.perceptual_models(), **({ENCODER: equipment.pair.sha256(ENCODER)} if encoded else {})}
 
     @property
     def seed(self) -> int:

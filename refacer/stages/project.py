@@ -42,7 +42,8 @@ class Optimiser:
 
     def __call__(self, faces: Tensor, generator: Generator, *, progress: Progress | None = None) -> Inversion:
         """See `project`."""
-        init = None if self.start is None else self.start(faces, generator)
+        with torch.no_grad():
+            init = None if self.start is None else self.start(faces, generator)
         return project(faces, generator, self.perceptual, self.w_std, self.options, init=init, progress=progress)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from refacer.equipment import Equipment
 from refacer.errors import PassportMismatch, ShapeMismatch, UsageError
-from refacer.files import Source
+from refacer.files import Native, Source
 from refacer.files.artefacts import (
     Display,
     Face,
@@ -364,7 +364,7 @@ class Refacer:
             >>> image = refacer.Refacer().composite("look.png", "real.png")
         """
         source, face = self.read(image), Face.read(face, max_pixels=self.choices.max_pixels)
-        return like_picture(image, self.paste(source, [face], [mask], allow_mismatch=allow_mismatch).native)
+        return like_picture(image, self.paste(source, [face], [mask], allow_mismatch=allow_mismatch))
 
     def paste(
         self,
@@ -377,16 +377,15 @@ class Refacer:
     ) -> Display:
         """Composite several faces, each into the picture with those before it; name: the target's, for messages."""
         records = [placed_in(target.info, face, allow_mismatch=allow_mismatch, name=name) for face in faces]
-        canvas, native, done = self._canvas(target), target.native, []
+        canvas, blends, done = self._canvas(target), [], []
         for face, mask, record in zip(faces, masks, records, strict=True):
             options, rendering = self._how(face)
             tensor = self.tensor(face.source)
             values, history = self._mask(mask, tensor, options)
             fields = fields_of_difference(rendering, tensor) if face.translated and rendering is not None else None
-            blend = composite_onto(canvas, Placed(tensor, values, record.quad, rendering, fields), options)
-            native = _pasted(native, [blend])
+            blends.append(composite_onto(canvas, Placed(tensor, values, record.quad, rendering, fields), options))
             done.append(replace(record, stages=(*record.stages, *history)))
-        return Display(target, native, Passport(target.info, tuple(done)))
+        return Display(target, _pasted(target, blends), Passport(target.info, tuple(done)))
 
     def run(self, image: Picture | Source, *, progress: Progress | None = None) -> Result:
         """The whole job on one picture; as `refacer.run`, with the networks already read.
@@ -414,7 +413,7 @@ class Refacer:
             canvas=self._canvas(source),
             progress=progress,
         )
-        native = _pasted(source.native, [result.blend for result in results if result.blend is not None])
+        native = _pasted(source, [result.blend for result in results if result.blend is not None])
         stages = [self._stages(source.info, result) for result in results]
         faces = []
         for one in stages:
@@ -422,7 +421,7 @@ class Refacer:
             history = self.records.history(record.count, one.face.source.info, left=one.left)
             faces.append(replace(record, stages=history))
         display = Display(source, native, Passport(source.info, tuple(faces)))
-        return Result(like_picture(image, native), tuple(stages), display)
+        return Result(like_picture(image, display), tuple(stages), display)
 
     def _stages(self, source: SourceInfo, result: FaceResult) -> Stages:
         """The artefacts of one face, each with the passport as it was after that stage."""
@@ -495,8 +494,9 @@ def _stored(codes: Tensor) -> Codes:
     return codes.float().cpu().numpy()
 
 
-def _pasted(native: Any, blends: Sequence[Blend]) -> Any:
+def _pasted(source: Source, blends: Sequence[Blend]) -> Native:
     """A picture's own pixels with finished regions written into them."""
+    native = source.native.copy()
     for blend in blends:
-        native = paste_blend(native, blend.top, blend.left, blend.pixels, blend.alpha)
+        paste_blend(native, blend.top, blend.left, blend.pixels, blend.alpha, grey=source.colorless)
     return native

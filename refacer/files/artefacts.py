@@ -29,7 +29,7 @@ from refacer.files.encoding import (
 )
 from refacer.files.passports import encode_passport, sidecar_of
 from refacer.files.pictures import Source, read_mask, read_rendering, read_source
-from refacer.files.samples import Native
+from refacer.files.samples import Native, own_channels, pillow_image
 from refacer.files.streams import shown, write_atomic
 from refacer.options import MAX_PIXELS
 from refacer.types import Codes, FaceRecord, Passport, Points, Rgb, SourceInfo
@@ -58,9 +58,11 @@ def read_picture(picture: Picture, *, max_pixels: int = MAX_PIXELS) -> Source:
     return Source(picture.copy())
 
 
-def like_picture(picture: Picture | Source, native: Native) -> Any:
-    """Finished pixels in the form the picture came in: a PIL image for a PIL image, else (H, W, 3 or 4)."""
-    return Image.fromarray(native) if isinstance(picture, Image.Image) else native
+def like_picture(picture: Picture | Source, display: Display) -> Any:
+    """A finished picture in the form it came in: a PIL image for a PIL image, else (H, W, 3 or 4)."""
+    if not isinstance(picture, Image.Image):
+        return display.native
+    return pillow_image(own_channels(display.native, grey=display.source.grey))
 
 
 def _from_pillow(image: Image.Image, max_pixels: int) -> Source:

@@ -15,7 +15,7 @@ from refacer.files import metadata, png
 from refacer.files.deep import encode_deep_png, encode_tiff
 from refacer.files.passports import passport_chunks
 from refacer.files.pictures import Source
-from refacer.files.samples import Native, eight_bit, flattened
+from refacer.files.samples import Native, eight_bit, flattened, own_channels, pillow_image
 from refacer.types import Passport, Rgb
 
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
@@ -73,6 +73,7 @@ def encode_labels(labels: NDArray[np.uint8], passport: Passport | None) -> bytes
 def encode_display(native: Native, source: Source, format: str, passport: Passport | None) -> bytes:
     """(H, W, 3 or 4) uint8 or uint16 as 'PNG', 'TIFF', 'WEBP' (lossless, 8 bit) or 'JPEG' (8 bit, no alpha).
 
+    A picture that came with one colour channel is written with one, but as WebP, which has none such.
     Keeps the source's profile and EXIF and adds XMP that says the picture is composited with generated media. The
     passport travels inside a PNG; other formats need a sidecar. Raises UsageError for another format, OutputNotWritable
     for a picture the format has no room for.
@@ -89,7 +90,8 @@ def encode_display(native: Native, source: Source, format: str, passport: Passpo
 
 def _display_png(native: NDArray[Any], source: Source) -> bytes:
     """PNG in the picture's depth, with the source's colour chunks."""
-    plain = _saved_png(Image.fromarray(native)) if native.dtype == np.uint8 else encode_deep_png(native)
+    stored = own_channels(native, grey=source.grey)
+    plain = _saved_png(pillow_image(stored)) if native.dtype == np.uint8 else encode_deep_png(stored)
     chunks = [png.icc_chunk(source.icc)] if source.icc else []
     chunks += [chunk for chunk in source.color if not (source.icc and chunk[0] == b"sRGB")]
     chunks += [(b"eXIf", source.exif)] if source.exif else []
@@ -97,8 +99,13 @@ def _display_png(native: NDArray[Any], source: Source) -> bytes:
 
 
 def _display_tiff(native: NDArray[Any], source: Source) -> bytes:
-    """TIFF in the picture's depth, with the kept EXIF tags in its own directory."""
-    return encode_tiff(native, source.icc, metadata.kept_tags(metadata.exif_of(source.exif)), metadata.XMP)
+    """TIFF in the picture's depth, with the kept EXIF tags in its own directory.
+
+    Grey of 16 bits with alpha is written as RGBA: hardly anyone reads it.
+    """
+    grey = source.grey and (native.dtype == np.uint8 or native.shape[2] == 3)
+    stored = own_channels(native, grey=grey)
+    return encode_tiff(stored, source.icc, metadata.kept_tags(metadata.exif_of(source.exif)), metadata.XMP)
 
 
 def _display_webp(native: NDArray[Any], source: Source) -> bytes:
@@ -109,7 +116,7 @@ def _display_webp(native: NDArray[Any], source: Source) -> bytes:
 
 def _display_jpeg(native: NDArray[Any], source: Source) -> bytes:
     """JPEG with full colour resolution, transparent pixels on white."""
-    picture = Image.fromarray(flattened(native, _WHITE))
+    picture = pillow_image(own_channels(flattened(native, _WHITE), grey=source.grey))
     beside = _beside(source)
     if len(beside["exif"]) > _MAX_JPEG_BLOCK_BYTES:
         beside["exif"] = b""

@@ -14,7 +14,7 @@ from refacer.errors import InputRefused, ShapeMismatch
 from refacer.files import metadata, png
 from refacer.files.decoding import Decoded, open_picture
 from refacer.files.passports import png_passport, read_sidecar
-from refacer.files.samples import Native, eight_bit, flattened, native_of
+from refacer.files.samples import Native, eight_bit, flattened, is_grey, native_of
 from refacer.files.streams import read_bytes, shown
 from refacer.types import Passport, Rgb, SourceInfo
 
@@ -28,7 +28,8 @@ class Source:
 
     native: (H, W, 3 or 4) uint8 or uint16, upright, RGB(A). icc: of RGB pixels. exif: a TIFF structure without prefix,
     GPS, orientation and thumbnail removed. format: 'PNG', 'JPEG', 'WEBP' or 'TIFF'. color: a PNG's own chunks on gamma,
-    primaries and pixel size. rendering: a PNG that a decoded face's PNG carries, not read yet (`read_rendering`).
+    primaries and pixel size. rendering: a PNG that a decoded face's PNG carries, not read yet (`read_rendering`). grey:
+    whether the file has one colour channel; its results have one, too.
     """
 
     native: Native
@@ -38,6 +39,7 @@ class Source:
     passport: Passport | None = None
     color: tuple[png.Chunk, ...] = ()
     rendering: bytes | None = None
+    grey: bool = False
 
     @cached_property
     def rgb(self) -> Rgb:
@@ -48,6 +50,12 @@ class Source:
     def has_alpha(self) -> bool:
         """Whether the pixels have an alpha channel."""
         return self.native.shape[2] == 4
+
+    @cached_property
+    def colorless(self) -> bool:
+        """Whether all its pixels are greys, in whatever mode: what is drawn into it is, too."""
+        red, green, blue = (self.native[..., channel] for channel in range(3))
+        return self.grey or (np.array_equal(red, green) and np.array_equal(green, blue))
 
     @property
     def depth(self) -> int:
@@ -81,7 +89,7 @@ def read_source(data: Path | bytes, *, max_pixels: int, name: str | None = None)
     icc = picture.icc if isinstance(picture.icc, bytes) and metadata.is_profile(picture.icc) else None
     parts = picture.png
     color, rendering = (parts.color, parts.rendering) if parts else ((), None)
-    return Source(native, icc, picture.exif, picture.format, passport, color, rendering)
+    return Source(native, icc, picture.exif, picture.format, passport, color, rendering, is_grey(picture))
 
 
 def read_rendering(source: Source, name: str) -> Rgb | None:

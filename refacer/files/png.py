@@ -28,6 +28,7 @@ XMP_KEYWORD = b"XML:com.adobe.xmp"
 
 _PIXEL_KINDS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _COLOR_KINDS = (b"sRGB", b"gAMA", b"cHRM", b"cICP", b"mDCV", b"cLLI", b"pHYs")
+_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
 
 Chunk = tuple[bytes, bytes]
@@ -73,6 +74,13 @@ def read_png(data: bytes, *, key: bool = True) -> Png:
     icc = _profile(bodies.get(b"iCCP", b""))
     exif, rendering = bodies.get(b"eXIf"), bodies.get(RENDERING_KIND)
     return Png(b"".join(pixels), bodies.get(b"tRNS"), icc, exif, tuple(color), texts, rendering)
+
+
+def assemble(width: int, height: int, bits: int, channels: int, rows: bytes | memoryview) -> bytes:
+    """A PNG of filtered rows: grey or RGB, with alpha or without, by the number of channels, 1 to 4."""
+    header = struct.pack(">IIBBBBB", width, height, bits, _COLOR_TYPES[channels], 0, 0, 0)
+    body = zlib.compress(rows, COMPRESS_LEVEL)
+    return SIGNATURE + b"".join(_packed(*chunk) for chunk in ((b"IHDR", header), (b"IDAT", body), (b"IEND", b"")))
 
 
 def splice(png: bytes, chunks: Iterable[Chunk]) -> bytes:

@@ -22,6 +22,7 @@ Native = NDArray[np.uint8] | NDArray[np.uint16]
 
 _BITS_16 = ("I;16", "I;16L", "I;16B", "I;16N")
 _BITS_8 = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr")
+_GREY = ("1", "L", "LA", "La", *_BITS_16)
 _LOW_BITS = {"1": 255, "L;2": 85, "L;4": 17}
 _INTENT, _FLAGS = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR = 258, 262, 284
@@ -31,6 +32,21 @@ def native_of(picture: Decoded) -> Native:
     """(H, W, 3 or 4), uint8 or uint16, upright; raises InputRefused for samples of a kind that is not supported."""
     with decoding(picture.format):
         return _deep(picture) if _is_deep(picture) else turned(picture, _plain(picture))
+
+
+def is_grey(picture: Decoded) -> bool:
+    """Whether the file's pixels have one colour channel, with alpha or without; a palette of greys has three."""
+    return picture.image.mode in _GREY or picture.raw_mode.startswith("LA")  # Pillow makes RGBA of 16 bits
+
+
+def own_channels(native: NDArray[Any], *, grey: bool) -> NDArray[Any]:
+    """(H, W, 3 or 4) -> (H, W, 1 or 2), one colour channel in place of three, for a picture that has one."""
+    return np.ascontiguousarray(native[..., 2:]) if grey else native
+
+
+def pillow_image(stored: NDArray[Any]) -> Image.Image:
+    """(H, W, 1 to 4) -> a picture for Pillow: L, LA, RGB or RGBA with 8 bits, I;16 with 16."""
+    return Image.fromarray(stored[..., 0] if stored.shape[2] == 1 else stored)
 
 
 def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:

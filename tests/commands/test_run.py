@@ -118,6 +118,23 @@ def test_depth_alpha_and_what_is_behind_it_are_kept(cli, look, tmp_path):
     assert (after[..., :3] != native[..., :3]).any()
 
 
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_in_grey_out_in_its_own_mode(cli, look, tmp_path, dtype, alpha):
+    grey = np.asarray(Image.open(look).convert("L")).astype(dtype) * (1 if dtype == np.uint8 else 257)
+    native = np.dstack([grey] * 3 + [np.full(grey.shape, np.iinfo(dtype).max, dtype)] * alpha)
+    kinds = {"RGB": Source(native), "L": Source(native, grey=True)}
+    for name, source in kinds.items():
+        path, out = tmp_path / f"{name}.png", tmp_path / f"{name}.out.png"
+        path.write_bytes(encode_display(native, source, "PNG", None))
+        assert cli("run", path, "-o", out).code == 0
+        before, after = read_source(path, max_pixels=LIMIT), read_source(out, max_pixels=LIMIT)
+        assert (after.grey, after.native.dtype, after.has_alpha) == (source.grey, dtype, alpha)
+        assert not np.array_equal(after.native, before.native)
+        assert after.colorless
+    assert np.array_equal(pixels(tmp_path / "L.out.png"), pixels(tmp_path / "RGB.out.png"))
+
+
 def test_formats(cli, look, tmp_path):
     Image.open(look).save(tmp_path / "look.jpg")
     ended = cli("run", tmp_path / "look.jpg", "-o", f"{tmp_path}/out/")

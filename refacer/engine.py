@@ -485,8 +485,8 @@ class Refacer:
         return tensor_from_rgb(source.rgb, self.equipment.device)
 
     def _canvas(self, source: Source) -> Tensor:
-        """What faces are pasted into: (1, 3, H, W) on the device, the picture's own colours in their own depth."""
-        return tensor_from_rgb(source.native[..., :3], self.equipment.device)
+        """What faces are pasted into: (1, 3, H, W) in sRGB on the device, without the loss to 8 bits."""
+        return tensor_from_rgb(source.srgb[..., :3], self.equipment.device)
 
 
 def _stored(codes: Tensor) -> Codes:
@@ -496,7 +496,7 @@ def _stored(codes: Tensor) -> Codes:
 
 def _pasted(source: Source, blends: Sequence[Blend]) -> Native:
     """A picture's own pixels with finished regions written into them."""
-    native = source.native.copy()
+    native, own = source.native.copy(), source.returned if source.space else None
     for blend in blends:
-        paste_blend(native, blend.top, blend.left, blend.pixels, blend.alpha, grey=source.colorless)
+        paste_blend(native, blend.top, blend.left, blend.pixels, blend.alpha, grey=source.colorless, own=own)
     return native

@@ -13,8 +13,9 @@ from PIL import Image
 from refacer.errors import OutputNotWritable, UsageError
 from refacer.files import metadata, png
 from refacer.files.deep import encode_deep_png, encode_tiff
+from refacer.files.icc import is_profile
 from refacer.files.passports import passport_chunks
-from refacer.files.pictures import Source
+from refacer.files.pictures import Source, in_srgb
 from refacer.files.samples import Native, eight_bit, flattened, own_channels, pillow_image
 from refacer.types import Passport, Rgb
 
@@ -46,6 +47,18 @@ def keeps_pixels(format: str, depth: int = 8) -> bool:
     return format in ("PNG", "TIFF") or (format == "WEBP" and depth == 8)
 
 
+def converts(source: Source, format: str) -> bool:
+    """Whether a picture is written in sRGB, as the format has no place for what tells its own space, or too few bits.
+
+    Only PNG has chunks that tell it; a profile of grey fits grey alone; linear light needs 16 bits.
+    """
+    deep, told = source.depth == 16, source.icc is not None and all(kind != b"cICP" for kind, _ in source.color)
+    colored = format == "WEBP" or (format == "TIFF" and deep and source.has_alpha)
+    if source.grey and colored and is_profile(source.icc, b"GRAY"):
+        return True
+    return source.space is not None and ((format != "PNG" and not told) or (deep and not keeps_pixels(format, 16)))
+
+
 def carries_passport(format: str) -> bool:
     """Whether a passport travels inside files of this format; the others need a sidecar."""
     return format == "PNG"
@@ -73,6 +86,7 @@ def encode_labels(labels: NDArray[np.uint8], passport: Passport | None) -> bytes
 def encode_display(native: Native, source: Source, format: str, passport: Passport | None) -> bytes:
     """(H, W, 3 or 4) uint8 or uint16 as 'PNG', 'TIFF', 'WEBP' (lossless, 8 bit) or 'JPEG' (8 bit, no alpha).
 
+    Where the format cannot tell the picture's space of colours (`converts`) all of it is written in sRGB.
     A picture that came with one colour channel is written with one, but as WebP, which has none such.
     Keeps the source's profile and EXIF and adds XMP that says the picture is composited with generated media. The
     passport travels inside a PNG; other formats need a sidecar. Raises UsageError for another format, OutputNotWritable
@@ -84,6 +98,8 @@ def encode_display(native: Native, source: Source, format: str, passport: Passpo
     limit = _MAX_SIDE_PX.get(format)
     if limit and max(native.shape[:2]) > limit:
         raise OutputNotWritable(f"a side of {max(native.shape[:2])} px is too long for {format}; write a PNG")
+    if converts(source, format):
+        source, native = in_srgb(source, native)
     data = encoders[format](native, source)
     return png.splice(data, passport_chunks(passport)) if format == "PNG" else data
 

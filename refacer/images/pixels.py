@@ -6,6 +6,9 @@ Values follow StyleGAN2: x = v / 127.5 - 1 and v = floor(127.5 x + 128), clipped
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -54,17 +57,23 @@ def paste_blend(
     alpha: Tensor,
     *,
     grey: bool = False,
+    own: Callable[[NDArray[Any], NDArray[np.uint16]], NDArray[Any]] | None = None,
 ) -> None:
     """Write a finished region into native pixels where it counts, at their depth.
 
     native: (H, W, 3 or 4) uint8 or uint16, whose own alpha channel is kept; pixels: (1, 3, h, w) in [-1, 1];
     alpha: (1, 1, h, w). Where alpha is 0 nothing changes, bit for bit. grey: write the region without its colours.
+    own: native pixels and what they become in sRGB, (h, w, 3) of 16 bits -> that in the pixels' own space and depth.
     """
     if grey:
         pixels = torch.einsum("c,nchw->nhw", pixels.new_tensor(LUMA), pixels)[:, None].expand_as(pixels)
-    stored = rgb_from_tensor(pixels) if native.dtype == np.uint8 else rgb16_from_tensor(pixels)
+    height, width = pixels.shape[2:]
+    region = native[top : top + height, left : left + width, :3]
+    if own:
+        stored = own(region, rgb16_from_tensor(pixels))
+    else:
+        stored = rgb_from_tensor(pixels) if native.dtype == np.uint8 else rgb16_from_tensor(pixels)
     inside = (alpha[0, 0] > 0).cpu().numpy()
-    region = native[top : top + stored.shape[0], left : left + stored.shape[1], :3]
     region[inside] = stored[inside]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from refacer import console
-from refacer.files import format_of, keeps_pixels
+from refacer.files import converts, format_of, keeps_pixels
 from refacer.files.artefacts import Display
 from refacer.jobs.runner import Outcome
 
@@ -19,5 +19,7 @@ def outcome_of(
     format = (format_of(output) if output else None) or "PNG"
     if not keeps_pixels(format, display.source.depth):
         console.warn(f"{output}: {format} does not keep the pixels around the face as they were; PNG does")
+    elif converts(display.source, format):
+        console.warn(f"{output}: {format} cannot tell this space of colours; all is converted to sRGB; PNG can")
     data, beside = display.files(output)
     return Outcome({None: data}, {**beside, **(extras or {})}, facts)

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from refacer.files import Source, encode_display, read_source
+from refacer.files.spaces import srgb_light
 
 LIMIT = 10**6
 
@@ -153,3 +154,18 @@ def test_a_generator_that_is_no_partner(cli, look, tmp_path):
     ended = cli("run", look, "-o", tmp_path / "x.png", "--generator", tmp_path / "small.safetensors")
     assert ended.code == 4
     assert "one pair" in ended.err
+
+
+def test_linear_light_is_seen_as_what_it_shows(cli, look, tmp_path):
+    """The same face as that of the picture in sRGB, put back into linear light; all other samples as they were."""
+    plain = np.asarray(Image.open(look).convert("RGB"))
+    linear = np.rint(srgb_light(plain / 255) * 65535).astype(np.uint16)
+    told = Source(linear, color=((b"gAMA", (100_000).to_bytes(4)),))
+    path, out = tmp_path / "linear.png", tmp_path / "linear.out.png"
+    path.write_bytes(encode_display(linear, told, "PNG", None))
+    assert cli("run", path, "-o", out).code == 0
+    assert cli("run", look, "-o", tmp_path / "plain.out.png").code == 0
+    wanted, after = pixels(tmp_path / "plain.out.png"), read_source(out, max_pixels=LIMIT)
+    assert after.color == told.color
+    assert np.abs(after.rgb.astype(int) - wanted).max() <= 1
+    assert np.array_equal(after.native[-100:], linear[-100:])

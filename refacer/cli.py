@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -30,7 +31,7 @@ from refacer.commands import (
     weights,
 )
 from refacer.commands.groups import add_command
-from refacer.errors import RefacerError
+from refacer.errors import RefacerError, RefacerWarning
 
 INTERRUPTED, TERMINATED = 130, 143
 
@@ -74,7 +75,10 @@ def main(args: list[str] | None = None) -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     code = 0
     try:
-        app(args, prog_name="refacer")
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", RefacerWarning)
+            warnings.showwarning = console.show_warning
+            app(args, prog_name="refacer")
     except SystemExit as stop:
         code = _exit_code(stop)
     except Exception as error:

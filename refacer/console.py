@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from refacer.errors import OutOfMemory, OutputNotWritable, RefacerError
+from refacer.errors import OutOfMemory, OutputNotWritable, RefacerError, RefacerWarning
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -45,6 +46,14 @@ def worded(problem: Exception) -> Exception:
 def warn(message: str) -> None:
     """Something the user should know though the work went on."""
     _write(Text.assemble(("refacer: warning: ", "yellow"), one_line(message)))
+
+
+def show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    """What `warnings.showwarning` is while a command runs: ours in a line, those of others as Python shows them."""
+    if issubclass(category, RefacerWarning):
+        warn(str(message))
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
 
 
 def note(message: str) -> None:

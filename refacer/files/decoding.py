@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image
 
 from refacer.errors import InputRefused
-from refacer.files import metadata, png
+from refacer.files import metadata, png, tiff
 
 _LOCK = threading.RLock()
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -34,6 +34,7 @@ class Decoded:
     orientation: int
     exif: bytes | None
     png: png.Png | None
+    tiff: tiff.Tiff | None = None
 
     @property
     def icc(self) -> object:
@@ -45,8 +46,15 @@ class Decoded:
         """The sample value or colour that is declared transparent, if there is one."""
         return self.image.info.get("transparency")
 
+    @property
+    def further(self) -> int:
+        """How many pictures the file holds besides this one: pages, or frames of an animation."""
+        if self.png or self.tiff:
+            return max(0, self.png.frames - 1) if self.png else self.tiff.further if self.tiff else 0
+        return max(0, getattr(self.image, "n_frames", 1) - 1)
+
     def tag(self, number: int, default: Any = None) -> Any:
-        """A tag of a TIFF's first page; the default for any other format."""
+        """A tag of a TIFF's page; the default for any other format."""
         return getattr(self.image, "tag_v2", {}).get(number, default)
 
 
@@ -54,6 +62,8 @@ def open_picture(data: bytes, max_pixels: int) -> Decoded:
     """Open and load a picture; its claimed size is checked before it is decoded. Raises InputRefused."""
     kind = _sniff(data)
     parts = png.read_png(data) if kind == "PNG" else None
+    pages = tiff.read_tiff(data) if kind == "TIFF" else None
+    data = pages.data if pages else data
     if kind == "WEBP":
         check_size(*_webp_size(data), max_pixels)  # Pillow allocates a WebP's canvas when it opens it
     with decoding(kind):
@@ -65,7 +75,7 @@ def open_picture(data: bytes, max_pixels: int) -> Decoded:
             if kind == "TIFF":  # here, for Pillow's own limit holds when it loads
                 image.load()
         image.load()
-    return Decoded(image, data, kind, raw_mode, orientation, exif, parts)
+    return Decoded(image, data, kind, raw_mode, orientation, exif, parts, pages)
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

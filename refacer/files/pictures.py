@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refacer.errors import InputRefused, ShapeMismatch
+from refacer.errors import InputRefused, RefacerWarning, ShapeMismatch
 from refacer.files import png
 from refacer.files.decoding import Decoded, open_picture
 from refacer.files.icc import is_profile
@@ -92,19 +94,22 @@ class Source:
 
 
 def read_source(data: Path | bytes, *, max_pixels: int, name: str | None = None) -> Source:
-    """Read a PNG, JPEG, WebP or TIFF: its first picture, upright.
+    """Read a PNG, JPEG, WebP or TIFF: its first picture, upright; a TIFF's reduced pages count for none.
 
+    What of the file is left out, pages, frames or channels, is said in a RefacerWarning.
     A picture on disk without a passport inside has the one of its sidecar. `name` stands in messages instead of the
     path or "stdin". Raises InputRefused for what cannot be decoded or has more than `max_pixels`, UsageError for no
     file.
     """
     try:
         picture = open_picture(read_bytes(data), max_pixels)
-        native, passport = native_of(picture), _passport(picture)
+        native, passport = _without_empty_alpha(picture, native_of(picture)), _passport(picture)
     except InputRefused as error:
         raise InputRefused(_prefixed(name or shown(data), error)) from error
     if passport is None and isinstance(data, Path):
         passport = read_sidecar(data)
+    for told in _left_out(picture, native):
+        warnings.warn(f"{name or shown(data)}: {told}", RefacerWarning, stacklevel=2)
     parts, grey = picture.png, is_grey(picture)
     color, rendering = (parts.color, parts.rendering) if parts else ((), None)
     icc = _profile(picture, grey=grey)
@@ -151,6 +156,27 @@ def read_mask(data: Path | bytes, *, max_pixels: int) -> tuple[NDArray[np.bool_]
 def _passport(picture: Decoded) -> Passport | None:
     """The passport inside a picture: only PNG has a place for it."""
     return png_passport(picture.png) if picture.png else None
+
+
+def _without_empty_alpha(picture: Decoded, native: Any) -> Native:
+    """A sample of no stated meaning is no alpha where it is 0 everywhere: nothing would be seen."""
+    empty = picture.tiff and picture.tiff.unnamed and native.shape[2] == 4 and not native[..., 3].any()
+    return np.ascontiguousarray(native[..., :3]) if empty else native
+
+
+def _left_out(picture: Decoded, native: Native) -> Iterator[str]:
+    """What a user should know of a file that holds more than the picture, in words."""
+    if picture.further:
+        yield f"holds {picture.further + 1} pictures (pages or frames); one is taken, the others are left out"
+    if picture.tiff is None:
+        return
+    spare = picture.tiff.spare
+    if picture.tiff.unnamed and native.shape[2] == 4 and native[..., 3].min() < np.iinfo(native.dtype).max:
+        yield "does not say what its last channel is; it is taken for transparency"
+    elif picture.tiff.unnamed and native.shape[2] == 3:
+        spare += 1
+    if spare:
+        yield f"{spare} channels beyond colour and transparency are left out"
 
 
 def _profile(picture: Decoded, *, grey: bool) -> bytes | None:

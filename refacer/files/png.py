@@ -40,7 +40,7 @@ class Png:
     """A PNG taken apart: `pixels` is a file of the pixel chunks alone; `texts` holds only our own keywords.
 
     color: chunks that say how the values are to be seen (gamma, primaries, pixel size), kept as they are. rendering:
-    the body of a RENDERING_KIND chunk, not looked into.
+    the body of a RENDERING_KIND chunk, not looked into. frames: of an animation, which begins with these pixels.
     """
 
     pixels: bytes
@@ -50,6 +50,7 @@ class Png:
     color: tuple[Chunk, ...] = ()
     texts: Mapping[bytes, bytes] = field(default_factory=dict)
     rendering: bytes | None = None
+    frames: int = 1
 
 
 def is_png(data: bytes) -> bool:
@@ -65,7 +66,7 @@ def read_png(data: bytes, *, key: bool = True) -> Png:
             pixels.append(data[start - 8 : end + 4])
         if kind == RENDERING_KIND and end - start > MAX_RENDERING_BYTES:
             raise InputRefused("the rendering inside the PNG is too large")
-        if kind in (b"tRNS", b"iCCP", b"eXIf", RENDERING_KIND):
+        if kind in (b"tRNS", b"iCCP", b"eXIf", b"acTL", RENDERING_KIND):
             bodies.setdefault(kind, data[start:end])
         elif kind in _COLOR_KINDS:
             color.append((kind, data[start:end]))
@@ -73,7 +74,8 @@ def read_png(data: bytes, *, key: bool = True) -> Png:
             texts.setdefault(PASSPORT_KEYWORD, _text(kind, data[start:end]))
     icc = _profile(bodies.get(b"iCCP", b""))
     exif, rendering = bodies.get(b"eXIf"), bodies.get(RENDERING_KIND)
-    return Png(b"".join(pixels), bodies.get(b"tRNS"), icc, exif, tuple(color), texts, rendering)
+    frames = int.from_bytes(bodies.get(b"acTL", b"\0\0\0\1")[:4])
+    return Png(b"".join(pixels), bodies.get(b"tRNS"), icc, exif, tuple(color), texts, rendering, frames)
 
 
 def assemble(width: int, height: int, bits: int, channels: int, rows: bytes | memoryview) -> bytes:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from refacer import console
-from refacer.errors import OutputNotWritable, RefacerError, UsageError
+from refacer.errors import OutputNotWritable, RefacerError, RefacerWarning, UsageError
 from refacer.files import read_passport, try_folder, write_atomic
 from refacer.jobs.frame import Frame
 from refacer.jobs.plan import Item, Plan
@@ -63,6 +66,7 @@ class _Runner(Generic[T]):
     def __init__(self, plan: Plan, work: Work[T], frame: Frame, bars: console.Bars) -> None:
         self.plan, self.work, self.frame, self.bars = plan, work, frame, bars
         self.since = time.perf_counter()
+        self.told: defaultdict[str, list[str]] = defaultdict(list)
 
     def run(self) -> None:
         """Load, process and store everything."""
@@ -84,12 +88,29 @@ class _Runner(Generic[T]):
                 waiting = []
         self._process(waiting)
 
+    @contextmanager
+    def _hearing(self, items: Iterable[Item]) -> Iterator[None]:
+        """What is warned of meanwhile goes into the items' lines of the report, too; with --quiet only there."""
+        with warnings.catch_warnings():
+            shown = warnings.showwarning
+
+            def hear(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+                ours = issubclass(category, RefacerWarning)
+                for item in items if ours else ():
+                    self.told[item.name].append(str(message))
+                if not (ours and self.frame.files.quiet):
+                    shown(message, category, *where, **more)
+
+            warnings.showwarning = hear
+            yield
+
     def _load(self, item: Item) -> T | None:
         """Read one item; None where it failed or is up to date."""
         try:
             if self.plan.definite:
                 self._refuse_foreign([item.output])
-            loaded = self.work.load(item)
+            with self._hearing([item]):
+                loaded = self.work.load(item)
         except Exception as error:
             self.frame.failed(item.name, error)
             return None
@@ -100,7 +121,8 @@ class _Runner(Generic[T]):
     def _process(self, loaded: list[tuple[Item, T]]) -> None:
         """Work on a batch; where it fails as a whole, on each alone."""
         try:
-            outcomes = self.work.process([value for _, value in loaded], self.bars.show_steps) if loaded else []
+            with self._hearing([item for item, _ in loaded]):
+                outcomes = self.work.process([value for _, value in loaded], self.bars.show_steps) if loaded else []
         except Exception as error:
             if len(loaded) == 1:
                 self.frame.failed(loaded[0][0].name, error)
@@ -129,6 +151,7 @@ class _Runner(Generic[T]):
 
     def _done(self, item: Item, status: str, paths: Iterable[Path | None], facts: Mapping[str, Any]) -> None:
         now = time.perf_counter()
+        facts = {**facts, "warnings": self.told.pop(item.name)} if item.name in self.told else facts
         names = [str(path or "-") for path in paths]
         self.frame.report.add(item.name, status, names, now - self.since, facts)
         self.since = now

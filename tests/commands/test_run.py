@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -169,3 +170,17 @@ def test_linear_light_is_seen_as_what_it_shows(cli, look, tmp_path):
     assert after.color == told.color
     assert np.abs(after.rgb.astype(int) - wanted).max() <= 1
     assert np.array_equal(after.native[-100:], linear[-100:])
+
+
+def test_what_is_left_out_is_said_and_reported(cli, look, tmp_path):
+    figure = Image.open(look).convert("RGB")
+    (tmp_path / "in").mkdir()
+    figure.save(tmp_path / "in/two.tif", save_all=True, append_images=[figure.rotate(90)])
+    figure.save(tmp_path / "in/one.tif")
+    ended = cli("run", tmp_path / "in", "-o", tmp_path / "out", "--json")
+    assert ended.err.count("in/two.tif: holds 2 pictures") == ended.err.count("warning") == 1
+    told = {Path(result["input"]).name: result.get("warnings", []) for result in json.loads(ended.out)["results"]}
+    assert (len(told["two.tif"]), told["one.tif"]) == (1, [])
+    ended = cli("run", tmp_path / "in", "-o", tmp_path / "out", "--json", "--force", "--quiet")
+    assert ended.err == ""
+    assert "holds 2 pictures" in ended.out.decode()

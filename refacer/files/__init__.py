@@ -1,6 +1,7 @@
 """The only module that knows file formats and atomic writes; nothing here imports torch, and cv2 only for 16 bits."""
 
 from refacer.files.codes import encode_codes, read_codes
+from refacer.files.decoding import READABLE
 from refacer.files.encoding import (
     LABEL_PALETTE,
     SUFFIXES,
@@ -20,6 +21,7 @@ from refacer.files.streams import read_bytes, read_stream, sync, try_folder, wri
 
 __all__ = [
     "LABEL_PALETTE",
+    "READABLE",
     "SUFFIXES",
     "Native",
     "Source",

@@ -20,6 +20,11 @@ from refacer.errors import InputRefused
 from refacer.files import metadata, png, tiff
 
 _LOCK = threading.RLock()
+_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+READABLE = (".png", *_JPEG, ".webp", ".tif", ".tiff", ".avif", ".bmp", ".tga")
+"""Suffixes of the pictures that are read, in lower case; what a file is, its first bytes tell."""
+
+_AVIF_BRANDS = (b"avif", b"avis")
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -45,6 +50,15 @@ class Decoded:
     def key(self) -> object:
         """The sample value or colour that is declared transparent, if there is one."""
         return self.image.info.get("transparency")
+
+    @property
+    def color(self) -> tuple[png.Chunk, ...]:
+        """What tells the space of colours besides a profile, as a PNG's chunks: of a PNG, and of an AVIF its `nclx`."""
+        if self.png:
+            return self.png.color
+        at = self.data.find(b"colrnclx") if self.format == "AVIF" and self.icc is None else -1
+        numbers = self.data[at + 9 : at + 12 : 2]  # the low bytes of primaries and transfer; H.273 has no high ones
+        return ((b"cICP", bytes([*numbers, 0, 1])),) if at > 0 and len(numbers) == 2 else ()
 
     @property
     def further(self) -> int:
@@ -137,7 +151,22 @@ def _sniff(data: bytes) -> str:
         return "WEBP"
     if data.startswith(_TIFF_SIGNATURES):
         return "TIFF"
-    raise InputRefused("not a PNG, JPEG, WebP or TIFF picture" if data else "the file is empty")
+    if data[4:8] == b"ftyp" and any(brand in data[8:64] for brand in _AVIF_BRANDS):
+        return "AVIF"
+    if data.startswith(b"BM"):
+        return "BMP"
+    if _is_tga(data):
+        return "TGA"
+    raise InputRefused("not a PNG, JPEG, WebP, TIFF, AVIF, BMP or TGA picture" if data else "the file is empty")
+
+
+def _is_tga(data: bytes) -> bool:
+    """Whether a header is one of Truevision's, which has no signature: palette, kind and depth must go together."""
+    if len(data) < 18:
+        return False
+    palette, kind, depth = data[1], data[2], data[16]
+    depths = {1: (8,), 2: (16, 24, 32), 3: (8, 16)}.get(kind & ~8, ())  # 8: with run lengths
+    return palette == (kind & ~8 == 1) and depth in depths and data[17] & 0xC0 == 0
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -32,10 +32,10 @@ class Source:
     """A picture in its own depth, with what travels beside its pixels.
 
     native: (H, W, 3 or 4) uint8 or uint16, upright, RGB(A). icc: of these pixels, or of grey ones; space: the colours
-    they stand for by it or by `color`, None for sRGB. exif: a TIFF structure without prefix,
-    GPS, orientation and thumbnail removed. format: 'PNG', 'JPEG', 'WEBP' or 'TIFF'. color: a PNG's own chunks on gamma,
-    primaries and pixel size. rendering: a PNG that a decoded face's PNG carries, not read yet (`read_rendering`). grey:
-    whether the file has one colour channel; its results have one, too.
+    they stand for by it or by `color`, None for sRGB. exif: a TIFF structure without prefix, GPS, orientation and
+    thumbnail removed. format: 'PNG', 'JPEG', 'WEBP', 'TIFF', 'AVIF', 'BMP' or 'TGA'. color: chunks of a PNG on gamma,
+    primaries and pixel size. rendering: a PNG that a decoded face's PNG carries, not read yet (`read_rendering`).
+    grey: whether the file has one colour channel; its results have one, too.
     """
 
     native: Native
@@ -94,7 +94,7 @@ class Source:
 
 
 def read_source(data: Path | bytes, *, max_pixels: int, name: str | None = None) -> Source:
-    """Read a PNG, JPEG, WebP or TIFF: its first picture, upright; a TIFF's reduced pages count for none.
+    """Read a file of any of the kinds in READABLE: its first picture, upright; a TIFF's reduced pages count for none.
 
     What of the file is left out, pages, frames or channels, is said in a RefacerWarning.
     A picture on disk without a passport inside has the one of its sidecar. `name` stands in messages instead of the
@@ -111,7 +111,7 @@ def read_source(data: Path | bytes, *, max_pixels: int, name: str | None = None)
     for told in _left_out(picture, native):
         warnings.warn(f"{name or shown(data)}: {told}", RefacerWarning, stacklevel=2)
     parts, grey = picture.png, is_grey(picture)
-    color, rendering = (parts.color, parts.rendering) if parts else ((), None)
+    color, rendering = picture.color, parts.rendering if parts else None
     icc = _profile(picture, grey=grey)
     space = space_of(icc, color)
     if space is not None and not space.returns:

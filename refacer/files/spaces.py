@@ -228,10 +228,6 @@ def _to_linear_srgb(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return inner
 
 
-def _bt709(v: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(v < 0.081, v / 4.5, ((v + 0.099) / 1.099) ** (1 / 0.45))
-
-
 def _pq(v: NDArray[np.float64]) -> NDArray[np.float64]:
     """SMPTE ST 2084, as multiples of white paper."""
     power = v ** (32 / 2523)
@@ -246,15 +242,15 @@ def _hlg(v: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 _TRANSFERS = {
-    **dict.fromkeys((1, 6, 14, 15), _bt709),
+    **dict.fromkeys((1, 6, 13, 14, 15), srgb_light),
     4: lambda v: v**2.2,
     5: lambda v: v**2.8,
     8: lambda v: v,
-    13: srgb_light,
     16: _pq,
     18: _hlg,
 }
-"""H.273, Table 3: from the signal to linear light."""
+"""H.273, Table 3: from the signal to linear light. The curves of BT.709 and its like are those of cameras: of a screen they
+say nothing better than sRGB's."""
 
 _BT601 = ((0.3127, 0.3290), (0.630, 0.340), (0.310, 0.595), (0.155, 0.070))
 _PRIMARIES: dict[int, Any] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,7 +76,8 @@ class Claims:
 class Plan:
     """All items in order, those that cannot be read at all, and the folder of the outputs, if it is one.
 
-    definite: every item has one result, so that its name is known before the work.
+    definite: every item has one result, so that its name is known before the work. left_out: how many pictures in the
+    folders are of a kind that is not read, by suffix.
     """
 
     items: tuple[Item, ...]
@@ -84,6 +85,7 @@ class Plan:
     claims: Claims
     definite: bool
     refused: tuple[tuple[str, RefacerError], ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -122,7 +124,8 @@ def make_plan(
     given = stdin_if_none(inputs)
     folder = _folder(given, output, kind.several)
     refused: list[tuple[str, RefacerError]] = []
-    found = [pair for path in given for pair in _expand(path, kind, [folder, skip], refused)]
+    left_out: Counter[str] = Counter()
+    found = [pair for path in given for pair in _expand(path, kind, [folder, skip], refused, left_out)]
     if not found and not refused:
         raise UsageError(f"{', '.join(map(str, given))}: holds no input ({' '.join(sorted(kind.reads))})")
     single = None if folder else _single(output, kind)
@@ -134,7 +137,7 @@ def make_plan(
     for path in extra:
         if path:
             claims.claim(path, "a report")
-    return Plan(items, folder, claims, not kind.several, tuple(refused))
+    return Plan(items, folder, claims, not kind.several, tuple(refused), left_out)
 
 
 def stdin_if_none(inputs: Sequence[Path] | None) -> list[Path]:
@@ -189,7 +192,11 @@ def _single(output: str | None, kind: Kind) -> Path | str:
 
 
 def _expand(
-    path: Path, kind: Kind, skip: Sequence[Path | None], refused: list[tuple[str, RefacerError]]
+    path: Path,
+    kind: Kind,
+    skip: Sequence[Path | None],
+    refused: list[tuple[str, RefacerError]],
+    left_out: Counter[str],
 ) -> Iterator[tuple[Path, Path]]:
     """An input and its name below the output folder; a folder gives its files, sorted.
 
@@ -202,9 +209,7 @@ def _expand(
     refused.extend(listing.refused)
     if listing.doubled:
         console.warn(f"{path}: {len(listing.doubled)} links to inputs are left out, the first is {listing.doubled[0]}")
-    if listing.unread and ".png" in kind.reads:
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in listing.unread.items())
-        console.warn(f"{path}: pictures of kinds that are not read are left out ({kinds}); save them as PNG")
+    left_out.update(listing.unread)
     stems = Counter(entry.below.with_suffix("") for entry in listing.entries)
     # the files of a folder come before those of the folders in it
     for entry in sorted(listing.entries, key=lambda entry: (entry.below.parts[:-1], entry.below.name)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refacer.engine import Refacer
-from refacer.files import SUFFIXES
+from refacer.files import READABLE
 from refacer.files.artefacts import Face
 from refacer.inverters.method import chosen_method
 from refacer.jobs.plan import Item, Kind, make_plan
@@ -21,7 +21,7 @@ ADVICE = "lower --batch, choose a pair of a lower resolution, or use --device cp
 
 def main(inputs: Sequence[Path] | None, call: Call, into: GeneratorRole, trace: Path | None) -> None:
     """Project every face; in a folder only those whose codes are not up to date."""
-    plan = make_plan(inputs, call.files.output, Kind(SUFFIXES, ".npy", (".npy",)), extra=[call.files.report, trace])
+    plan = make_plan(inputs, call.files.output, Kind(READABLE, ".npy", (".npy",)), extra=[call.files.report, trace])
     studio = Refacer.of(call)
     chosen_method(studio.equipment, into).check()  # what does not fit is met once, not in every item
     skips = plan.keeps(force=call.files.force)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from refacer import console
 from refacer.engine import Refacer, Stages
-from refacer.files import SUFFIXES, Source
+from refacer.files import READABLE, SUFFIXES, Source
 from refacer.jobs.display import outcome_of
 from refacer.jobs.parse import warn_of_borrowed_parser
 from refacer.jobs.plan import Item, Kind, make_plan
@@ -22,7 +22,7 @@ ADVICE = "give a smaller picture, lower --batch, choose a pair of a lower resolu
 
 def main(inputs: Sequence[Path] | None, call: Call, keep_stages: Path | None) -> None:
     """Treat every picture; in a folder only those that are not up to date."""
-    kind = Kind(SUFFIXES, ".png", SUFFIXES)
+    kind = Kind(READABLE, ".png", SUFFIXES)
     plan = make_plan(inputs, call.files.output, kind, extra=[call.files.report], skip=keep_stages)
     studio = Refacer.of(call)
     studio.check()

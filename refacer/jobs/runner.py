@@ -52,6 +52,8 @@ def run_plan(plan: Plan, work: Work[T], files: FileOptions) -> None:
         raise UsageError("--json and the result both want stdout; use -o FILE or --report FILE")
     _make_folders(plan)
     with Frame(files, plan.count, facts=work.facts, advice=work.advice) as frame:
+        if plan.left_out:
+            frame.report.facts["left_out"] = dict(plan.left_out)
         with console.bars(plan.count, quiet=files.quiet) as bars:
             _Runner(plan, work, frame, bars).run()
         if plan.count > 1 and not files.quiet:

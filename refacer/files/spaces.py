@@ -249,8 +249,8 @@ _TRANSFERS = {
     16: _pq,
     18: _hlg,
 }
-"""H.273, Table 3: from the signal to linear light. The curves of BT.709 and its like are those of cameras: of a screen they
-say nothing better than sRGB's."""
+"""H.273, Table 3: from the signal to linear light. The curves of BT.709 and its like are those of cameras; sRGB's says
+better what a screen shows."""
 
 _BT601 = ((0.3127, 0.3290), (0.630, 0.340), (0.310, 0.595), (0.155, 0.070))
 _PRIMARIES: dict[int, Any] = {

@@ -22,7 +22,8 @@ def main(inputs: Sequence[Path] | None, call: Call) -> None:
     """Align the chosen faces; into one file or stdout goes the largest unless another one is chosen."""
     chosen = call.choices.faces
     several = chosen is not None and chosen != "largest" and not chosen.isdigit()
-    plan = make_plan(inputs, call.files.output, Kind(READABLE, ".png", (".png",), several), extra=[call.files.report])
+    kind = Kind(READABLE, ".png", (".png",), several, makes=("align",))
+    plan = make_plan(inputs, call.files.output, kind, extra=[call.files.report])
     studio = Refacer.of(call)
     studio.equipment.require(detector=True)
     skips = plan.keeps(force=call.files.force)

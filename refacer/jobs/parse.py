@@ -20,7 +20,8 @@ ADVICE = "use --device cpu"
 
 def main(inputs: Sequence[Path] | None, call: Call, labels: bool) -> None:
     """Parse every face; in a folder only those whose masks are not up to date."""
-    plan = make_plan(inputs, call.files.output, Kind(READABLE, ".png", (".png",)), extra=[call.files.report])
+    kind = Kind(READABLE, ".png", (".png",), makes=("parse",))
+    plan = make_plan(inputs, call.files.output, kind, extra=[call.files.report])
     studio = Refacer.of(call)
     studio.equipment.require(parser=True)
     warn_of_borrowed_parser(studio, quiet=call.files.quiet)

@@ -22,7 +22,7 @@ ADVICE = "give a smaller picture, lower --batch, choose a pair of a lower resolu
 
 def main(inputs: Sequence[Path] | None, call: Call, keep_stages: Path | None) -> None:
     """Treat every picture; in a folder only those that are not up to date."""
-    kind = Kind(READABLE, ".png", SUFFIXES)
+    kind = Kind(READABLE, ".png", SUFFIXES, makes=("composite", "left"))
     plan = make_plan(inputs, call.files.output, kind, extra=[call.files.report], skip=keep_stages)
     studio = Refacer.of(call)
     studio.check()

@@ -20,7 +20,8 @@ ADVICE = "give a smaller face, or use --device cpu"
 
 def main(inputs: Sequence[Path] | None, call: Call) -> None:
     """Translate every face; in a folder only those whose translations are not up to date."""
-    plan = make_plan(inputs, call.files.output, Kind(READABLE, ".png", (".png",)), extra=[call.files.report])
+    kind = Kind(READABLE, ".png", (".png",), makes=("translate",))
+    plan = make_plan(inputs, call.files.output, kind, extra=[call.files.report])
     studio = Refacer.of(call)
     studio.equipment.require("translator")
     work = Translating(studio, plan.keeps(force=call.files.force), call.files.quiet)

@@ -172,6 +172,22 @@ def test_linear_light_is_seen_as_what_it_shows(cli, look, tmp_path):
     assert np.array_equal(after.native[-100:], linear[-100:])
 
 
+def test_a_folder_may_take_its_own_results(cli, look, tmp_path):
+    figure = Image.open(look).convert("RGB")
+    figure.save(tmp_path / "a.jpg", quality=95)
+    code, first = statuses(cli, tmp_path, "-o", tmp_path)
+    assert (code, first) == (0, {"a.jpg": "done"})
+    figure.save(tmp_path / "b.webp", lossless=True)
+    assert statuses(cli, tmp_path, "-o", tmp_path) == (0, {"a.jpg": "skipped", "b.webp": "done"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "a.png", "b.png", "b.webp"]
+    ended = cli("run", *sorted(tmp_path.iterdir()), "-o", tmp_path)
+    assert ended.code == 0
+    assert "2 results of an earlier call are no inputs" in ended.err
+    assert statuses(cli, tmp_path / "a.png", "-o", f"{tmp_path}/") == (0, {})
+    figure.save(tmp_path / "b.png")
+    assert "would be overwritten" in cli("run", tmp_path, "-o", tmp_path).err
+
+
 def test_what_is_left_out_is_said_and_reported(cli, look, tmp_path):
     figure = Image.open(look).convert("RGB")
     (tmp_path / "in").mkdir()

@@ -5,6 +5,8 @@ The command line uses it too, so both give the same pixels and the same passport
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor
 
 from refacer.equipment import Equipment
-from refacer.errors import PassportMismatch, ShapeMismatch, UsageError
+from refacer.errors import PassportMismatch, RefacerWarning, ShapeMismatch, UsageError
 from refacer.files import Native, Source
 from refacer.files.artefacts import (
     Display,
@@ -48,6 +50,7 @@ from refacer.stages.inversion import invert_each
 from refacer.stages.parse import mask_from_labels, parse
 from refacer.stages.pipeline import (
     FaceResult,
+    Found,
     Networks,
     Placed,
     aligned,
@@ -60,6 +63,9 @@ from refacer.stages.pipeline import (
     run as run_stages,
 )
 from refacer.types import Codes, Passport, Progress, Rgb, SourceInfo, StageRecord
+
+FAR_SMALLER = 0.5
+"""A face whose side is less than so much of the largest one's may be no one's: a print, a poster, a toy."""
 
 MaskChoice = Mask | Literal["auto"] | None
 """A mask, 'auto' for the face's own parts as parsed here, or None for all of the crop."""
@@ -196,6 +202,7 @@ class Refacer:
         which = faces or self.choices.faces or "all"
         tensor = self.tensor(source)
         found = find_faces(tensor, self.equipment.detector, options, which)
+        self._tell_of_small(found)
         record = self.records.align_record(which, found[0].count)
         return [
             Face.of(
@@ -384,6 +391,7 @@ class Refacer:
             values, history = self._mask(mask, tensor, options)
             fields = fields_of_difference(rendering, tensor) if face.translated and rendering is not None else None
             blends.append(composite_onto(canvas, Placed(tensor, values, record.quad, rendering, fields), options))
+            _tell_of_empty(record.index, blends[-1])
             done.append(replace(record, stages=(*record.stages, *history)))
         return Display(target, _pasted(target, blends), Passport(target.info, tuple(done)))
 
@@ -413,7 +421,10 @@ class Refacer:
             canvas=self._canvas(source),
             progress=progress,
         )
+        self._tell_of_small([result.found for result in results])
         native = _pasted(source, [result.blend for result in results if result.blend is not None])
+        for result in results:
+            _tell_of_empty(result.found.index, result.blend)
         stages = [self._stages(source.info, result) for result in results]
         faces = []
         for one in stages:
@@ -444,6 +455,15 @@ class Refacer:
             result.apart,
             result.blend is None,
         )
+
+    def _tell_of_small(self, found: Sequence[Found]) -> None:
+        """Warn of faces far smaller than the largest, which may be printed on a garment, where none were chosen."""
+        sides = {face.index: math.dist(face.quad[0], face.quad[3]) for face in found}
+        small = [str(index) for index, side in sides.items() if side < FAR_SMALLER * max(sides.values())]
+        if small and self.choices.faces is None:
+            named = f"face {small[0]} is" if len(small) == 1 else f"faces {', '.join(small)} are"
+            told = f"{named} less than half as large as the largest, and taken too"
+            warnings.warn(f"{told}; if that is no face but a print, use --faces largest", RefacerWarning, stacklevel=3)
 
     def _how(self, face: Face) -> tuple[CompositeOptions, Tensor | None]:
         """How a face is pasted, and the rendering generator's picture of its code where that is needed.
@@ -492,6 +512,13 @@ class Refacer:
 def _stored(codes: Tensor) -> Codes:
     """Codes as they are stored."""
     return codes.float().cpu().numpy()
+
+
+def _tell_of_empty(index: int, blend: Blend | None) -> None:
+    """Warn of a face of which nothing was pasted; None is one that was left, which is told elsewhere."""
+    if blend is not None and not bool((blend.alpha > 0).any()):
+        told = f"face {index}: its mask is empty, so that nothing of it was changed"
+        warnings.warn(f"{told}; give other --classes, or --mask none for all of the crop", RefacerWarning, stacklevel=3)
 
 
 def _pasted(source: Source, blends: Sequence[Blend]) -> Native:

@@ -195,7 +195,8 @@ def _single(output: str | None, kind: Kind) -> Path | str:
 class _Search:
     """Looks for the inputs.
 
-    refused: what cannot be read; left_out: pictures of kinds that are not, by suffix; finished: results of an earlier call.
+    refused: what cannot be read; left_out: pictures of kinds that are not, by suffix; finished: results of earlier
+    calls, how many.
     """
 
     kind: Kind

@@ -97,11 +97,14 @@ class _Runner(Generic[T]):
             shown = warnings.showwarning
 
             def hear(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-                ours = issubclass(category, RefacerWarning)
-                for item in items if ours else ():
-                    self.told[item.name].append(str(message))
-                if not (ours and self.frame.files.quiet):
+                if not issubclass(category, RefacerWarning):
                     shown(message, category, *where, **more)
+                    return
+                for item in items:
+                    told = str(message) if item.name in str(message) else f"{item.name}: {message}"
+                    self.told[item.name].append(told)
+                    if not self.frame.files.quiet:
+                        shown(told, category, *where, **more)
 
             warnings.showwarning = hear
             yield

@@ -202,3 +202,28 @@ def test_what_is_left_out_is_said_and_reported(cli, look, tmp_path):
     assert (len(told["two.tif"]), told["one.tif"]) == (1, [])
     ended = cli("run", tmp_path / "in", "-o", tmp_path / "out", "--json", "--force", "--quiet")
     assert "holds 2 pictures" in ended.out.decode()
+
+
+def test_an_empty_mask_is_told(cli, look, stages, tmp_path):
+    ended = cli("run", look, "-o", tmp_path / "x.png", "--classes", "hat", "--json")
+    assert ended.code == 0
+    assert "display.png: face 0: its mask is empty" in ended.err
+    assert "its mask is empty" in json.loads(ended.out)["results"][0]["warnings"][0]
+    assert np.array_equal(pixels(tmp_path / "x.png"), pixels(look))
+    Image.new("L", (64, 64)).save(tmp_path / "mask.png")
+    args = (stages / "look.png", stages / "display.real.png", "--mask", tmp_path / "mask.png", "-o", tmp_path / "y.png")
+    assert "its mask is empty" in cli("composite", *args).err
+
+
+def test_a_face_far_smaller_than_the_largest_is_told(cli, look, two, tmp_path):
+    figure = Image.open(look).convert("RGB")
+    sheet = figure.resize((900, 1200), Image.Resampling.LANCZOS)
+    sheet.paste(figure, (0, 800))
+    sheet.save(tmp_path / "print.png")
+    ended = cli("run", tmp_path / "print.png", "-o", tmp_path / "x.png")
+    assert ended.code == 0
+    assert ended.err.count("less than half as large as the largest") == 1
+    assert "--faces largest" in ended.err
+    for options in (["--faces", "all"], ["--faces", "largest"]):
+        assert cli("run", tmp_path / "print.png", "-o", tmp_path / "x.png", *options).err == ""
+    assert cli("run", two, "-o", tmp_path / "x.png").err == ""

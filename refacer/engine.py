@@ -251,7 +251,7 @@ class Refacer:
         """Draw one W+ code.
 
         Args:
-            codes: what `project` gave, an array (1, num_ws, w_dim), or a `.npy` file.
+            codes: what `project` gave, an array (1, num_ws, w_dim), or a `.npy`, `.npz` or PyTorch file.
             into: the generator that draws.
 
         Returns:
@@ -263,7 +263,7 @@ class Refacer:
         Example:
             >>> refacer.Refacer(psi=1).decode("codes.npy").save("real.png")
         """
-        latents = Latents.read(codes)
+        latents = self.equipment.latents(codes)
         if len(latents.values) != 1:
             raise ShapeMismatch(f"{len(latents.values)} codes; decode_all draws several")
         return self.decode_all(latents, into=into)[0]

@@ -37,6 +37,7 @@ from refacer.types import Codes
 from refacer.weights import terms
 from refacer.weights.choices import Choice, RoleName, choose, require
 from refacer.weights.convert import load_generator_file
+from refacer.weights.formats.latents import read_latents
 from refacer.weights.pairs import Pair, load_pair
 from refacer.weights.registry import sha256_of
 
@@ -200,11 +201,16 @@ class Equipment:
         init = self.choices.init
         if init in (None, "mean", ENCODER):
             return None
-        codes = Latents.read(str(init)).values
+        codes = self.latents(str(init)).values
         wanted = (1, self.pair.num_ws, self.pair.w_dim)
         if codes.shape != wanted:
             raise ShapeMismatch(f"--init {init}: shape {codes.shape}; this pair takes {wanted}")
         return codes
+
+    @staticmethod
+    def latents(codes: str | Path | bytes | Codes | Latents) -> Latents:
+        """Codes in any form that is read; raises as `read_latents` does."""
+        return read_latents(codes)
 
     @cached_property
     def pair(self) -> Pair:

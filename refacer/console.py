@@ -35,12 +35,13 @@ def error(problem: Exception) -> None:
 
 def worded(problem: Exception) -> Exception:
     """The same error, or OutOfMemory where torch has another name for it."""
-    if "torch" in sys.modules:
+    lacking = isinstance(problem, MemoryError)
+    if not lacking and "torch" in sys.modules:
         from refacer.device import is_out_of_memory
 
-        if is_out_of_memory(problem):
-            return OutOfMemory("memory did not suffice on this device; lower --batch, or use --device cpu")
-    return problem
+        lacking = is_out_of_memory(problem)
+    told = "memory did not suffice on this device; give smaller pictures, lower --batch, or use --device cpu"
+    return OutOfMemory(told) if lacking else problem
 
 
 def warn(message: str) -> None:

@@ -24,6 +24,7 @@ _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 READABLE = (".png", *_JPEG, ".webp", ".tif", ".tiff", ".avif", ".bmp", ".tga")
 """Suffixes of the pictures that are read, in lower case; what a file is, its first bytes tell."""
 
+_WEBP_BYTES = 12  # a pixel: the canvas, the picture before it, and the one that is decoded
 _AVIF_BRANDS = (b"avif", b"avis")
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -78,9 +79,12 @@ def open_picture(data: bytes, max_pixels: int) -> Decoded:
     parts = png.read_png(data) if kind == "PNG" else None
     pages = tiff.read_tiff(data) if kind == "TIFF" else None
     data = pages.data if pages else data
+    needs = 0
     if kind == "WEBP":
-        check_size(*_webp_size(data), max_pixels)  # Pillow allocates a WebP's canvas when it opens it
-    with decoding(kind):
+        width, height = _webp_size(data)
+        check_size(width, height, max_pixels)  # Pillow allocates a WebP's canvas when it opens it
+        needs = width * height * _WEBP_BYTES
+    with decoding(kind, needs):
         with undisturbed(), silent() if kind == "TIFF" else nullcontext():
             image = Image.open(BytesIO(parts.pixels if parts else data), formats=(kind,))
             check_size(*image.size, max_pixels)
@@ -101,16 +105,24 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 @contextmanager
-def decoding(kind: str) -> Iterator[None]:
-    """Decoders answer damage with errors of every kind: all of them mean that the picture is refused."""
+def decoding(kind: str, needs: int = 0) -> Iterator[None]:
+    """Decoders answer damage with errors of every kind: all of them mean that the picture is refused.
+
+    Raises MemoryError where memory did not suffice, also where the decoder calls that damage: where `needs` bytes are
+    not to be had afterwards.
+    """
     try:
         yield
-    except InputRefused:
+    except (InputRefused, MemoryError):
         raise
-    except MemoryError as error:
-        raise InputRefused("needs more memory than there is; shrink it") from error
     except Exception as error:
+        require_memory(needs)
         raise InputRefused(f"cannot be decoded as {kind}: damaged, cut off or of a rare kind; save it again") from error
+
+
+def require_memory(needs: int) -> None:
+    """Raise MemoryError where so many bytes are not to be had."""
+    bytearray(needs)
 
 
 @contextmanager

@@ -17,17 +17,20 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from refacer.errors import InputRefused
 from refacer.files import png
-from refacer.files.decoding import silent
+from refacer.files.decoding import require_memory, silent
 
 _HEADER = b"II*\0" + struct.pack("<I", 8)
+_BYTES_A_PIXEL = 16  # that cv2 takes: twice four samples of 16 bits
 _STRIP_BYTES = 1024 * 1024
 _BYTE, _LONG, _UNDEFINED = 1, 4, 7
 _STRIP_OFFSETS, _XMP, _ICC = 273, 700, 34675
 _UP = 2  # PNG's filter of that name
 
 
-def decode_deep(data: bytes) -> NDArray[np.uint16]:
-    """A PNG or TIFF with 16 bits -> (H, W, 3 or 4) uint16 RGB(A); InputRefused where cv2 cannot.
+def decode_deep(data: bytes, pixels: int) -> NDArray[np.uint16]:
+    """A PNG or TIFF with 16 bits -> (H, W, 3 or 4) uint16 RGB(A); pixels: how many it has.
+
+    Raises InputRefused where cv2 cannot, MemoryError where it cannot for want of memory.
 
     cv2 turns a TIFF as its orientation asks, and leaves a PNG as it is.
     """
@@ -38,6 +41,8 @@ def decode_deep(data: bytes) -> NDArray[np.uint16]:
             stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         except cv2.error:
             stored = None
+    if stored is None:
+        require_memory(pixels * _BYTES_A_PIXEL)
     if stored is None or stored.dtype != np.uint16 or stored.ndim != 3 or stored.shape[2] not in (3, 4):
         raise InputRefused("this kind of 16-bit picture cannot be read; save it as a plain RGB PNG")
     return np.ascontiguousarray(stored[..., [2, 1, 0, 3][: stored.shape[2]]], np.uint16)

@@ -134,7 +134,7 @@ def _deep(picture: Decoded) -> NDArray[np.uint16]:
         raise InputRefused("a 16-bit TIFF stored plane by plane is not supported; save it interleaved")
     data = png.read_png(picture.data, key=False).pixels if picture.png else picture.data
     shallow = turned(picture, np.array(picture.image))
-    pixels = turned(picture, decode_deep(data))[..., : shallow.shape[2]]
+    pixels = turned(picture, decode_deep(data, picture.image.width * picture.image.height))[..., : shallow.shape[2]]
     if picture.raw_mode.startswith("RGBa"):
         return _unmultiplied(pixels)
     if not np.array_equal(pixels >> 8, shallow):

@@ -227,3 +227,17 @@ def test_a_face_far_smaller_than_the_largest_is_told(cli, look, two, tmp_path):
     for options in (["--faces", "all"], ["--faces", "largest"]):
         assert cli("run", tmp_path / "print.png", "-o", tmp_path / "x.png", *options).err == ""
     assert cli("run", two, "-o", tmp_path / "x.png").err == ""
+
+
+def test_want_of_memory_ends_in_6_wherever_it_is_met(cli, look, tmp_path, monkeypatch):
+    def fail(*_args, **_options):
+        raise MemoryError
+
+    shutil.copy(look, tmp_path / "look.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "load", fail)
+        ended = cli("run", tmp_path / "look.png", "-o", tmp_path / "x.png")
+    assert ended.code == 6
+    assert "give a smaller picture, lower --batch" in ended.err
+    monkeypatch.setattr("refacer.jobs.display.Display.files", fail)
+    assert cli("run", look, "-o", tmp_path / "x.png").code == 6

@@ -77,7 +77,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", RefacerWarning)
-            warnings.showwarning = console.show_warning
+            warnings.showwarning = console.warning_shower()
             app(args, prog_name="refacer")
     except SystemExit as stop:
         code = _exit_code(stop)

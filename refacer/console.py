@@ -49,12 +49,18 @@ def warn(message: str) -> None:
     _write(Text.assemble(("refacer: warning: ", "yellow"), one_line(message)))
 
 
-def show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
-    """What `warnings.showwarning` is while a command runs: ours in a line, those of others as Python shows them."""
-    if issubclass(category, RefacerWarning):
-        warn(str(message))
-    else:
-        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
+def warning_shower() -> Callable[..., None]:
+    """What `warnings.showwarning` is while a command runs: ours in a line, each once, others as Python shows them."""
+    told: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+        if not issubclass(category, RefacerWarning):
+            sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
+        elif str(message) not in told:
+            told.add(str(message))
+            warn(str(message))
+
+    return show
 
 
 def note(message: str) -> None:

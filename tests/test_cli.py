@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from refacer import __version__, cli
-from refacer.errors import InputRefused, NoFace, OutOfMemory, OutputNotWritable, PassportMismatch, WeightsMissing
+from refacer.console import warning_shower
+from refacer.errors import (
+    InputRefused,
+    NoFace,
+    OutOfMemory,
+    OutputNotWritable,
+    PassportMismatch,
+    RefacerWarning,
+    WeightsMissing,
+)
 from refacer.files import read_source
 
 
@@ -213,3 +222,11 @@ def test_a_full_stdout_is_the_output_s_fault(program, look):
         told = process.stderr.read()
     assert process.returncode == 7
     assert b"stdout" in told
+
+
+def test_warnings_of_ours_are_lines_each_once(capsys):
+    show = warning_shower()
+    for message, category in (("a.tif: two pages", RefacerWarning),) * 2 + (("old", DeprecationWarning),):
+        show(message, category, "x.py", 7)
+    lines = ["refacer: warning: a.tif: two pages", "x.py:7: DeprecationWarning: old"]
+    assert capsys.readouterr().err.splitlines() == lines

@@ -47,6 +47,8 @@ def evaluate(sets: Sequence[Path], against: Sequence[Path], options: EvalOptions
         raise UsageError("--against measures a pair; name it with --pair")
     equipment = Equipment(options.pair, options.device)
     between, faces = ([PictureSet(path, options.max_pixels) for path in paths] for paths in (sets, against))
+    for pictures in () if files.quiet else (*between, *faces):
+        console.note(f"{pictures.source}: {len(pictures)} pictures")
     measures: list[Measure] = []
     # No --json for the frame: this command's is of its measures.
     told = FileOptions(report=files.report, quiet=files.quiet, fail_fast=files.fail_fast)

@@ -284,28 +284,28 @@ class DisturbOptions:
     tint: float = 0.07  # of each colour's light
     uneven: float = 0.25  # of light, across the picture
     glints: int = 4  # at most, on the rendering alone
-    glint: float = 0.8  # how bright at most, in [-1, 1]
-    glint_frac: tuple[float, float] = (0.015, 0.09)  # sigma of the longer side
+    glint: float = 0.9  # how bright at most, in [-1, 1]
+    glint_frac: tuple[float, float] = (0.015, 0.13)  # sigma of the longer side
 
 
 @dataclass(frozen=True)
 class DistillOptions:
     """How a pair's feed-forward network is trained (after Viazovetskyi et al. 2020)."""
 
-    batch: int = 8
-    kimg: float = 16.0
+    batch: int = 16
+    kimg: float = 36.0
     lr: float = 1e-3
     adam_betas: tuple[float, float] = (0.9, 0.99)
     warmup_kimg: float = 0.4  # in which the rate rises from 0; by a cosine it falls to 0 at the end
-    ema_kimg: float = 2.0
+    ema_kimg: float = 4.0
     psi: tuple[float, float] = (0.7, 1.0)  # of the codes
     block: int = 64  # examples drawn at once
     uses: int = 6  # of each, every time disturbed anew
-    coarse_weight: float = 1.0  # of L1 between means over squares
-    coarse_frac: float = 1 / 32  # their side, as a fraction of the picture's
-    adversarial_weight: float = 0.02
-    adversarial_kimg: float = 4.0  # before which there is none
-    adversarial_batch: int = 4  # real renders translated, and photographs
+    coarse_weight: float = 4.0  # of L1 between means over squares
+    coarse_frac: float = 1 / 8  # their side, as a fraction of the picture's
+    adversarial_weight: float = 0.04
+    adversarial_kimg: float = 8.0  # before which there is none
+    adversarial_batch: int = 16  # real renders translated, and photographs
     d_lr: float = 1e-3
     precision: Literal["float32", "bfloat16"] = "float32"  # of the convolutions
     tick_kimg: float = 1.0

@@ -26,6 +26,7 @@ from refacer.commands import (
     parse,
     project,
     run,
+    study,
     train_encoder,
     translate,
     weights,
@@ -57,6 +58,7 @@ for module, function in (
     (eval, eval.eval),
 ):
     add_command(app, function, module.EXAMPLE)
+study.register(app)
 weights.register(app)
 
 

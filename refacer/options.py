@@ -487,3 +487,43 @@ class EvalOptions:
     device: str = "auto"
     seed: int = 0  # of codes, noise and KID's subsets
     max_pixels: int = MAX_PIXELS
+
+
+StudyForm = Literal["pairs", "all"]
+"""What a question shows: one method's picture beside one other's, or those of all methods, as the paper's Fig. 6."""
+
+
+@dataclass(frozen=True)
+class StudyRule:
+    """Whose votes do not count; fixed when a study is made, and part of it."""
+
+    obvious_wrong: int = 0  # obvious trials that may be answered wrongly
+    least_median_ms: int = 500  # of all answers: who is quicker does not look
+    least_answered_percent: int = 50  # of the plan's questions
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """What `refacer study make` is told."""
+
+    methods: tuple[str, ...] = ()  # names of folders; none are all
+    focal: str | None = None  # None: "ours", else the first
+    form: StudyForm = "pairs"
+    cases: int = 10  # the paper's
+    question: str = "Which face looks more like a photograph of a real person?"
+    show_input: bool = False
+    common: bool = False  # leave out faces that a method lacks
+    size: int | None = None  # side of the pictures in pixels; None: the smallest one's, at most 512
+    seed: int = 0
+    rule: StudyRule = StudyRule()
+    max_pixels: int = MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class AnalysisOptions:
+    """How votes are counted."""
+
+    alpha: float = 0.05
+    bootstrap: int = 2000  # replicates, over people and cases
+    ridge: float = 0.01  # on the choice model's strengths, against separation
+    seed: int = 0

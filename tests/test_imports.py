@@ -33,7 +33,7 @@ ALLOWED = {
     "jobs": JOBS,
     "datasets": JOBS | {"datasets"},
     "finetuning": JOBS | {"finetuning", "training"},
-    "evaluation": JOBS | {"evaluation"},
+    "evaluation": JOBS | {"evaluation", "training"},
     "comparison": JOBS | {"comparison", "evaluation"},
     "studies": JOBS | {"studies", "comparison"},
     "commands": {

@@ -17,6 +17,7 @@ import typer
 from refacer import __version__, console
 from refacer.commands import (
     align,
+    compare,
     composite,
     dataset,
     decode,
@@ -56,6 +57,7 @@ for module, function in (
     (train_encoder, train_encoder.train_encoder),
     (dataset, dataset.dataset),
     (eval, eval.eval),
+    (compare, compare.compare),
 ):
     add_command(app, function, module.EXAMPLE)
 study.register(app)

@@ -527,3 +527,18 @@ class AnalysisOptions:
     bootstrap: int = 2000  # replicates, over people and cases
     ridge: float = 0.01  # on the choice model's strengths, against separation
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What `refacer compare` is told. against: sets for FID and KID; truth: a set of true photographs, by name."""
+
+    methods: tuple[str, ...] = ("ours", "direct")
+    truth: Path | None = None
+    against: tuple[Path, ...] = ()
+    judge: Path | None = None
+    pair: str | None = None
+    device: str = "auto"
+    steps: int | None = None
+    seed: int = ProjectOptions.seed
+    max_pixels: int = MAX_PIXELS

@@ -3,7 +3,7 @@
 METHOD/FACE.png      what each method made of each face
 inputs/FACE.png      what they were given
 truth/FACE.png       what the face looks like in truth, where that is known
-compare.json         the methods in order, with their titles and what stands in for what
+compare.json         the methods in order with their titles, the faces, and the weights that were used
 
 Without compare.json every folder of pictures but `inputs` and `truth` is a method, so that pictures from elsewhere can
 be laid out by hand.
@@ -12,7 +12,7 @@ be laid out by hand.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +25,11 @@ INPUTS, TRUTH, RECORD = "inputs", "truth", "compare.json"
 
 @dataclass(frozen=True)
 class ComparisonFolder:
-    """A folder of methods. methods: titles by name, in order."""
+    """A folder of methods. methods: names in order; faces: those that count, None for all that are there."""
 
     path: Path
-    methods: Mapping[str, str]
+    methods: tuple[str, ...]
+    faces: Collection[str] | None = None
 
     @classmethod
     def read(cls, path: Path) -> ComparisonFolder:
@@ -36,16 +37,15 @@ class ComparisonFolder:
         if not path.is_dir():
             raise UsageError(f"{path}: no folder; name one that holds a folder of pictures for each method")
         record = path / RECORD
-        titles = _titles(record) if record.is_file() else {}
-        if not titles:
-            folders = sorted(one for one in path.iterdir() if one.is_dir() and counts(one.name))
-            named = [one for one in folders if one.name not in (INPUTS, TRUTH) and list_folder(one).entries]
-            titles = {one.name: one.name for one in named}
-        if not titles:
+        if record.is_file():
+            return cls(path, *_recorded(record))
+        folders = sorted(one for one in path.iterdir() if one.is_dir() and counts(one.name))
+        named = [one for one in folders if one.name not in (INPUTS, TRUTH) and list_folder(one).entries]
+        if not named:
             raise UsageError(
                 f"{path}: holds no folder of pictures; each method's pictures lie in a folder of their own"
             )
-        return cls(path, titles)
+        return cls(path, tuple(one.name for one in named))
 
     def pictures(self, name: str) -> dict[str, Path]:
         """The pictures of a method, of INPUTS or of TRUTH by the face's name, sorted; empty where there are none.
@@ -63,12 +63,13 @@ class ComparisonFolder:
             if key in found:
                 raise UsageError(f"{self.path / name}: two pictures are called {key}; keep one of them")
             found[key] = entry.path
-        return dict(sorted(found.items()))
+        return {key: found[key] for key in sorted(found) if self.faces is None or key in self.faces}
 
 
-def _titles(record: Path) -> dict[str, str]:
+def _recorded(record: Path) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The methods and the faces."""
     try:
         body = json.loads(read_bytes(record))
-        return {str(name): str(about["title"]) for name, about in body["methods"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return tuple(map(str, body["methods"])), frozenset(map(str, body["faces"]))
+    except (ValueError, KeyError, TypeError) as error:
         raise InputRefused(f"{record}: damaged; run `refacer compare` again, or remove it") from error

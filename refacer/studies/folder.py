@@ -22,7 +22,7 @@ PAGE, KEY, VOTES = "index.html", "study.json", "votes/votes.jsonl"
 
 @dataclass(frozen=True)
 class Key:
-    """What only the researcher knows: the titles of methods and the names of faces by the short names in votes."""
+    """What only the researcher knows: the names of methods and faces by the short names in votes."""
 
     design: Design
     titles: Mapping[str, str]

@@ -60,7 +60,7 @@ def make_study(source: Path, output: Path, options: StudyOptions, *, force: bool
     folder = StudyFolder(output)
     folder.claim(design, force=force)
     page = study_page(design, made.files)
-    titles = {made.short[name]: comparison.methods[name] for name in names}
+    titles = {made.short[name]: name for name in names}
     folder.write(design, titles, dict(zip(design.cases, keys, strict=True)), page)
     if not quiet:
         _tell(folder, design, page)

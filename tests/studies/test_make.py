@@ -78,13 +78,14 @@ def test_other_pictures_are_another_study(cli, compared, tmp_path):
     assert first != second
 
 
-def test_compares_own_record_gives_names_and_order(cli, compared, tmp_path):
-    methods = {"third": {"title": "Third of them"}, "other": {"title": "The other"}}
-    (compared / "compare.json").write_text(json.dumps({"methods": methods}))
+def test_compares_own_record_says_which_methods_and_faces_count(cli, compared, tmp_path):
+    methods = {"third": {"title": "the third"}, "other": {"title": "the other"}}
+    (compared / "compare.json").write_text(json.dumps({"methods": methods, "faces": ["face0", "face2", "face3"]}))
     assert cli("study", "make", compared, "-o", tmp_path / "study").code == 0
     key = json.loads((tmp_path / "study/study.json").read_text())
-    assert key["methods"][key["design"]["focal"]] == "Third of them"
+    assert key["methods"][key["design"]["focal"]] == "third"
     assert len(key["methods"]) == 2
+    assert sorted(key["cases"].values()) == ["face0", "face2", "face3"]
     (compared / "compare.json").write_text("{")
     ended = cli("study", "make", compared, "-o", tmp_path / "other")
     assert (ended.code, ended.err.count("\n")) == (5, 1)

@@ -14,8 +14,9 @@ from refacer.engine import Refacer
 from refacer.errors import RefacerError, UsageError
 from refacer.files import read_bytes, write_atomic
 from refacer.files.artefacts import Face, Latents
+from refacer.inverters.method import chosen_method
 from refacer.jobs.runner import passport_of
-from refacer.options import CompareOptions, GeneratorRole
+from refacer.options import INVERTERS, CompareOptions, GeneratorRole
 from refacer.types import Passport
 
 
@@ -40,6 +41,12 @@ METHODS: Mapping[str, Method] = {
     "project-face": Method("that, --paste face", {"way": "project", "paste": "face"}, pasted=True),
     "project-change": Method("that, --paste change", {"way": "project", "paste": "change"}, pasted=True),
     "direct": Method("Eq. 4 into the realistic generator", {"way": "project"}, into="real"),
+    # the rivals of the paper's Fig. 5 go straight into the realistic generator
+    **{
+        name: Method(f"{name} into the realistic generator", {"way": "project", "inverter": name}, into="real")
+        for name in INVERTERS
+        if name != "optimise"
+    },
 }
 
 
@@ -78,7 +85,7 @@ class Codes:
 
     def find(self, studio: Refacer, face: Face, name: str, into: GeneratorRole) -> tuple[Latents, float]:
         """The code of a face and the seconds that finding it took, now or before."""
-        key = f"{CODES}/{into}/{name}"
+        key = f"{CODES}/{studio.choices.inverter}-{into}/{name}"
         path = self._folder / f"{key}.npy"
         if passport_of(path) == studio.records.projected_passport(face, into) and key in self._times.seconds:
             return Latents.read(path), self._times.seconds[key]
@@ -102,9 +109,13 @@ class Worker:
 
     def check(self) -> None:
         """Meet weights that are not there before the work, and read those that are, so that no face pays for it."""
-        self._studio.check()
-        equipment = self._studio.equipment
-        _ = equipment.networks() if equipment.way == "translate" else (equipment.networks(), equipment.real)
+        studio, method = self._studio, self._method
+        studio.check()
+        _ = studio.networks()
+        if studio.equipment.way == "project" and method.into != "rendering":
+            ours = chosen_method(studio.equipment, method.into)
+            ours.check()
+            _ = ours.inverter()
 
     @property
     def facts(self) -> Mapping[str, Any]:

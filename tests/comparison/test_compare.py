@@ -163,7 +163,7 @@ def test_methods_share_a_code_and_its_time(cli, faces, tmp_path, monkeypatch):
     assert (ended.code, len(found)) == (0, 2)
     times = json.loads((tmp_path / "out/times.json").read_text())
     for name in ("project", "project-face", "project-change"):
-        assert times[f"{name}/a"] >= times["codes/rendering/a"]
+        assert times[f"{name}/a"] >= times["codes/optimise-rendering/a"]
 
 
 def test_one_bad_face_stops_nothing(cli, faces, tmp_path):

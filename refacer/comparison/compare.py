@@ -33,7 +33,7 @@ from refacer.jobs.plan import Kind, make_plan
 from refacer.jobs.runner import passport_of
 from refacer.options import CompareOptions, FileOptions
 
-TABLE, TIMES, PAGE = "table.json", "times.json", "index.html"
+STEM, TABLE, TIMES, PAGE = "table", "table.json", "times.json", "index.html"
 WIDTH = 140  # the table needs it, whatever the terminal
 GIVEN, KNOWN = "the input as it is", "the true photograph"
 
@@ -142,8 +142,8 @@ def _write(place: Place, table: Table, body: dict[str, Any], record: dict[str, A
     shown = {face: of for face, of in pictures.items() if of}
     written = {
         **sheets_of(shown, [row.name for row in table.rows]),
-        "table.md": table.to_markdown().encode(),
-        "table.csv": table.to_csv().encode(),
+        f"{STEM}.md": table.to_markdown().encode(),
+        f"{STEM}.csv": table.to_csv().encode(),
         PAGE: compare_page(table, {face: list(of) for face, of in shown.items()}),
         TABLE: json.dumps(body, indent=1).encode() + b"\n",
         RECORD: json.dumps(record, indent=1).encode() + b"\n",

@@ -26,7 +26,7 @@ from refacer.comparison.tables import Table
 from refacer.equipment import Equipment
 from refacer.errors import RefacerError, UsageError, WeightsMissing
 from refacer.evaluation.evaluate import PictureSet
-from refacer.files import SUFFIXES, read_bytes, read_source, write_atomic
+from refacer.files import READABLE, SUFFIXES, read_bytes, read_source, write_atomic
 from refacer.files.folder_lock import FolderLock
 from refacer.jobs.frame import Frame
 from refacer.jobs.plan import Kind, make_plan
@@ -48,7 +48,7 @@ def compare(inputs: Sequence[Path], options: CompareOptions, files: FileOptions)
     if files.output is None:
         raise UsageError("the results go to a folder; name it with -o")
     place = Place(Path(files.output), files.force)
-    plan = make_plan(inputs, f"{place.folder}/", Kind(SUFFIXES, ".png", SUFFIXES, several=True), skip=place.folder)
+    plan = make_plan(inputs, f"{place.folder}/", Kind(READABLE, ".png", SUFFIXES, several=True), skip=place.folder)
     truth = PictureSet(options.truth, options.max_pixels) if options.truth else None
     against = [PictureSet(path, options.max_pixels) for path in options.against]
     equipment = Equipment(options.pair, options.device)

@@ -51,6 +51,10 @@ face where the rendering generator drew the picture and the change elsewhere."""
 
 INVERTERS = {
     "optimise": "optimise:Optimise",
+    "psp": "encode:Encode",
+    "e4e": "encode:Encode",
+    "restyle-psp": "encode:Encode",
+    "restyle-e4e": "encode:Encode",
 }
 """The ways to a code by the names that --inverter takes, each with its module and class in refacer/inverters."""
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from safetensors.torch import save
 
 from refacer.errors import InputRefused
 from refacer.networks.stylegan2.networks import Discriminator, Generator
+from refacer.options import EncoderName
 from refacer.weights.formats import encoders, nvidia, rosinality
 from refacer.weights.formats.bounded import shown
 from refacer.weights.formats.containers import read_weights, refusing
@@ -35,7 +36,7 @@ class Converted:
     """What a public file holds.
 
     kind: 'stylegan2', 'bisenet', 'parsenet', 'retinaface', 'ir_se50', 'curricularface', 'vgg16', 'alexnet',
-        'inception', 'sketch', 'e4e', 'psp', 'restyle', 'hyperstyle', 'encoder'.
+        'inception', 'sketch', 'e4e', 'psp', 'restyle-psp', 'restyle-e4e', 'hyperstyle', 'encoder'.
     files: safetensors bytes by file name. generator.safetensors and discriminator.safetensors are read by
         `refacer.weights.loaders`; network.safetensors holds any other state under its published names, with `kind` in
         its metadata (`loaders.read_network(path, kind)`).
@@ -151,7 +152,10 @@ def _encoder(content: dict[str, Any]) -> Converted:
     own, decoder, _ = encoders.states(content)
     options = encoders.options(content)
     kind = encoders.kind(own, options)
-    files = {NETWORK_FILE: _encoded_state(own, kind, {"options": options})}
+    known: dict[str, Any] = {"options": options}
+    if kind in get_args(EncoderName):
+        known["network"] = encoders.network_config(kind, own, options).to_dict()
+    files = {NETWORK_FILE: _encoded_state(own, kind, known)}
     notes = tuple(f"{name}: {options[name]}" for name in ("encoder_type", "output_size") if name in options)
     if decoder:
         made = _generator(content)

@@ -68,7 +68,7 @@ def test_log_samples_and_report_show_what_happens(run):
     with Image.open(run / "samples/000000016.png") as samples:
         assert samples.size == (4 * 64, 2 * 64)
     page = (run / "report.html").read_text()
-    for words in ("refacer train-encoder: quick", "the picture of its code", "rendering: tiny", "code_weight"):
+    for words in ("refacer train-encoder: quick", "the picture of its code", "rendering: tiny", "--code-weight"):
         assert words in page
 
 
@@ -94,18 +94,19 @@ def test_without_faces_it_learns_from_the_generator_s_own(pair, tmp_path):
 def test_what_does_not_fit_is_refused_in_one_line(run, renders, pair, cli, stages, tmp_path):
     face, to = stages / "display.face.png", tmp_path / "c.npy"
     short = ("--kind", "psp", "--batch", 4, "--kimg", 0.016, "--samples", 0.5, "--optimizer", "adam")
+    train = ("train-encoder", renders, "--pair", pair, "-o")
     for arguments, code, words in (
         (("project", face, "-o", to, "--init", "encoder"), 8, "carries no encoder; train one"),
         (("project", face, "-o", to, "--steps", 0), 2, "--steps 0: without steps"),
         (("project", face, "-o", to, "--pair", run, "--init", "mean", "--steps", 0), 2, "--steps 0: without steps"),
         (("project", face, "-o", to, "--pair", run, "--init", "encoder", "--into", "real"), 2, "--into rendering"),
         (
-            ("train-encoder", renders, "-o", run, "--pair", pair, *short, "--lr", 0.5),
+            (*train, run, *short, "--lr", 0.5),
             2,
             "--lr (0.0001 there, 0.5 here)",
         ),
-        (("train-encoder", renders, "-o", run, "--pair", pair, *short[2:], "--kind", "e4e"), 2, "--kind (psp there"),
-        (("train-encoder", renders, "-o", tmp_path / "out", "--kimg", "0"), 2, "--kimg"),
+        ((*train, run, *short[2:], "--kind", "e4e"), 2, "--kind (psp there"),
+        ((*train, tmp_path / "out", "--kimg", "0"), 2, "--kimg"),
         (("distill", renders, "-o", run, "--pair", pair), 2, "a run of `refacer train-encoder`"),
     ):
         ended = cli(*arguments)

@@ -257,24 +257,64 @@ def test_other_architectures_in_rosinalitys_layout_are_refused(generator, write)
         assert word in refused(write(torch_file({**content, "g_ema": changed})))
 
 
-@pytest.mark.parametrize(("kind", "opts"), [("e4e", dict), ("psp", argparse.Namespace), ("encoder", dict)])
-def test_encoders_keep_their_options_and_give_their_decoder(generator, write, tmp_path, kind, opts):
+def encoder_checkpoint(kind, generator, opts=dict, **changes):
+    """A file in the published layout: encoder, decoder, options, average code. Its widths are tiny."""
+    torch.manual_seed(0)
+    config = EncoderConfig(kind, 6, 8, 64, (1, 2, 1, 1), (8, 16, 24, 32), 8, coarse=2, fine=4)
+    state = FaceEncoder(config).state_dict()
     decoder = {f"decoder.{k}": v for k, v in writers.rosinality(generator)["g_ema"].items()}
     named = {kind: name for name, kind in reversed(encoders.TYPES.items())}
-    content = {
-        "state_dict": {"encoder.input_layer.0.weight": torch.ones(2, 2), **decoder},
-        "opts": opts(encoder_type=named.get(kind, "Own"), output_size=16, exp_dir="/home/someone/x", device=None),
-        "latent_avg": generator.mapping.w_avg.repeat(6, 1),
-    }
+    options = {"encoder_type": named[kind], "output_size": 16, "exp_dir": "/home/someone/x", "device": None, **changes}
+    average = state.pop("latent_avg")
+    return {"state_dict": {**state, **decoder}, "opts": opts(**options), "latent_avg": average}
+
+
+@pytest.mark.parametrize(("kind", "opts"), [
+    ("e4e", dict), ("psp", argparse.Namespace), ("restyle-psp", dict), ("restyle-e4e", argparse.Namespace),
+])  # fmt: skip
+def test_encoders_keep_their_options_and_give_their_decoder(generator, write, tmp_path, kind, opts):
+    content = encoder_checkpoint(kind, generator, opts, n_iters_per_batch=3)
     converted = convert(write(torch_file(content)))
     assert converted.kind == kind
     assert same(load_generator(stored(converted, "generator", tmp_path)).mapping, generator.mapping)
     state, config = read_network(stored(converted, "network", tmp_path), kind)
-    assert state.keys() == {"encoder.input_layer.0.weight", "latent_avg"}
+    assert state.keys() == {*(name for name in content["state_dict"] if name.startswith("encoder.")), "latent_avg"}
     assert config["options"]["output_size"] == 16
     assert "exp_dir" not in config["options"]
     assert "output_size: 16" in converted.notes
+    network = encoder_config(config["network"])
+    assert (network.num_ws, network.w_dim, network.input_px, network.coarse, network.fine) == (6, 8, 64, 2, 4) or (
+        kind.startswith("restyle")
+    )
+    assert (network.units, network.widths) == ((1, 2, 1, 1), (8, 16, 24, 32))
+    assert network.passes == (3 if kind.startswith("restyle") else 1)
     assert load_generator_file(write(torch_file(content))).config.img_resolution == 16
+
+
+def test_an_installed_encoder_answers_as_the_published_one(generator, write, install, tmp_path, monkeypatch):
+    """An average that is one code for all layers, and a file trained without it."""
+    for kind, start in (("psp", True), ("restyle-e4e", False)):
+        content = encoder_checkpoint(kind, generator, start_from_latent_avg=start)
+        content["latent_avg"] = content["latent_avg"][0] + 3
+        install(kind, convert(write(torch_file(content))))
+        network = load_face_encoder(kind, torch.device("cpu"))
+        assert network.latent_avg.unique().tolist() == ([3.0] if start else [0.0])
+        own = {name: value for name, value in network.state_dict().items() if name != "latent_avg"}
+        assert all(torch.equal(value, content["state_dict"][name]) for name, value in own.items())
+
+
+def test_an_encoder_that_does_not_fit_is_refused(generator, write):
+    content = encoder_checkpoint("psp", generator)
+    state = content["state_dict"]
+    for changed, words in (
+        ({"latent_avg": None}, "its average code (latent_avg) is missing"),
+        ({"latent_avg": torch.zeros(5, 8)}, "latent_avg has shape (5, 8); it must be (6, 8)"),
+        ({"opts": {**content["opts"], "learn_in_w": True}}, "was trained in W"),
+        ({"opts": {**content["opts"], "encoder_type": "BackboneEncoder"}}, "is not a part of it"),
+        ({"state_dict": {k: v for k, v in state.items() if "latlayer2.bias" not in k}}, "latlayer2.bias is missing"),
+        ({"state_dict": {k: v for k, v in state.items() if "body" not in k}}, "does not look like psp"),
+    ):
+        assert words in refused(write(torch_file({k: v for k, v in {**content, **changed}.items() if v is not None})))
 
 
 @pytest.mark.parametrize("legacy", [False, True])

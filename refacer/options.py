@@ -51,6 +51,7 @@ face where the rendering generator drew the picture and the change elsewhere."""
 
 INVERTERS = {
     "optimise": "optimise:Optimise",
+    "ii2s": "ii2s:PriorOptimisation",
     "psp": "encode:Encode",
     "e4e": "encode:Encode",
     "restyle-psp": "encode:Encode",
@@ -117,6 +118,19 @@ class ProjectOptions:
     def from_encoder(self) -> ProjectOptions:
         """The same from an encoder's codes: at the full rate at once, and without noise, which would lead away."""
         return replace(self, lr_rampup=0.0, initial_noise=0.0)
+
+
+@dataclass(frozen=True)
+class II2SOptions:
+    """The published code of II2S (arXiv:2012.09036)."""
+
+    steps: int = 1300
+    lr: float = 0.01
+    prior_weight: float = 0.001
+    prior_samples: int = 100_000  # published: a million
+    prior_floor: float = 1e-6  # of the mean variance; published: none
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    seed: int = 0
 
 
 @dataclass(frozen=True)

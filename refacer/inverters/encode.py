@@ -1,4 +1,4 @@
-"""`--inverter psp|e4e|restyle-psp|restyle-e4e`: the pair's own encoder if it is of that kind, else the published one."""
+"""`--inverter psp|e4e|restyle-psp|restyle-e4e`: the pair's own encoder of that kind, else the published one."""
 
 from __future__ import annotations
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from safetensors.torch import save
 
 from refacer.errors import InputRefused
 from refacer.networks.stylegan2.networks import Discriminator, Generator
-from refacer.options import EncoderName
 from refacer.weights.formats import encoders, nvidia, rosinality
 from refacer.weights.formats.bounded import shown
 from refacer.weights.formats.containers import read_weights, refusing
@@ -153,8 +152,8 @@ def _encoder(content: dict[str, Any]) -> Converted:
     options = encoders.options(content)
     kind = encoders.kind(own, options)
     known: dict[str, Any] = {"options": options}
-    if kind in get_args(EncoderName):
-        known["network"] = encoders.network_config(kind, own, options).to_dict()
+    if kind in encoders.USABLE:
+        known["network"] = encoders.network_config(encoders.USABLE[kind], own, options).to_dict()
     files = {NETWORK_FILE: _encoded_state(own, kind, known)}
     notes = tuple(f"{name}: {options[name]}" for name in ("encoder_type", "output_size") if name in options)
     if decoder:

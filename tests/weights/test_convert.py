@@ -20,10 +20,10 @@ from refacer.networks.sketch import DeepFaceSketch
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.networks.stylegan2.ops import setup_filter
 from refacer.weights.convert import convert, load_generator_file
-from refacer.weights.formats import encoders, recognise, rosinality
+from refacer.weights.formats import recognise, rosinality
 from refacer.weights.formats.containers import read_weights
 from refacer.weights.formats.inert import LazyTensor, Storage
-from refacer.weights.loaders import encode_network, load_discriminator, load_generator, read_network
+from refacer.weights.loaders import encode_network, encoder_config, load_discriminator, load_generator, read_network
 from tests.weights import writers
 from tests.weights.writers import Call, Name, easy_dict, persistent, pickled, snapshot, torch_file
 
@@ -257,23 +257,11 @@ def test_other_architectures_in_rosinalitys_layout_are_refused(generator, write)
         assert word in refused(write(torch_file({**content, "g_ema": changed})))
 
 
-def encoder_checkpoint(kind, generator, opts=dict, **changes):
-    """A file in the published layout: encoder, decoder, options, average code. Its widths are tiny."""
-    torch.manual_seed(0)
-    config = EncoderConfig(kind, 6, 8, 64, (1, 2, 1, 1), (8, 16, 24, 32), 8, coarse=2, fine=4)
-    state = FaceEncoder(config).state_dict()
-    decoder = {f"decoder.{k}": v for k, v in writers.rosinality(generator)["g_ema"].items()}
-    named = {kind: name for name, kind in reversed(encoders.TYPES.items())}
-    options = {"encoder_type": named[kind], "output_size": 16, "exp_dir": "/home/someone/x", "device": None, **changes}
-    average = state.pop("latent_avg")
-    return {"state_dict": {**state, **decoder}, "opts": opts(**options), "latent_avg": average}
-
-
 @pytest.mark.parametrize(("kind", "opts"), [
     ("e4e", dict), ("psp", argparse.Namespace), ("restyle-psp", dict), ("restyle-e4e", argparse.Namespace),
 ])  # fmt: skip
 def test_encoders_keep_their_options_and_give_their_decoder(generator, write, tmp_path, kind, opts):
-    content = encoder_checkpoint(kind, generator, opts, n_iters_per_batch=3)
+    content = writers.encoder(kind, generator, opts, n_iters_per_batch=3)
     converted = convert(write(torch_file(content)))
     assert converted.kind == kind
     assert same(load_generator(stored(converted, "generator", tmp_path)).mapping, generator.mapping)
@@ -283,28 +271,15 @@ def test_encoders_keep_their_options_and_give_their_decoder(generator, write, tm
     assert "exp_dir" not in config["options"]
     assert "output_size: 16" in converted.notes
     network = encoder_config(config["network"])
-    assert (network.num_ws, network.w_dim, network.input_px, network.coarse, network.fine) == (6, 8, 64, 2, 4) or (
-        kind.startswith("restyle")
-    )
+    assert (network.num_ws, network.w_dim, network.input_px) == (6, 8, 64)
     assert (network.units, network.widths) == ((1, 2, 1, 1), (8, 16, 24, 32))
-    assert network.passes == (3 if kind.startswith("restyle") else 1)
+    looped = kind.startswith("restyle")
+    assert (network.coarse, network.fine, network.passes) == ((6, 6, 3) if looped else (2, 4, 1))
     assert load_generator_file(write(torch_file(content))).config.img_resolution == 16
 
 
-def test_an_installed_encoder_answers_as_the_published_one(generator, write, install, tmp_path, monkeypatch):
-    """An average that is one code for all layers, and a file trained without it."""
-    for kind, start in (("psp", True), ("restyle-e4e", False)):
-        content = encoder_checkpoint(kind, generator, start_from_latent_avg=start)
-        content["latent_avg"] = content["latent_avg"][0] + 3
-        install(kind, convert(write(torch_file(content))))
-        network = load_face_encoder(kind, torch.device("cpu"))
-        assert network.latent_avg.unique().tolist() == ([3.0] if start else [0.0])
-        own = {name: value for name, value in network.state_dict().items() if name != "latent_avg"}
-        assert all(torch.equal(value, content["state_dict"][name]) for name, value in own.items())
-
-
 def test_an_encoder_that_does_not_fit_is_refused(generator, write):
-    content = encoder_checkpoint("psp", generator)
+    content = writers.encoder("psp", generator)
     state = content["state_dict"]
     for changed, words in (
         ({"latent_avg": None}, "its average code (latent_avg) is missing"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import groupby
-from typing import Any
+from typing import Any, get_args
 
 from refacer.errors import InputRefused, RefacerError
 from refacer.networks.encoders import EncoderConfig, FaceEncoder
@@ -24,6 +24,9 @@ TYPES = {
 }  # fmt: skip
 PASSES = "n_iters_per_batch"  # ReStyle's option
 PUBLISHED_PASSES = 5
+USABLE: Mapping[str, EncoderName] = {name: name for name in get_args(EncoderName)}
+"""Kinds that there is a network for."""
+
 MAX_UNITS, MAX_CODES, MAX_HALVINGS, MAX_PASSES = 64, 64, 8, 16
 MAX_OPTIONS = 300
 MAX_TEXT = 200
@@ -87,25 +90,20 @@ def network_config(kind: EncoderName, state: LazyState, found: Mapping[str, Any]
 
 def _sizes(kind: EncoderName, state: LazyState, found: Mapping[str, Any]) -> EncoderConfig:
     """What the shapes say, as far as they say anything; KeyError and the like where they are another network's."""
-    widths = [
-        state[f"body.{i}.res_layer.3.weight"].shape[0]
-        for i in range(MAX_UNITS)
-        if f"body.{i}.res_layer.3.weight" in state
-    ]
-    stages = [(width, len(list(units))) for width, units in groupby(widths)]
+    outputs = [f"body.{i}.res_layer.3.weight" for i in range(MAX_UNITS)]
+    stages = [(width, len([*units])) for width, units in groupby(state[n].shape[0] for n in outputs if n in state)]
     heads = [i for i in range(MAX_CODES) if f"styles.{i}.linear.weight" in state]
-    halvings = [
-        sum(name.startswith(f"styles.{i}.convs.") and name.endswith(".weight") for name in state) for i in heads
-    ]
+    convolutions = [name.split(".")[1] for name in state if name.startswith("styles.") and ".convs." in name]
+    halvings = [convolutions.count(str(i)) // 2 for i in heads]  # each has a weight and a bias
     if len(stages) != 4 or max(halvings) > MAX_HALVINGS:
         raise ValueError("another trunk")
     w_dim, head_width = state["styles.0.linear.weight"].shape
     passes = found.get(PASSES, PUBLISHED_PASSES) if kind.startswith("restyle") else 1
     if type(passes) is not int or not 0 < passes <= MAX_PASSES:
         raise ValueError(f"{PASSES} {passes}")
-    widths4, units4 = zip(*stages, strict=True)
+    widths, units = zip(*stages, strict=True)
     return EncoderConfig(
-        kind, len(heads), w_dim, 16 * 2 ** halvings[0], units4, widths4, head_width,
+        kind, len(heads), w_dim, 16 * 2 ** halvings[0], units, widths, head_width,
         coarse=halvings.count(halvings[0]), fine=len(heads) - halvings.count(halvings[0] + 2), passes=passes,
     )  # fmt: skip
 

@@ -37,7 +37,9 @@ def records(settings) -> Records:
 def optimise(records: Records, init: Any = None, **options: Any) -> Optimise:
     """Eq. 4 with other options than the defaults."""
     chosen = ProjectOptions(**options)
-    session = SimpleNamespace(**vars(records.equipment), init=init, project_options=lambda into: chosen)
+    session = SimpleNamespace(
+        **vars(records.equipment), init=init, project_options=lambda into: chosen, start=lambda into: "mean"
+    )
     return Optimise(session, "optimise", chosen.into)  # pyright: ignore[reportArgumentType]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -13,6 +15,7 @@ from refacer.errors import UsageError
 T = TypeVar("T")
 R = TypeVar("R")
 
+UNKNOWN_FREE = 4 * 1024**3
 ALLOCATOR_MESSAGES = ("not enough memory", "can't allocate memory", "out of memory")
 
 
@@ -43,6 +46,29 @@ def require_compiler(device: torch.device) -> None:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(f"--compile: torch.compile does not work here ({reason}); run without it") from error
+
+
+@contextmanager
+def one_thread_each(side_by_side: int) -> Iterator[None]:
+    """Where several items are worked on at once, give each one thread: threads within it would stand in their way."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if side_by_side > 1 else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def free_memory() -> int:
+    """Bytes that are free in the machine's memory, and in the container's; UNKNOWN_FREE where nobody tells."""
+    free = [UNKNOWN_FREE]
+    with suppress(OSError, ValueError, KeyError):
+        known = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        free = [int(known["MemAvailable"].split()[0]) * 1024]
+    with suppress(OSError, ValueError):  # "max" is no number
+        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        free.append(max(limit - used, 0))
+    return min(free)
 
 
 def seeded_generator(seed: int) -> torch.Generator:

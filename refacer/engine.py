@@ -45,6 +45,7 @@ from refacer.stages.composite import Blend
 from refacer.stages.parse import mask_from_labels, parse
 from refacer.stages.pipeline import (
     FaceResult,
+    Found,
     Placed,
     aligned,
     composite_onto,
@@ -377,11 +378,23 @@ class Refacer:
             done.append(replace(record, stages=(*record.stages, *history)))
         return Display(target, native, Passport(target.info, tuple(done)))
 
-    def run(self, image: Picture | Source, *, progress: Progress | None = None) -> Result:
+    def find(self, image: Picture | Source) -> list[Found]:
+        """The faces of a picture that `run` changes, from left to right. Raises NoFace."""
+        options = self.equipment.options
+        return find_faces(self.tensor(self.read(image)), self.equipment.detector, options.align, options.faces)
+
+    def run(
+        self,
+        image: Picture | Source,
+        *,
+        found: Sequence[Found] | None = None,
+        progress: Progress | None = None,
+    ) -> Result:
         """The whole job on one picture; as `refacer.run`, with the networks already read.
 
         Args:
             image: as for `refacer.run`.
+            found: what `find` gave for it, where that was asked already.
             progress: called with (steps done, steps in all).
 
         Returns:
@@ -400,6 +413,7 @@ class Refacer:
             self.tensor(source),
             self.equipment.networks(),
             self.equipment.options,
+            found=found,
             canvas=self._canvas(source),
             init=self.equipment.init_codes,
             progress=progress,

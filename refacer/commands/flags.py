@@ -63,7 +63,7 @@ Inputs = Annotated[
     typer.Argument(metavar="INPUT", help="Files, folders, or - for stdin.", callback=existing, show_default=False),
 ]
 Output = Annotated[str | None, option(FILES, "A file, a folder, or - for stdout.", "--output", "-o")]
-Report = Annotated[Path | None, option(FILES, "Write a line of JSON for each item and a summary.")]
+Report = Annotated[Path | None, option(FILES, "Write a line of JSON for each item and a summary; X.html is a page.")]
 Json = Annotated[bool, option(FILES, "Print the report to stdout as one JSON object.", "--json")]
 Quiet = Annotated[bool, option(FILES, "Print only errors.", "--quiet", "-q")]
 Verbose = Annotated[bool, option(FILES, "Print a line for each item, and the licence in use.", "--verbose", "-v")]

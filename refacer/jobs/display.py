@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from refacer import console
 from refacer.files import format_of, keeps_pixels
 from refacer.files.artefacts import Display
 from refacer.jobs.runner import Outcome
+from refacer.jobs.views import Sizes, View, views_of
+
+LOSSY = "{output}: {format} does not keep the pixels around the face as they were; PNG does"
 
 
 def outcome_of(
@@ -17,7 +20,10 @@ def outcome_of(
 ) -> Outcome:
     """The picture's bytes, its sidecar where the format carries no passport, and further files."""
     format = (format_of(output) if output else None) or "PNG"
-    if not keeps_pixels(format, display.source.depth):
-        console.warn(f"{output}: {format} does not keep the pixels around the face as they were; PNG does")
+    warnings = [] if keeps_pixels(format, display.source.depth) else [LOSSY.format(output=output, format=format)]
     data, beside = display.files(output)
-    return Outcome({None: data}, {**beside, **(extras or {})}, facts)
+    return Outcome({None: data}, {**beside, **(extras or {})}, facts, warnings, partial(_views, display))
+
+
+def _views(display: Display, sizes: Sizes) -> list[View]:
+    return views_of(display.source, display.native, display.passport, sizes)

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
-from refacer import console
+import torch
+
+from refacer.device import free_memory, one_thread_each
 from refacer.engine import Refacer, Stages
 from refacer.files import SUFFIXES, Source
+from refacer.jobs.ahead import Room
 from refacer.jobs.display import outcome_of
+from refacer.jobs.identity import FaceIdentity
 from refacer.jobs.parse import warn_of_borrowed_parser
 from refacer.jobs.plan import Item, Kind, make_plan
 from refacer.jobs.runner import Outcome, Work, passport_of, run_plan
+from refacer.jobs.views import Sizes, View, views_of_files
 from refacer.options import Call
 from refacer.records import like
+from refacer.stages.pipeline import Found
 from refacer.types import Passport, Progress, SourceInfo
+
+BYTES_A_PIXEL = 120
+"""Memory that a picture takes while it is worked on, at most."""
 
 ADVICE = "give a smaller picture, lower --batch, choose a pair of a lower resolution, or use --device cpu"
 
 
-def main(inputs: Sequence[Path] | None, call: Call, keep_stages: Path | None) -> None:
+def main(inputs: Sequence[Path] | None, call: Call, keep_stages: Path | None, *, identity: bool = False) -> None:
     """Treat every picture; in a folder only those that are not up to date."""
     kind = Kind(SUFFIXES, ".png", SUFFIXES)
     plan = make_plan(inputs, call.files.output, kind, extra=[call.files.report], skip=keep_stages)
@@ -28,54 +39,95 @@ def main(inputs: Sequence[Path] | None, call: Call, keep_stages: Path | None) ->
     studio.check()
     if call.choices.mask == "auto":
         warn_of_borrowed_parser(studio, quiet=call.files.quiet)
-    running = Running(studio, plan.keeps(force=call.files.force), call.files.quiet, keep_stages)
-    run_plan(plan, Work(running.load, running.process, ADVICE, facts=studio.equipment.facts), call.files)
+    measure = FaceIdentity(studio) if identity else None
+    running = Running(studio, plan.keeps(force=call.files.force), call.files.quiet, keep_stages, measure)
+    at_once = _side_by_side(studio, plan.count)
+    work = Work(running.load, running.process, ADVICE, facts=running.facts, shown=running.shown, side_by_side=at_once)
+    with one_thread_each(at_once):
+        run_plan(plan, work, call.files)
+
+
+def _side_by_side(studio: Refacer, count: int) -> int:
+    """How many pictures are worked on at once: one a thread, where a thread's work is the same to the bit.
+
+    Inversion is not: there a sum that is ordered otherwise ends in another code.
+    """
+    return 1 if studio.equipment.way == "project" else min(torch.get_num_threads(), count)
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A picture that is due."""
+    """A picture that is due, and its faces."""
 
     item: Item
     source: Source
+    found: list[Found]
 
 
 @dataclass(frozen=True)
 class Running:
-    """Read pictures and treat their faces."""
+    """Read pictures and treat their faces. identity: what compares each face before and after, where that is wanted."""
 
     studio: Refacer
     skips: bool
     quiet: bool
     keep_stages: Path | None
+    identity: FaceIdentity | None = None
+    room: Room = field(default_factory=lambda: Room(free_memory() // 2))
+    reading: Lock = field(default_factory=Lock)
 
     def load(self, item: Item) -> Loaded | None:
-        """A picture; None where its output is up to date."""
+        """A picture and its faces; None where its output is up to date."""
         source = self.studio.read(item.read())
         done = passport_of(item.output) if self.skips and item.output else None
-        return None if done and self._is_current(done, source.info) else Loaded(item, source)
+        if done and self._is_current(done, source.info):
+            return None
+        with self.reading:  # networks are read once, whoever comes first
+            self.studio.equipment.networks()
+        return Loaded(item, source, self.studio.find(source))
 
     def process(self, loaded: list[Loaded], progress: Progress) -> list[Outcome]:
         """The finished pictures."""
         return [self._finish(one, progress) for one in loaded]
 
-    def _finish(self, one: Loaded, progress: Progress) -> Outcome:
-        result = self.studio.run(one.source, progress=progress)
-        extras = dict(_artefacts(self.keep_stages / one.item.key, result.faces)) if self.keep_stages else {}
-        left = [stages.face.passport.faces[0].index for stages in result.faces if stages.left]
-        for stages in result.faces if left and not self.quiet else ():
-            if stages.left:
-                self._tell_of_left(one.item.name, stages)
-        facts = {"faces": len(result.faces), "left": left, "distance": [face.apart for face in result.faces]}
-        return outcome_of(result.display, one.item.output, extras=extras, facts=facts)
+    def shown(self, item: Item, sizes: Sizes) -> list[View]:
+        """What a page shows of a picture that is up to date."""
+        if item.path is None or item.output is None:
+            return []
+        return views_of_files(item.path, item.output, sizes, max_pixels=self.studio.choices.max_pixels)
 
-    def _tell_of_left(self, name: str, stages: Stages) -> None:
+    def facts(self) -> dict[str, Any]:
+        """What the report says in the end: what was used, and the settings of every stage."""
+        equipment = self.studio.equipment
+        size = equipment.crop_px
+        history = self.studio.records.history(1, SourceInfo(size, size, ""))
+        stages = [{"stage": one.stage, "parameters": dict(one.parameters), "seed": one.seed} for one in history]
+        return {**equipment.facts(), "way": equipment.way, "stages": stages}
+
+    def _finish(self, one: Loaded, progress: Progress) -> Outcome:
+        height, width = one.source.native.shape[:2]
+        with self.room.taken(height * width * BYTES_A_PIXEL):
+            result = self.studio.run(one.source, found=one.found, progress=progress)
+        extras = dict(_artefacts(self.keep_stages / one.item.key, result.faces)) if self.keep_stages else {}
+        indices = [stages.face.passport.faces[0].index for stages in result.faces]
+        left = [index for index, stages in zip(indices, result.faces, strict=True) if stages.left]
+        facts: dict[str, Any] = {
+            "faces": len(result.faces), "indices": indices, "left": left,
+            "distance": [face.apart for face in result.faces], "limit": self.studio.equipment.limit,
+        }  # fmt: skip
+        if self.identity:
+            facts["identity"] = [None if face.left else self.identity.of(face) for face in result.faces]
+        outcome = outcome_of(result.display, one.item.output, extras=extras, facts=facts)
+        told = [self._told_of_left(one.item.name, stages) for stages in result.faces if stages.left and not self.quiet]
+        return replace(outcome, warnings=[*told, *outcome.warnings])
+
+    def _told_of_left(self, name: str, stages: Stages) -> str:
         """One line about a face that stayed as it was."""
         index, limit = stages.face.passport.faces[0].index, self.studio.equipment.limit
         told = (
             f"{name}: face {index} is unlike those that the pair knows ({stages.apart:.3g}, most are below {limit:.3g})"
         )
-        console.warn(f"{told}; it is left as it was, --range ignore changes it")
+        return f"{told}; it is left as it was, --range ignore changes it"
 
     def _is_current(self, done: Passport, source: SourceInfo) -> bool:
         """Whether a finished picture is what this call would make of its source."""

@@ -119,17 +119,19 @@ def run(
     networks: Networks,
     options: RunOptions,
     *,
+    found: Sequence[Found] | None = None,
     canvas: Tensor | None = None,
     init: Tensor | None = None,
     progress: Progress | None = None,
 ) -> list[FaceResult]:
     """Every chosen face of a picture (1, 3, H, W) in [-1, 1], in order; the picture itself is not changed.
 
-    canvas: what is pasted into, where its colours are not those looked at (transparency, 16 bits). init: codes to start
-    from instead of the average. Raises NoFace, ShapeMismatch where the generators do not share codes, and what the
-    stages raise.
+    found: the faces, where `find_faces` was asked already. canvas: what is pasted into, where its colours are not those
+    looked at (transparency, 16 bits). init: codes to start from instead of the average. Raises NoFace, ShapeMismatch
+    where the generators do not share codes, and what the stages raise.
     """
-    found = find_faces(image, networks.detector, options.align, options.faces)
+    if found is None:
+        found = find_faces(image, networks.detector, options.align, options.faces)
     assert options.align.size is not None, "only who knows the pair knows the size"
     faces = [aligned(image, face, options.align.size, options.align) for face in found]
     looks = _both_looks(faces, networks, options, init, progress)

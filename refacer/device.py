@@ -15,6 +15,7 @@ from refacer.errors import UsageError
 T = TypeVar("T")
 R = TypeVar("R")
 
+ONE_THREAD_PX = 256
 UNKNOWN_FREE = 4 * 1024**3
 ALLOCATOR_MESSAGES = ("not enough memory", "can't allocate memory", "out of memory")
 
@@ -49,14 +50,26 @@ def require_compiler(device: torch.device) -> None:
 
 
 @contextmanager
-def one_thread_each(side_by_side: int) -> Iterator[None]:
-    """Where several items are worked on at once, give each one thread: threads within it would stand in their way."""
+def one_thread(wanted: bool = True) -> Iterator[None]:
+    """Let torch work on the CPU in one thread, if `wanted`.
+
+    Small networks gain little from more, and a busy neighbour on one core keeps all of them waiting at every step
+    (docs/performance.md). What is computed does not depend on the machine's cores then.
+    """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1 if side_by_side > 1 else threads)
+    if not wanted or threads == 1:  # nothing to give back, so that this may be nested in threads
+        yield
+        return
+    torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def suits_one_thread(device: torch.device, resolution: int) -> bool:
+    """Whether networks for pictures of so many pixels a side are worked with in one thread."""
+    return device.type == "cpu" and resolution <= ONE_THREAD_PX
 
 
 def free_memory() -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refacer.device import choose_device
+from refacer.device import choose_device, suits_one_thread
 from refacer.errors import ShapeMismatch, UsageError
 from refacer.files.artefacts import Latents
 from refacer.networks.parser import CLASS_IDS, FaceParser
@@ -167,6 +167,14 @@ class Equipment:
     def crop_px(self) -> int:
         """Side of the crops in pixels."""
         return self.choices.size or self.pair.resolution
+
+    def at_once(self, *, inverts: bool) -> int:
+        """Pictures that may be worked on at once, each in one thread, with the same pixels: one a thread of torch's.
+
+        1 where a picture takes all threads, or all of a GPU: where it inverts in more pixels.
+        """
+        alone = inverts and not suits_one_thread(self.device, self.resolution)
+        return 1 if alone else torch.get_num_threads()
 
     @cached_property
     def init(self) -> Codes | None:

@@ -5,6 +5,7 @@ Defaults are those of refacer/options.py; commands/groups.py turns a group into 
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +27,20 @@ from refacer.options import (
     ProjectOptions,
 )
 
+PATIENCE = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+"""Threads that wait for others sleep instead of spinning: beside a busy neighbour they would take its time and ours.
+
+GNU's OpenMP and LLVM's read this when torch is imported, which no command does before its options are known.
+"""
+
 FINDING, INVERSION, DECODING, PASTING = "Finding faces", "Inversion", "Decoding", "Pasting"
 MACHINE, FILES, FOLDER = "Networks and machine", "Files", "Data and run folder"
 
 
 def call(files: FileOptions, machine: Machine, *groups: Any, **choices: Any) -> Call:
     """A command as it was typed; `groups` and `choices` are what it lets its user choose."""
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
     chosen = {name: value for group in groups for name, value in vars(group).items()}
     return Call(files, machine.pair, machine.device, Choices(**chosen, **choices))
 

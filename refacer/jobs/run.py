@@ -8,9 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import torch
-
-from refacer.device import free_memory, one_thread_each
+from refacer.device import free_memory, one_thread
 from refacer.engine import Refacer, Stages
 from refacer.files import SUFFIXES, Source
 from refacer.jobs.ahead import Room
@@ -41,18 +39,10 @@ def main(inputs: Sequence[Path] | None, call: Call, keep_stages: Path | None, *,
         warn_of_borrowed_parser(studio, quiet=call.files.quiet)
     measure = FaceIdentity(studio) if identity else None
     running = Running(studio, plan.keeps(force=call.files.force), call.files.quiet, keep_stages, measure)
-    at_once = _side_by_side(studio, plan.count)
+    at_once = studio.equipment.at_once(inverts=studio.equipment.way == "project")
     work = Work(running.load, running.process, ADVICE, facts=running.facts, shown=running.shown, side_by_side=at_once)
-    with one_thread_each(at_once):
+    with one_thread(at_once > 1 and plan.count > 1):
         run_plan(plan, work, call.files)
-
-
-def _side_by_side(studio: Refacer, count: int) -> int:
-    """How many pictures are worked on at once: one a thread, where a thread's work is the same to the bit.
-
-    Inversion is not: there a sum that is ordered otherwise ends in another code.
-    """
-    return 1 if studio.equipment.way == "project" else min(torch.get_num_threads(), count)
 
 
 @dataclass(frozen=True)

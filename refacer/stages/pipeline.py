@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from refacer.device import in_batches
+from refacer.device import in_batches, one_thread, suits_one_thread
 from refacer.errors import NoFace, ShapeMismatch
 from refacer.images.pixels import snap
 from refacer.networks.parser import FaceParser
@@ -250,8 +250,10 @@ def project_each(
         done.extend(_split(joint))
         return done[-len(chunk) :]
 
-    for _, group in groupby(faces, key=lambda face: face.shape):
-        in_batches(work, list(group), batch)
+    on_cpu = bool(faces) and suits_one_thread(faces[0].device, generator.img_resolution)
+    with one_thread(on_cpu):
+        for _, group in groupby(faces, key=lambda face: face.shape):
+            in_batches(work, list(group), batch)
     return done
 
 

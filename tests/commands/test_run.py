@@ -28,14 +28,15 @@ def test_a_page_shows_what_was_done_and_what_was_up_to_date(cli, tmp_path, look,
         assert page.read_text().count(f'"status": "{status}"') == 2
 
 
-def test_pictures_side_by_side_become_the_same_files(cli, tmp_path, look, two, monkeypatch):
+@pytest.mark.parametrize("way", ["translate", "project"])
+def test_pictures_side_by_side_become_the_same_files(cli, tmp_path, look, two, monkeypatch, way):
     shots = tmp_path / "shots"
     shots.mkdir()
     for name, path in (("a.png", look), ("b.png", two), ("c.png", look)):
         shutil.copy(path, shots / name)
     for at_once in (1, 3):
-        monkeypatch.setattr("refacer.jobs.run._side_by_side", lambda *_, count=at_once: count)
-        assert cli("run", shots, "-o", tmp_path / f"out{at_once}", "--way", "translate").code == 0
+        monkeypatch.setattr("refacer.equipment.Equipment.at_once", lambda *_, count=at_once, **_choice: count)
+        assert cli("run", shots, "-o", tmp_path / f"out{at_once}", "--way", way).code == 0
     for name in ("a.png", "b.png", "c.png"):
         assert (tmp_path / "out1" / name).read_bytes() == (tmp_path / "out3" / name).read_bytes()
 

@@ -46,12 +46,14 @@ from refacer.stages.parse import mask_from_labels, parse
 from refacer.stages.pipeline import (
     FaceResult,
     Found,
+    Guided,
     Placed,
     aligned,
     composite_onto,
     decoded,
     find_faces,
     project_each,
+    run_guided,
     translated,
 )
 from refacer.stages.pipeline import (
@@ -418,13 +420,33 @@ class Refacer:
             init=self.equipment.init_codes,
             progress=progress,
         )
+        return self._result(image, source, results)
+
+    def run_frame(self, source: Source, faces: Sequence[Guided], sequence: StageRecord) -> Result:
+        """The whole job on a frame of a sequence, whose faces are known from its neighbours; none leaves it as it is.
+
+        sequence: what the passport says of the neighbours.
+        """
+        image, canvas = self.tensor(source), self._canvas(source)
+        equipment = self.equipment
+        results = run_guided(image, faces, equipment.networks(), equipment.options, canvas=canvas)
+        return self._result(source, source, results, (sequence,))
+
+    def _result(
+        self,
+        image: Picture | Source,
+        source: Source,
+        results: Sequence[FaceResult],
+        further: tuple[StageRecord, ...] = (),
+    ) -> Result:
+        """A finished picture with its passport; further: what is said of every face besides its stages."""
         native = _pasted(source.native, [result.blend for result in results if result.blend is not None])
         stages = [self._stages(source.info, result) for result in results]
         faces = []
         for one in stages:
             record = one.face.passport.faces[0]
             history = self.records.history(record.count, one.face.source.info, left=one.left)
-            faces.append(replace(record, stages=history))
+            faces.append(replace(record, stages=(*history, *further)))
         display = Display(source, native, Passport(source.info, tuple(faces)))
         return Result(like_picture(image, native), tuple(stages), display)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from refacer.commands.flags import (
     FILES,
+    FINDING,
     MACHINE,
     PASTING,
     Decoding,
@@ -53,6 +54,10 @@ def run(
         bool,
         option(FILES, "Measure how alike each face stays, for the report; takes some time.", "--identity"),
     ] = False,
+    sequence: Annotated[
+        bool,
+        option(FINDING, "The pictures are frames of one sequence: keep its faces steady.", "--sequence"),
+    ] = False,
     seed: Seed = Choices.seed,
     max_pixels: MaxPixels = Choices.max_pixels,
 ) -> None:
@@ -64,4 +69,4 @@ def run(
 
     groups = (finding, inversion, decoding, parsing, pasting)
     chosen = {"mask": mask, "way": way, "range": range_choice, "seed": seed, "max_pixels": max_pixels}
-    main(inputs, call(files, machine, *groups, **chosen), keep_stages, identity=identity)
+    main(inputs, call(files, machine, *groups, **chosen), keep_stages, identity=identity, sequence=sequence)

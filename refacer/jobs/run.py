@@ -17,10 +17,11 @@ from refacer.jobs.identity import FaceIdentity
 from refacer.jobs.parse import warn_of_borrowed_parser
 from refacer.jobs.plan import Item, Kind, make_plan
 from refacer.jobs.runner import Outcome, Work, passport_of, run_plan
+from refacer.jobs.sequence import Sequencer, in_natural_order
 from refacer.jobs.views import Sizes, View, views_of_files
 from refacer.options import Call
 from refacer.records import like
-from refacer.stages.pipeline import Found
+from refacer.stages.pipeline import Found, Guided
 from refacer.types import Passport, Progress, SourceInfo
 
 BYTES_A_PIXEL = 120
@@ -29,17 +30,28 @@ BYTES_A_PIXEL = 120
 ADVICE = "give a smaller picture, lower --batch, choose a pair of a lower resolution, or use --device cpu"
 
 
-def main(inputs: Sequence[Path] | None, call: Call, keep_stages: Path | None, *, identity: bool = False) -> None:
-    """Treat every picture; in a folder only those that are not up to date."""
+def main(
+    inputs: Sequence[Path] | None,
+    call: Call,
+    keep_stages: Path | None,
+    *,
+    identity: bool = False,
+    sequence: bool = False,
+) -> None:
+    """Treat every picture; in a folder only those that are not up to date. sequence: they are frames of one."""
     kind = Kind(SUFFIXES, ".png", SUFFIXES)
     plan = make_plan(inputs, call.files.output, kind, extra=[call.files.report], skip=keep_stages)
     studio = Refacer.of(call)
     studio.check()
     if call.choices.mask == "auto":
         warn_of_borrowed_parser(studio, quiet=call.files.quiet)
-    measure = FaceIdentity(studio) if identity else None
-    running = Running(studio, plan.keeps(force=call.files.force), call.files.quiet, keep_stages, measure)
     at_once = studio.equipment.at_once(inverts=studio.equipment.way == "project")
+    frames = None
+    if sequence:
+        plan = in_natural_order(plan)
+        frames = Sequencer(studio, plan.items, at_once=at_once, quiet=call.files.quiet)
+    measure = FaceIdentity(studio) if identity else None
+    running = Running(studio, plan.keeps(force=call.files.force), call.files.quiet, keep_stages, measure, frames)
     work = Work(running.load, running.process, ADVICE, facts=running.facts, shown=running.shown, side_by_side=at_once)
     with one_thread(at_once > 1 and plan.count > 1):
         run_plan(plan, work, call.files)
@@ -47,11 +59,12 @@ def main(inputs: Sequence[Path] | None, call: Call, keep_stages: Path | None, *,
 
 @dataclass(frozen=True)
 class Loaded:
-    """A picture that is due, and its faces."""
+    """A picture that is due, and its faces; guided: those of a frame of a sequence."""
 
     item: Item
     source: Source
-    found: list[Found]
+    found: list[Found] = field(default_factory=list)
+    guided: list[Guided] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,7 @@ class Running:
     quiet: bool
     keep_stages: Path | None
     identity: FaceIdentity | None = None
+    frames: Sequencer | None = None
     room: Room = field(default_factory=lambda: Room(free_memory() // 2))
     reading: Lock = field(default_factory=Lock)
 
@@ -74,6 +88,8 @@ class Running:
             return None
         with self.reading:  # networks are read once, whoever comes first
             self.studio.equipment.networks()
+            if self.frames:
+                return Loaded(item, source, guided=self.frames.faces(item))
         return Loaded(item, source, self.studio.find(source))
 
     def process(self, loaded: list[Loaded], progress: Progress) -> list[Outcome]:
@@ -97,7 +113,10 @@ class Running:
     def _finish(self, one: Loaded, progress: Progress) -> Outcome:
         height, width = one.source.native.shape[:2]
         with self.room.taken(height * width * BYTES_A_PIXEL):
-            result = self.studio.run(one.source, found=one.found, progress=progress)
+            if self.frames and one.guided is not None:
+                result = self.studio.run_frame(one.source, one.guided, self.frames.record)
+            else:
+                result = self.studio.run(one.source, found=one.found, progress=progress)
         extras = dict(_artefacts(self.keep_stages / one.item.key, result.faces)) if self.keep_stages else {}
         indices = [stages.face.passport.faces[0].index for stages in result.faces]
         left = [index for index, stages in zip(indices, result.faces, strict=True) if stages.left]
@@ -109,6 +128,8 @@ class Running:
             facts["identity"] = [None if face.left else self.identity.of(face) for face in result.faces]
         outcome = outcome_of(result.display, one.item.output, extras=extras, facts=facts)
         told = [self._told_of_left(one.item.name, stages) for stages in result.faces if stages.left and not self.quiet]
+        if not result.faces and not self.quiet:
+            told.append(f"{one.item.name}: no face is followed through this frame; it is left as it was")
         return replace(outcome, warnings=[*told, *outcome.warnings])
 
     def _told_of_left(self, name: str, stages: Stages) -> str:
@@ -125,9 +146,14 @@ class Running:
             return False
         studio, count = self.studio, done.faces[0].count
         size = studio.equipment.crop_px
-        both = [studio.records.history(count, SourceInfo(size, size, ""), left=left) for left in (False, True)]
+        further = (self.frames.record,) if self.frames else ()
+        both = [
+            (*studio.records.history(count, SourceInfo(size, size, ""), left=left), *further) for left in (False, True)
+        ]
         if not all(any(like(face.stages, history) for history in both) for face in done.faces):
             return False
+        if self.frames:
+            return True
         chosen = [face.index for face in done.faces]
         return studio.records.would_choose(chosen, count, studio.equipment.options.faces)
 

@@ -44,7 +44,7 @@ def main() -> None:
     report = {
         "machine": f"{machine_name(studio.equipment.device)}, {args.threads} threads",
         "pair": studio.equipment.pair.name,
-        "steps": studio.equipment.options.project.steps,
+        "steps": studio.equipment.project_options().steps,
         **{name: round(value, 4) for name, value in figures.items()},
         "stage_ratio": round(figures["project_s"] / figures["translate_s"]),
         "run_ratio": round(figures["run_project_s"] / figures["run_translate_s"], 1),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -25,11 +26,12 @@ from refacer.commands import (
     parse,
     project,
     run,
+    train_encoder,
     translate,
     weights,
 )
 from refacer.commands.groups import add_command
-from refacer.errors import RefacerError
+from refacer.errors import RefacerError, RefacerWarning
 
 INTERRUPTED, TERMINATED = 130, 143
 
@@ -50,6 +52,7 @@ for module, function in (
     (composite, composite.composite),
     (finetune, finetune.finetune),
     (distill, distill.distill),
+    (train_encoder, train_encoder.train_encoder),
     (dataset, dataset.dataset),
     (eval, eval.eval),
 ):
@@ -72,7 +75,10 @@ def main(args: list[str] | None = None) -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     code = 0
     try:
-        app(args, prog_name="refacer")
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", RefacerWarning)
+            warnings.showwarning = console.warning_shower()
+            app(args, prog_name="refacer")
     except SystemExit as stop:
         code = _exit_code(stop)
     except Exception as error:

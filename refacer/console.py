@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from refacer.errors import OutOfMemory, OutputNotWritable, RefacerError
+from refacer.errors import OutOfMemory, OutputNotWritable, RefacerError, RefacerWarning
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -34,17 +35,32 @@ def error(problem: Exception) -> None:
 
 def worded(problem: Exception) -> Exception:
     """The same error, or OutOfMemory where torch has another name for it."""
-    if "torch" in sys.modules:
+    lacking = isinstance(problem, MemoryError)
+    if not lacking and "torch" in sys.modules:
         from refacer.device import is_out_of_memory
 
-        if is_out_of_memory(problem):
-            return OutOfMemory("memory did not suffice on this device; lower --batch, or use --device cpu")
-    return problem
+        lacking = is_out_of_memory(problem)
+    told = "memory did not suffice on this device; give smaller pictures, lower --batch, or use --device cpu"
+    return OutOfMemory(told) if lacking else problem
 
 
 def warn(message: str) -> None:
     """Something the user should know though the work went on."""
     _write(Text.assemble(("refacer: warning: ", "yellow"), one_line(message)))
+
+
+def warning_shower() -> Callable[..., None]:
+    """What `warnings.showwarning` is while a command runs: ours in a line, each once, others as Python shows them."""
+    told: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+        if not issubclass(category, RefacerWarning):
+            sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
+        elif str(message) not in told:
+            told.add(str(message))
+            warn(str(message))
+
+    return show
 
 
 def note(message: str) -> None:

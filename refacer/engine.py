@@ -5,6 +5,8 @@ The command line uses it too, so both give the same pixels and the same passport
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,8 +16,8 @@ import torch
 from torch import Tensor
 
 from refacer.equipment import Equipment
-from refacer.errors import PassportMismatch, ShapeMismatch, UsageError
-from refacer.files import Source
+from refacer.errors import PassportMismatch, RefacerWarning, ShapeMismatch, UsageError
+from refacer.files import Native, Source
 from refacer.files.artefacts import (
     Display,
     Face,
@@ -26,6 +28,7 @@ from refacer.files.artefacts import (
     own_passport,
     read_picture,
 )
+from refacer.files.npy import array_sha256
 from refacer.images.pixels import (
     array_from_labels,
     labels_from_array,
@@ -33,34 +36,38 @@ from refacer.images.pixels import (
     rgb_from_tensor,
     tensor_from_rgb,
 )
+from refacer.inverters.method import chosen_method
 from refacer.options import (
     Call,
     Choices,
     CompositeOptions,
     GeneratorRole,
 )
-from refacer.records import Records, array_sha256, face_record, parse_record, placed_in
+from refacer.records import Records, face_record, parse_record, placed_in
 from refacer.stages.change import fields_of_difference
 from refacer.stages.composite import Blend
+from refacer.stages.inversion import invert_each
 from refacer.stages.parse import mask_from_labels, parse
 from refacer.stages.pipeline import (
     FaceResult,
     Found,
     Guided,
+    Networks,
     Placed,
     aligned,
     composite_onto,
     decoded,
     find_faces,
-    project_each,
     run_guided,
     translated,
 )
 from refacer.stages.pipeline import (
     run as run_stages,
 )
-from refacer.stages.project import Projector
 from refacer.types import Codes, Passport, Progress, Rgb, SourceInfo, StageRecord
+
+FAR_SMALLER = 0.5
+"""A face whose side is less than so much of the largest one's may be no one's: a print, a poster, a toy."""
 
 MaskChoice = Mask | Literal["auto"] | None
 """A mask, 'auto' for the face's own parts as parsed here, or None for all of the crop."""
@@ -164,7 +171,18 @@ class Refacer:
         drawn = () if self.choices.generator else ("real",)
         roles = ("rendering", *drawn) if inverts else ("translator",)
         equipment.require(*roles, detector=True, perceptual=inverts, parser=self.choices.mask == "auto")
-        _ = equipment.options, equipment.init
+        _ = equipment.options
+        if inverts:
+            chosen_method(equipment).check()
+
+    def networks(self) -> Networks:
+        """All that the whole job needs, read."""
+        equipment = self.equipment
+        parser = equipment.parser if self.choices.mask == "auto" else None
+        if equipment.way == "translate":
+            return Networks(equipment.detector, parser, translator=equipment.translator)
+        inverter, real = chosen_method(equipment).inverter(), equipment.drawing_generator()
+        return Networks(equipment.detector, parser, inverter, equipment.rendering, real)
 
     def align(self, image: Picture | Source, *, faces: str | None = None) -> list[Face]:
         """Cut faces out of a picture as FFHQ does.
@@ -186,6 +204,7 @@ class Refacer:
         which = faces or self.choices.faces or "all"
         tensor = self.tensor(source)
         found = find_faces(tensor, self.equipment.detector, options, which)
+        self._tell_of_small(found)
         record = self.records.align_record(which, found[0].count)
         return [
             Face.of(
@@ -217,14 +236,12 @@ class Refacer:
         self, faces: Sequence[Face], *, into: GeneratorRole = "rendering", progress: Progress | None = None
     ) -> list[Latents]:
         """The same for several faces, up to the chosen `batch` at once."""
-        options = self.equipment.project_options(into)
         passports = [self.records.projected_passport(face, into) for face in faces]
-        found = project_each(
+        found = invert_each(
             [self.tensor(face.source) for face in faces],
-            Projector(self.equipment.generator(into), self.equipment.perceptual, self.equipment.w_std),
-            options,
+            self.equipment.generator(into),
+            chosen_method(self.equipment, into).inverter(),
             batch=self.choices.batch,
-            init=self.equipment.init_codes,
             progress=progress,
         )
         return [
@@ -236,7 +253,7 @@ class Refacer:
         """Draw one W+ code.
 
         Args:
-            codes: what `project` gave, an array (1, num_ws, w_dim), or a `.npy` file.
+            codes: what `project` gave, an array (1, num_ws, w_dim), or a `.npy`, `.npz` or PyTorch file.
             into: the generator that draws.
 
         Returns:
@@ -248,7 +265,7 @@ class Refacer:
         Example:
             >>> refacer.Refacer(psi=1).decode("codes.npy").save("real.png")
         """
-        latents = Latents.read(codes)
+        latents = self.equipment.latents(codes)
         if len(latents.values) != 1:
             raise ShapeMismatch(f"{len(latents.values)} codes; decode_all draws several")
         return self.decode_all(latents, into=into)[0]
@@ -356,7 +373,7 @@ class Refacer:
             >>> image = refacer.Refacer().composite("look.png", "real.png")
         """
         source, face = self.read(image), Face.read(face, max_pixels=self.choices.max_pixels)
-        return like_picture(image, self.paste(source, [face], [mask], allow_mismatch=allow_mismatch).native)
+        return like_picture(image, self.paste(source, [face], [mask], allow_mismatch=allow_mismatch))
 
     def paste(
         self,
@@ -369,16 +386,16 @@ class Refacer:
     ) -> Display:
         """Composite several faces, each into the picture with those before it; name: the target's, for messages."""
         records = [placed_in(target.info, face, allow_mismatch=allow_mismatch, name=name) for face in faces]
-        canvas, native, done = self._canvas(target), target.native, []
+        canvas, blends, done = self._canvas(target), [], []
         for face, mask, record in zip(faces, masks, records, strict=True):
             options, rendering = self._how(face)
             tensor = self.tensor(face.source)
             values, history = self._mask(mask, tensor, options)
             fields = fields_of_difference(rendering, tensor) if face.translated and rendering is not None else None
-            blend = composite_onto(canvas, Placed(tensor, values, record.quad, rendering, fields), options)
-            native = _pasted(native, [blend])
+            blends.append(composite_onto(canvas, Placed(tensor, values, record.quad, rendering, fields), options))
+            _tell_of_empty(record.index, blends[-1])
             done.append(replace(record, stages=(*record.stages, *history)))
-        return Display(target, native, Passport(target.info, tuple(done)))
+        return Display(target, _pasted(target, blends), Passport(target.info, tuple(done)))
 
     def find(self, image: Picture | Source) -> list[Found]:
         """The faces of a picture that `run` changes, from left to right. Raises NoFace."""
@@ -413,11 +430,10 @@ class Refacer:
         source = self.read(image)
         results = run_stages(
             self.tensor(source),
-            self.equipment.networks(),
+            self.networks(),
             self.equipment.options,
             found=found,
             canvas=self._canvas(source),
-            init=self.equipment.init_codes,
             progress=progress,
         )
         return self._result(image, source, results)
@@ -428,8 +444,7 @@ class Refacer:
         sequence: what the passport says of the neighbours.
         """
         image, canvas = self.tensor(source), self._canvas(source)
-        equipment = self.equipment
-        results = run_guided(image, faces, equipment.networks(), equipment.options, canvas=canvas)
+        results = run_guided(image, faces, self.networks(), self.equipment.options, canvas=canvas)
         return self._result(source, source, results, (sequence,))
 
     def _result(
@@ -440,7 +455,10 @@ class Refacer:
         further: tuple[StageRecord, ...] = (),
     ) -> Result:
         """A finished picture with its passport; further: what is said of every face besides its stages."""
-        native = _pasted(source.native, [result.blend for result in results if result.blend is not None])
+        self._tell_of_small([result.found for result in results])
+        native = _pasted(source, [result.blend for result in results if result.blend is not None])
+        for result in results:
+            _tell_of_empty(result.found.index, result.blend)
         stages = [self._stages(source.info, result) for result in results]
         faces = []
         for one in stages:
@@ -448,7 +466,7 @@ class Refacer:
             history = self.records.history(record.count, one.face.source.info, left=one.left)
             faces.append(replace(record, stages=(*history, *further)))
         display = Display(source, native, Passport(source.info, tuple(faces)))
-        return Result(like_picture(image, native), tuple(stages), display)
+        return Result(like_picture(image, display), tuple(stages), display)
 
     def _stages(self, source: SourceInfo, result: FaceResult) -> Stages:
         """The artefacts of one face, each with the passport as it was after that stage."""
@@ -459,7 +477,7 @@ class Refacer:
         def passport(stages: int) -> Passport:
             return Passport(source, (replace(record, stages=history[:stages]),))
 
-        found, way = result.projection, 2 if result.projection is None else 3  # stages up to the realistic face
+        found, way = result.inversion, 2 if result.inversion is None else 3  # stages up to the realistic face
         latents = found and Latents(_stored(found.codes), passport(2), result.apart, found.trace)
         rendering = None if self.choices.generator and found else rgb_from_tensor(result.rendering)
         mask = None if result.mask is None else Mask(array_from_labels(result.mask[0]) > 0, passport(way + 1))
@@ -471,6 +489,15 @@ class Refacer:
             result.apart,
             result.blend is None,
         )
+
+    def _tell_of_small(self, found: Sequence[Found]) -> None:
+        """Warn of faces far smaller than the largest, which may be printed on a garment, where none were chosen."""
+        sides = {face.index: math.dist(face.quad[0], face.quad[3]) for face in found}
+        small = [str(index) for index, side in sides.items() if side < FAR_SMALLER * max(sides.values())]
+        if small and self.choices.faces is None:
+            named = f"face {small[0]} is" if len(small) == 1 else f"faces {', '.join(small)} are"
+            told = f"{named} less than half as large as the largest, and taken too"
+            warnings.warn(f"{told}; if that is no face but a print, use --faces largest", RefacerWarning, stacklevel=3)
 
     def _how(self, face: Face) -> tuple[CompositeOptions, Tensor | None]:
         """How a face is pasted, and the rendering generator's picture of its code where that is needed.
@@ -512,8 +539,8 @@ class Refacer:
         return tensor_from_rgb(source.rgb, self.equipment.device)
 
     def _canvas(self, source: Source) -> Tensor:
-        """What faces are pasted into: (1, 3, H, W) on the device, the picture's own colours in their own depth."""
-        return tensor_from_rgb(source.native[..., :3], self.equipment.device)
+        """What faces are pasted into: (1, 3, H, W) in sRGB on the device, without the loss to 8 bits."""
+        return tensor_from_rgb(source.srgb[..., :3], self.equipment.device)
 
 
 def _stored(codes: Tensor) -> Codes:
@@ -521,8 +548,16 @@ def _stored(codes: Tensor) -> Codes:
     return codes.float().cpu().numpy()
 
 
-def _pasted(native: Any, blends: Sequence[Blend]) -> Any:
+def _tell_of_empty(index: int, blend: Blend | None) -> None:
+    """Warn of a face of which nothing was pasted; None is one that was left, which is told elsewhere."""
+    if blend is not None and not bool((blend.alpha > 0).any()):
+        told = f"face {index}: its mask is empty, so that nothing of it was changed"
+        warnings.warn(f"{told}; give other --classes, or --mask none for all of the crop", RefacerWarning, stacklevel=3)
+
+
+def _pasted(source: Source, blends: Sequence[Blend]) -> Native:
     """A picture's own pixels with finished regions written into them."""
+    native, own = source.native.copy(), source.returned if source.space else None
     for blend in blends:
-        native = paste_blend(native, blend.top, blend.left, blend.pixels, blend.alpha)
+        paste_blend(native, blend.top, blend.left, blend.pixels, blend.alpha, grey=source.colorless, own=own)
     return native

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from refacer.device import choose_device, suits_one_thread
 from refacer.errors import ShapeMismatch, UsageError
 from refacer.files.artefacts import Latents
+from refacer.networks.encoders import FaceEncoder
 from refacer.networks.parser import CLASS_IDS, FaceParser
 from refacer.networks.perceptual import Perceptual
 from refacer.networks.stylegan2.networks import Generator
@@ -32,14 +32,16 @@ from refacer.options import (
     TranslateOptions,
     Way,
 )
-from refacer.stages.pipeline import Detector, Networks, RunOptions
-from refacer.stages.project import Projector
+from refacer.stages.pipeline import Detector, RunOptions
 from refacer.types import Codes
 from refacer.weights import terms
 from refacer.weights.choices import Choice, RoleName, choose, require
 from refacer.weights.convert import load_generator_file
+from refacer.weights.formats.latents import read_latents
 from refacer.weights.pairs import Pair, load_pair
 from refacer.weights.registry import sha256_of
+
+ENCODER = "encoder"
 
 FURTHEST_PERCENTILE = 99
 """A projection that stays farther than so many in a hundred of the pair's own renders is outside of its range."""
@@ -63,7 +65,6 @@ class Equipment:
         choices = self.choices
         return RunOptions(
             align=replace(self.align_options, size=self.crop_px),
-            project=self.project_options(),
             decode=self.decode_options(),
             parse=self.parse_options(),
             composite=self.composite_options(translated=self.way == "translate"),
@@ -94,16 +95,23 @@ class Equipment:
         return AlignOptions(size=choices.size, detector=choices.detector, min_size_px=choices.min_size)
 
     def project_options(self, into: GeneratorRole = "rendering") -> ProjectOptions:
-        """The options of the inversion; steps, rate and prior are the pair's where none were chosen."""
-        choices, defaults = self.choices, self.pair.defaults
-        return ProjectOptions(
-            steps=choices.steps or defaults.steps,
-            lr=defaults.lr if choices.lr is None else choices.lr,
+        """The options of the optimisation; steps, rate and prior are the pair's where none were chosen.
+
+        Raises UsageError for no steps from anywhere else, where there would be nothing to find.
+        """
+        choices, defaults, encoded = self.choices, self.pair.defaults, self.start(into) == ENCODER
+        steps, lr = defaults.schedule(encoded=encoded)
+        if choices.steps == 0 and not encoded:
+            raise UsageError("--steps 0: without steps a code comes from an encoder alone; use --init encoder")
+        options = ProjectOptions(
+            steps=steps if choices.steps is None else choices.steps,
+            lr=lr if choices.lr is None else choices.lr,
             noise_weight=choices.noise_weight,
             prior_weight=defaults.prior if choices.prior is None else choices.prior,
             into=into,
             seed=choices.seed,
         )
+        return options.from_encoder() if encoded else options
 
     def decode_options(self, into: GeneratorRole = "real") -> DecodeOptions:
         """The options of drawing; the pair's own psi is that of its realistic generator."""
@@ -153,10 +161,16 @@ class Equipment:
             return None
         if self.way == "translate":
             return self.translator_limit
-        known, choices = self.pair.distances, self.choices
-        comparable = (choices.steps or self.pair.defaults.steps) >= self.pair.defaults.steps
+        known = self.pair.distances
+        comparable = self.choices.inverter == "optimise" and self._as_far_as_by_default()
         own = self.choice("perceptual").network is None or self.choice("perceptual").stand_in
         return known[FURTHEST_PERCENTILE] if known and comparable and own else None
+
+    def _as_far_as_by_default(self) -> bool:
+        """Whether the start is the pair's, and the steps are as many as its own."""
+        start, steps = self.start(), self.choices.steps
+        usual = ENCODER if self.pair.has(ENCODER) and self.encoder.config.into == "rendering" else "mean"
+        return start == usual and (steps is None or steps >= self.pair.defaults.schedule(encoded=start == ENCODER)[0])
 
     @property
     def translator_limit(self) -> float | None:
@@ -176,22 +190,35 @@ class Equipment:
         alone = inverts and not suits_one_thread(self.device, self.resolution)
         return 1 if alone else torch.get_num_threads()
 
+    def start(self, into: GeneratorRole = "rendering") -> str:
+        """Where the optimisation starts: 'mean', 'encoder', or a file; the pair's encoder where it has one for `into`.
+
+        Raises UsageError for an encoder of the other generator, WeightsMissing where the pair has none.
+        """
+        init = self.choices.init
+        if init is None:
+            return ENCODER if self.pair.has(ENCODER) and self.encoder.config.into == into else "mean"
+        if init == ENCODER and self.encoder.config.into != into:
+            own = self.encoder.config.into
+            raise UsageError(f"--init encoder: the pair's encoder is its {own} generator's; use --into {own}")
+        return str(init)
+
     @cached_property
     def init(self) -> Codes | None:
-        """The code to start from; None for the average. Raises ShapeMismatch where it is not one code of this pair."""
+        """The code of a file to start from; None for other starts. ShapeMismatch where it is not one of this pair."""
         init = self.choices.init
-        if init == "mean":
+        if init in (None, "mean", ENCODER):
             return None
-        codes = Latents.read(init).values
+        codes = self.latents(str(init)).values
         wanted = (1, self.pair.num_ws, self.pair.w_dim)
         if codes.shape != wanted:
             raise ShapeMismatch(f"--init {init}: shape {codes.shape}; this pair takes {wanted}")
         return codes
 
-    @property
-    def init_codes(self) -> Tensor | None:
-        """The same on the device."""
-        return None if self.init is None else torch.from_numpy(self.init).to(self.device)
+    @staticmethod
+    def latents(codes: str | Path | bytes | Codes | Latents) -> Latents:
+        """Codes in any form that is read; raises as `read_latents` does."""
+        return read_latents(codes)
 
     @cached_property
     def pair(self) -> Pair:
@@ -280,13 +307,13 @@ class Equipment:
         assert isinstance(network, Translator)
         return network
 
-    def networks(self) -> Networks:
-        """All that the whole job needs."""
-        parser = self.parser if self.choices.mask == "auto" else None
-        if self.way == "translate":
-            return Networks(self.detector, parser, translator=self.translator)
-        projector = Projector(self.rendering, self.perceptual, self.w_std)
-        return Networks(self.detector, parser, projector, self.drawing_generator())
+    @cached_property
+    def encoder(self) -> FaceEncoder:
+        """The pair's own encoder; raises WeightsMissing where it has none."""
+        network = self.pair.network(ENCODER).to(self.device)
+        self.note(terms.of_pair(ENCODER, self.pair))
+        assert isinstance(network, FaceEncoder)
+        return network
 
     def require(self, *roles: str, detector: bool = False, perceptual: bool = False, parser: bool = False) -> None:
         """Meet weights that are not installed before the work, all in one error with one command that mends it."""

@@ -21,6 +21,10 @@ class RefacerError(Exception):
     exit_code = 1
 
 
+class RefacerWarning(UserWarning):
+    """Something the user should know though the work went on; the command line says it in a line."""
+
+
 class UsageError(RefacerError):
     """The command line asks for something impossible."""
 

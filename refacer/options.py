@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -48,6 +48,11 @@ Paste = Literal["change", "face", "auto"]
 """What goes into the picture: the change from look to look on its own pixels, the new face itself (Eq. B1), or the
 face where the rendering generator drew the picture and the change elsewhere."""
 
+
+INVERTERS = {
+    "optimise": "optimise:Optimise",
+}
+"""The ways to a code by the names that --inverter takes, each with its module and class in refacer/inverters."""
 
 Way = Literal["project", "translate"]
 """How a face becomes realistic: by inversion (the paper's), or by the pair's distilled network."""
@@ -104,6 +109,10 @@ class ProjectOptions:
     adam_betas: tuple[float, float] = (0.9, 0.999)
     into: GeneratorRole = "rendering"
     seed: int = 0
+
+    def from_encoder(self) -> ProjectOptions:
+        """The same from an encoder's codes: at the full rate at once, and without noise, which would lead away."""
+        return replace(self, lr_rampup=0.0, initial_noise=0.0)
 
 
 @dataclass(frozen=True)
@@ -201,11 +210,12 @@ class Choices:
     size: int | None = None  # side of the crop in pixels
     detector: Literal["dlib", "retinaface"] = AlignOptions.detector
     min_size: int = AlignOptions.min_size_px
+    inverter: str = "optimise"  # a name of INVERTERS
     steps: int | None = None
     lr: float | None = None
     noise_weight: float = ProjectOptions.noise_weight
     prior: float | None = None
-    init: str | Path = "mean"  # or a .npy file of one code
+    init: str | Path | None = None  # mean, encoder, or a .npy file of one code
     batch: int = PROJECT_BATCH
     perceptual: Perception = "auto"
     generator: str | Path | None = None  # a file in place of the pair's realistic generator
@@ -229,6 +239,7 @@ class Choices:
         hints = get_type_hints(type(self))
         for name, value in vars(self).items():
             option, words = f"--{name.replace('_', '-')} {value}", _words(hints[name])
+            words = tuple(INVERTERS) if name == "inverter" else words
             if words and value not in words:
                 raise UsageError(f"{option}: choose among {', '.join(str(word) for word in words if word)}")
             if name in LEAST and value is not None and not LEAST[name] <= value < math.inf:
@@ -236,8 +247,8 @@ class Choices:
 
 
 LEAST = {
-    **dict.fromkeys(("min_size", "steps", "batch", "max_pixels"), 1),
-    **dict.fromkeys(("lr", "noise_weight", "prior", "erode", "feather", "strength", "seed"), 0),
+    **dict.fromkeys(("min_size", "batch", "max_pixels"), 1),
+    **dict.fromkeys(("steps", "lr", "noise_weight", "prior", "erode", "feather", "strength", "seed"), 0),
     "size": 16,
 }
 """The least that numbers of `Choices` may be."""
@@ -319,6 +330,48 @@ class DistillOptions:
     deterministic: bool = False
     seed: int = 0
     disturb: DisturbOptions = DisturbOptions()
+
+
+EncoderName = Literal["psp", "e4e", "restyle-psp", "restyle-e4e"]
+"""Encoders that can be trained."""
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """How an encoder of faces into W+ is trained; weights and schedule are those published for FFHQ.
+
+    pSp (arXiv:2008.00951), e4e (arXiv:2102.02766), ReStyle (arXiv:2104.02699). What they do not have is off.
+    """
+
+    kind: EncoderName = "e4e"
+    size: Literal["compact", "full"] = "compact"  # full: the published sizes
+    into: GeneratorRole = "rendering"
+    batch: int = 8
+    kimg: float = 200.0
+    optimizer: Literal["ranger", "adam"] = "ranger"
+    lr: float = 1e-4
+    rate_falls: bool = False  # by a cosine to 0 at the end
+    samples: float = 0.0  # share of a batch that are the generator's own pictures
+    psi: tuple[float, float] = (0.7, 1.0)  # of their codes
+    jitter: float = 0.0  # shift and scale of real pictures, as fractions: alignment's own error
+    l2_weight: float = 1.0
+    perceptual_weight: float = 0.8
+    identity_weight: float = 0.1
+    code_weight: float = 1.0  # of the distance to the own pictures' true codes, in units of the spread of w
+    prior_weight: float = 0.0  # of the latent prior (arXiv:2012.09036)
+    delta_weight: float = 2e-4  # e4e: of the norms of what is added to the first code
+    adversarial_weight: float = 0.1  # e4e: of what the latent discriminator says
+    d_lr: float = 2e-5
+    d_gamma: float = 10.0  # R1 weight
+    d_interval: int = 16  # of R1
+    deltas_from: float = 1 / 15  # e4e: share of the run before the second code
+    deltas_every: float = 1 / 150  # share of the run between two codes
+    compare_px: int = 256  # side at which pictures are compared
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the convolutions
+    tick_kimg: float = 4.0
+    sample_count: int = 16
+    deterministic: bool = False
+    seed: int = 0
 
 
 @dataclass(frozen=True)

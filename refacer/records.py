@@ -6,25 +6,22 @@ passport equals what would be written now is up to date.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from refacer.equipment import Equipment
 from refacer.errors import PassportMismatch, ShapeMismatch, UsageError
 from refacer.files.artefacts import Face, Latents, is_own
+from refacer.files.npy import array_sha256
+from refacer.inverters.method import Method, chosen_method
 from refacer.options import (
     AlignOptions,
     CompositeOptions,
     DecodeOptions,
     GeneratorRole,
     ParseOptions,
-    ProjectOptions,
     SequenceOptions,
     TranslateOptions,
 )
@@ -47,25 +44,21 @@ class Records:
         chosen = {"faces": LARGEST} if faces == LARGEST and count > 1 else {}
         return _record("align", {**asdict(options), "size": size, **chosen}, self.equipment.detector_models())
 
-    def project(self, options: ProjectOptions, face: SourceInfo, init: Codes | None) -> StageRecord:
+    def project(self, method: Method, face: SourceInfo) -> StageRecord:
         """The face's own sha256 tells whether codes still belong to it; its size is told where it was resampled."""
-        equipment = self.equipment
-        details: dict[str, Any] = {"w_std": equipment.w_std, INPUT: face.sha256}
-        if settings := equipment.perceptual_settings():
-            details["perceptual"] = settings
-        details["init"] = "mean" if init is None else array_sha256(init)
-        if face.width != equipment.resolution:
-            details["resampled_from_px"] = face.width
-        generator = {options.into: equipment.generator_sha256(options.into, drawing=False)}
-        models = {**generator, **equipment.perceptual_models()}
-        return _record("project", {**_without_seed(options), **details}, models, options.seed)
+        parameters = {"inverter": method.name, "into": method.into, **method.parameters(), INPUT: face.sha256}
+        if face.width != self.equipment.resolution:
+            parameters["resampled_from_px"] = face.width
+        generator = {method.into: self.equipment.generator_sha256(method.into, drawing=False)}
+        return _record("project", parameters, {**generator, **method.models()}, method.seed)
 
     def decode(self, options: DecodeOptions, codes: Codes | None = None) -> StageRecord:
         """The seed matters only to random noise. codes: where no passport tells which they are."""
         models = {options.into: self.equipment.generator_sha256(options.into, drawing=True)}
+        parameters = {name: value for name, value in asdict(options).items() if name != "seed"}
         seed = options.seed if options.noise_mode == "random" else None
         given = {} if codes is None else {INPUT: array_sha256(codes)}
-        return _record("decode", {**_without_seed(options), **given}, models, seed)
+        return _record("decode", {**parameters, **given}, models, seed)
 
     def parse(self, options: ParseOptions) -> StageRecord:
         """The mask of some parts."""
@@ -107,8 +100,7 @@ class Records:
 
     def projected_passport(self, face: Face, into: GeneratorRole = "rendering") -> Passport:
         """The passport that a face's code will carry: where it equals that of a file, the file is up to date."""
-        options, init = self.equipment.project_options(into), self.equipment.init
-        return face.passport.with_stage(self.project(options, face.source.info, init))
+        return face.passport.with_stage(self.project(chosen_method(self.equipment, into), face.source.info))
 
     def parsed_passport(self, face: Face, *, classes: bool) -> Passport:
         """The passport that a face's mask, or its classes, will carry."""
@@ -144,7 +136,7 @@ class Records:
         if equipment.way == "translate":
             way: tuple[StageRecord, ...] = (self.translate(options.translate),)
         else:
-            way = self.project(options.project, face, equipment.init), self.decode(options.decode)
+            way = self.project(chosen_method(equipment), face), self.decode(options.decode)
         if left:
             return self.align_record(options.faces, count), *way, _record("left", {"limit": options.limit}, {})
         return (
@@ -192,21 +184,11 @@ def like(recorded: Sequence[StageRecord], expected: Sequence[StageRecord]) -> bo
     return [_comparable(record) for record in recorded] == [_comparable(record) for record in expected]
 
 
-def array_sha256(array: NDArray[Any]) -> str:
-    """sha256 of an array's type, shape and values."""
-    head = f"{array.dtype.str} {array.shape} ".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
-
-
 def _record(
     stage: str, parameters: Mapping[str, Any], models: Mapping[str, str], seed: int | None = None
 ) -> StageRecord:
     """Parameters as JSON would give them back, so that records compare equal after a round trip."""
     return StageRecord(stage, json.loads(json.dumps(parameters)), dict(models), seed)
-
-
-def _without_seed(options: ProjectOptions | DecodeOptions) -> dict[str, Any]:
-    return {name: value for name, value in asdict(options).items() if name != "seed"}
 
 
 def _comparable(record: StageRecord) -> StageRecord:

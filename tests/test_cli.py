@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from refacer import __version__, cli
-from refacer.errors import InputRefused, NoFace, OutOfMemory, OutputNotWritable, PassportMismatch, WeightsMissing
+from refacer.console import warning_shower
+from refacer.errors import (
+    InputRefused,
+    NoFace,
+    OutOfMemory,
+    OutputNotWritable,
+    PassportMismatch,
+    RefacerWarning,
+    WeightsMissing,
+)
 from refacer.files import read_source
 
 
@@ -55,7 +64,7 @@ def test_an_interrupt_in_the_middle_of_a_projection(cli, stages, tmp_path, monke
     def interrupted(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("refacer.stages.pipeline.project", interrupted)
+    monkeypatch.setattr("refacer.stages.project.project", interrupted)
     ended = cli("project", stages / "display.face.png", "-o", tmp_path / "c.npy", "--report", tmp_path / "report")
     assert ended.code == 130
     assert "interrupted" in ended.err
@@ -151,7 +160,7 @@ def test_memory_that_does_not_suffice_says_what_to_lower(cli, stages, monkeypatc
         calls.append(len(faces))
         raise MemoryError
 
-    monkeypatch.setattr("refacer.stages.pipeline.project", project)
+    monkeypatch.setattr("refacer.stages.project.project", project)
     (tmp_path / "in").mkdir()
     for name in "abc":
         (tmp_path / f"in/{name}.png").write_bytes((stages / "display.face.png").read_bytes())
@@ -213,3 +222,11 @@ def test_a_full_stdout_is_the_output_s_fault(program, look):
         told = process.stderr.read()
     assert process.returncode == 7
     assert b"stdout" in told
+
+
+def test_warnings_of_ours_are_lines_each_once(capsys):
+    show = warning_shower()
+    for message, category in (("a.tif: two pages", RefacerWarning),) * 2 + (("old", DeprecationWarning),):
+        show(message, category, "x.py", 7)
+    lines = ["refacer: warning: a.tif: two pages", "x.py:7: DeprecationWarning: old"]
+    assert capsys.readouterr().err.splitlines() == lines

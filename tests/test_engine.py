@@ -179,5 +179,6 @@ def test_the_paper_s_own_way_is_one_option_away(pair, stages):
     mask = mask_from_labels(parse(real, equipment.parser), PASTED_CLASSES)
     quad = face.passport.faces[0].quad
     blend = composite(look, real, mask[:, None], quad, CompositeOptions(color="none", paste="face"))
-    wanted = paste_blend(source.rgb, blend.top, blend.left, blend.pixels, blend.alpha)
+    wanted = source.rgb.copy()
+    paste_blend(wanted, blend.top, blend.left, blend.pixels, blend.alpha)
     assert np.array_equal(result.image, wanted)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "refacer"
 EVERYONE = {"types", "options", "errors", "refacer"}
 BELOW = {"files", "images", "device"}  # open to everyone but stages and networks, which read no files
-JOBS = BELOW | {"jobs", "engine", "equipment", "records", "stages", "networks", "weights", "console"}
+JOBS = BELOW | {"jobs", "engine", "equipment", "inverters", "records", "stages", "networks", "weights", "console"}
 ALLOWED = {
     "types": {"errors"},
     "options": set(),
@@ -27,8 +27,9 @@ ALLOWED = {
     "training": BELOW | {"training", "stages", "networks"},
     "weights": BELOW | {"weights", "networks"},
     "equipment": BELOW | {"stages", "networks", "weights"},
-    "records": {"equipment", "files", "stages"},
-    "engine": BELOW | {"equipment", "records", "stages"},
+    "inverters": BELOW | {"inverters", "equipment", "stages", "networks", "weights"},
+    "records": {"equipment", "inverters", "files", "stages"},
+    "engine": BELOW | {"equipment", "inverters", "records", "stages"},
     "jobs": JOBS,
     "datasets": JOBS | {"datasets"},
     "finetuning": JOBS | {"finetuning", "training"},
@@ -38,7 +39,7 @@ ALLOWED = {
     "__main__": {"cli"},
     "__init__": {"engine", "files", "weights"},
 }
-INFERENCE = ("align", "project", "decode", "parse", "composite", "pipeline")
+INFERENCE = ("align", "inversion", "project", "decode", "parse", "composite", "pipeline")
 HEAVY = ("torch", "numpy", "cv2", "PIL", "dlib", "facexlib", "lpips", "safetensors")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from refacer.files.artefacts import is_own, own_passport
+from refacer.inverters.optimise import Optimise
 from refacer.options import AlignOptions, CompositeOptions, DecodeOptions, ProjectOptions
 from refacer.records import Records, like
 from refacer.types import CropTransform, Passport, SourceInfo
@@ -33,10 +34,17 @@ def records(settings) -> Records:
     return Records(session)  # pyright: ignore[reportArgumentType]
 
 
+def optimise(records: Records, init: Any = None, **options: Any) -> Optimise:
+    """Eq. 4 with other options than the defaults."""
+    chosen = ProjectOptions(**options)
+    session = SimpleNamespace(**vars(records.equipment), init=init, project_options=lambda into: chosen)
+    return Optimise(session, "optimise", chosen.into)  # pyright: ignore[reportArgumentType]
+
+
 def test_records_survive_a_passport(records):
     made = (
         records.align(AlignOptions(), 64, faces="all", count=2),
-        records.project(ProjectOptions(), FACE, np.ones((1, 2, 3), np.float32)),
+        records.project(optimise(records, np.ones((1, 2, 3), np.float32)), FACE),
         records.decode(DecodeOptions()),
         records.composite(CompositeOptions(), "none"),
     )
@@ -46,18 +54,18 @@ def test_records_survive_a_passport(records):
 
 
 def test_what_changes_pixels_changes_the_record(records, settings):
-    project = records.project(ProjectOptions(), FACE, None)
+    project = records.project(optimise(records), FACE)
     assert project.models == {"rendering": "sha of rendering", "perceptual": "sha of perceptual"}
     assert project.seed == 0
-    for other in (ProjectOptions(seed=1), ProjectOptions(steps=3), ProjectOptions(into="real")):
-        assert not like([project], [records.project(other, FACE, None)])
-    assert not like([project], [records.project(ProjectOptions(), FACE, np.zeros((1, 2, 3), np.float32))])
-    assert not like([project], [records.project(ProjectOptions(), SourceInfo(32, 32, FACE.sha256), None)])
+    for other in ({"seed": 1}, {"steps": 3}, {"into": "real"}):
+        assert not like([project], [records.project(optimise(records, **other), FACE)])
+    assert not like([project], [records.project(optimise(records, np.zeros((1, 2, 3), np.float32)), FACE)])
+    assert not like([project], [records.project(optimise(records), SourceInfo(32, 32, FACE.sha256))])
     settings["parts"] = {"side_px": 64, "weight": 0.5}
-    assert not like([project], [records.project(ProjectOptions(), FACE, None)])
+    assert not like([project], [records.project(optimise(records), FACE)])
     settings["parts"]["weight"] = 0.3
-    assert like([project], [records.project(ProjectOptions(), replace(FACE, sha256="other"), None)])
-    assert project != records.project(ProjectOptions(), replace(FACE, sha256="other"), None)
+    assert like([project], [records.project(optimise(records), replace(FACE, sha256="other"))])
+    assert project != records.project(optimise(records), replace(FACE, sha256="other"))
 
 
 def test_the_seed_of_a_drawing_counts_only_for_random_noise(records):

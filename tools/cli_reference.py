@@ -9,7 +9,8 @@ from pathlib import Path
 
 WEIGHTS = ("list", "pull", "import", "verify", "where", "rm", "licence")
 COMMANDS = (
-    *("run", "align", "project", "decode", "translate", "parse", "composite", "finetune", "distill", "dataset", "eval"),
+    *("run", "align", "project", "decode", "translate", "parse", "composite"),
+    *("finetune", "distill", "train-encoder", "dataset", "eval"),
     *("weights", *(f"weights {name}" for name in WEIGHTS)),
 )
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"

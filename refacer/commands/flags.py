@@ -16,6 +16,7 @@ import typer
 from refacer.commands.groups import option
 from refacer.options import (
     DEFAULT_PAIR,
+    INVERTERS,
     PASTED_CLASSES,
     Call,
     Choices,
@@ -163,10 +164,14 @@ class Finding:
 class Inversion:
     """How codes are found."""
 
+    inverter: Annotated[str, option(INVERSION, f"The way to a code: {', '.join(INVERTERS)}.")] = Choices.inverter
     steps: Annotated[
         int | None,
         option(
-            INVERSION, f"Optimisation steps; the paper takes {ProjectOptions.steps}.", min=1, show_default="the pair's"
+            INVERSION,
+            f"Optimisation steps; the paper takes {ProjectOptions.steps}. 0: the encoder's code as it is.",
+            min=0,
+            show_default="the pair's",
         ),
     ] = Choices.steps
     lr: Annotated[
@@ -180,7 +185,14 @@ class Inversion:
         float | None,
         option(INVERSION, "Weight of the latent prior; 0 is the paper's loss.", min=0, show_default="the pair's"),
     ] = Choices.prior
-    init: Annotated[str, option(INVERSION, "Where to start: mean, or a .npy file of one code.")] = str(Choices.init)
+    init: Annotated[
+        str | None,
+        option(
+            INVERSION,
+            "Where to start: mean, encoder (the pair's), or a .npy file of one code.",
+            show_default="encoder where the pair has one, else mean",
+        ),
+    ] = None
     batch: Annotated[int, option(INVERSION, "Faces projected at once.", min=1)] = Choices.batch
     perceptual: Annotated[
         Perception,

@@ -18,7 +18,7 @@ def option(panel: str, help: str, *names: str, **settings: Any) -> Any:
 
 def add_command(app: typer.Typer, function: Callable[..., None], example: str) -> None:
     """Add a function to the program as the command of its name, its groups spread into options."""
-    app.command(function.__name__, epilog=f"Example: {example}")(with_groups(function))
+    app.command(function.__name__.replace("_", "-"), epilog=f"Example: {example}")(with_groups(function))
 
 
 def with_groups(function: Callable[..., None]) -> Callable[..., None]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from refacer import console
 from refacer.errors import InputRefused, OutputNotWritable, RefacerError, UsageError
-from refacer.files import SUFFIXES, write_atomic
+from refacer.files import READABLE, write_atomic
 from refacer.files.archives import Archives
 from refacer.files.sources import Entry, Listing, is_zip, list_folder, list_zip, read_list
 from refacer.options import PICTURE_DOWNLOAD, DownloadOptions
@@ -65,7 +65,7 @@ def gather(sources: Sequence[Path], *, skip: Path, offline: bool) -> Gathered:
         if listing.doubled:
             console.warn(f"{source}: {len(listing.doubled)} links to pictures of the set are left out")
     if not items and not refused:
-        raise UsageError(f"{', '.join(map(str, sources))}: holds no picture ({' '.join(SUFFIXES)})")
+        raise UsageError(f"{', '.join(map(str, sources))}: holds no picture ({' '.join(READABLE)})")
     return Gathered(tuple(items[name] for name in sorted(items)), tuple(refused))
 
 
@@ -100,7 +100,7 @@ def _listing(source: Path, skip: Path) -> Listing:
     """What a source that is no list of URLs holds."""
     if source.is_dir():
         return list_folder(source, skip=[skip])
-    if source.suffix.lower() in SUFFIXES:
+    if source.suffix.lower() in READABLE:
         return Listing((Entry(source, Path(source.name)),))
     if is_zip(source):
         return list_zip(source)

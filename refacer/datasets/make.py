@@ -41,6 +41,8 @@ def make_dataset(sources: Sequence[Path], options: DatasetOptions, files: FileOp
     with FolderLock(folder.path, "refacer dataset"), Frame(files, gathered.count, facts=equipment.facts) as frame:
         journal = Journal(folder.path, settings, fresh=files.force)
         run = _Run(recipe, equipment.crop_px, options, journal, frame)
+        if not files.quiet:
+            console.note(f"{gathered.count} pictures")
         run.take_all(gathered)
         verdicts = run.judged(keep, drop)
         facts = run.finish(verdicts)

@@ -21,7 +21,7 @@ from refacer.equipment import Equipment
 from refacer.errors import InputRefused, RefacerError, ShapeMismatch, UsageError
 from refacer.evaluation.metrics import Measure, frechet_distance, gaussian_of, kernel_distance, table_of
 from refacer.evaluation.networks import FeatureNetwork, feature_network, identity_network, perceptual_network
-from refacer.files import SUFFIXES, read_source, write_atomic
+from refacer.files import READABLE, read_source, write_atomic
 from refacer.files.archives import Archives
 from refacer.files.sources import Entry, is_zip, list_pictures
 from refacer.images.pixels import rgb_from_tensor, scale_to_unit, snap
@@ -47,6 +47,8 @@ def evaluate(sets: Sequence[Path], against: Sequence[Path], options: EvalOptions
         raise UsageError("--against measures a pair; name it with --pair")
     equipment = Equipment(options.pair, options.device)
     between, faces = ([PictureSet(path, options.max_pixels) for path in paths] for paths in (sets, against))
+    for pictures in () if files.quiet else (*between, *faces):
+        console.note(f"{pictures.source}: {len(pictures)} pictures")
     measures: list[Measure] = []
     # No --json for the frame: this command's is of its measures.
     told = FileOptions(report=files.report, quiet=files.quiet, fail_fast=files.fail_fast)
@@ -82,7 +84,7 @@ class PictureSet:
                 raise UsageError(f"{source}: two pictures are called {key}; keep one of them")
             self._entries[key] = entry
         if not self._entries:
-            raise UsageError(f"{source}: holds no picture ({' '.join(SUFFIXES)})")
+            raise UsageError(f"{source}: holds no picture ({' '.join(READABLE)})")
         self.keys = sorted(self._entries)
 
     def __len__(self) -> int:

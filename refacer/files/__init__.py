@@ -1,10 +1,12 @@
 """The only module that knows file formats and atomic writes; nothing here imports torch, and cv2 only for 16 bits."""
 
 from refacer.files.codes import encode_codes, read_codes
+from refacer.files.decoding import READABLE
 from refacer.files.encoding import (
     LABEL_PALETTE,
     SUFFIXES,
     carries_passport,
+    converts,
     encode_display,
     encode_labels,
     encode_mask,
@@ -20,10 +22,12 @@ from refacer.files.streams import read_bytes, read_stream, sync, try_folder, wri
 
 __all__ = [
     "LABEL_PALETTE",
+    "READABLE",
     "SUFFIXES",
     "Native",
     "Source",
     "carries_passport",
+    "converts",
     "encode_codes",
     "encode_display",
     "encode_labels",

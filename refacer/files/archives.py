@@ -22,15 +22,19 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, LZMAError, struct.error, EOFError, Not
 
 
 class Archives:
-    """Zips that stay open, so that a directory is read once and not for every file; one object serves all threads."""
+    """Zips that stay open, so that a directory is read once and not for every file; one object serves all threads.
+
+    One thread reads at a time: zipfile of Python 3.12 skips a header's extra field from wherever another thread has
+    left the file.
+    """
 
     def __init__(self) -> None:
         self._opened: dict[Path, zipfile.ZipFile] = {}
-        self._opening = threading.Lock()
+        self._lock = threading.RLock()
 
     def opened(self, path: Path) -> zipfile.ZipFile:
         """The zip, opened at the first call; raises zipfile's own errors."""
-        with self._opening:
+        with self._lock:
             if path not in self._opened:
                 self._opened[path] = zipfile.ZipFile(path)
             return self._opened[path]
@@ -39,7 +43,7 @@ class Archives:
         """One file of a zip, its checksum tested; raises InputRefused, also beyond MAX_FILE_BYTES."""
         name = f"{path}::{member}"
         try:
-            with self.opened(path).open(member) as stream:
+            with self._lock, self.opened(path).open(member) as stream:
                 return read_stream(cast(BinaryIO, stream), name)
         except (*DAMAGE, KeyError, OSError, ValueError) as error:
             raise InputRefused(f"{name}: cannot be read from the zip ({error}); pack it again") from error

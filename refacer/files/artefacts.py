@@ -5,7 +5,8 @@ Each knows its passport and writes the very file that the command line would.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from io import BytesIO
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from refacer.errors import InputRefused, PassportMismatch, ShapeMismatch, UsageError
+from refacer.files import png
 from refacer.files.codes import encode_codes, read_codes
 from refacer.files.encoding import (
     SUFFIXES,
@@ -29,7 +31,7 @@ from refacer.files.encoding import (
 )
 from refacer.files.passports import encode_passport, sidecar_of
 from refacer.files.pictures import Source, read_mask, read_rendering, read_source
-from refacer.files.samples import Native
+from refacer.files.samples import CONVERTED, Native, own_channels, pillow_image
 from refacer.files.streams import shown, write_atomic
 from refacer.options import MAX_PIXELS
 from refacer.types import Codes, FaceRecord, Passport, Points, Rgb, SourceInfo
@@ -58,17 +60,37 @@ def read_picture(picture: Picture, *, max_pixels: int = MAX_PIXELS) -> Source:
     return Source(picture.copy())
 
 
-def like_picture(picture: Picture | Source, native: Native) -> Any:
-    """Finished pixels in the form the picture came in: a PIL image for a PIL image, else (H, W, 3 or 4)."""
-    return Image.fromarray(native) if isinstance(picture, Image.Image) else native
+def like_picture(picture: Picture | Source, display: Display) -> Any:
+    """A finished picture in the form it came in: a PIL image for a PIL image, else (H, W, 3 or 4)."""
+    if not isinstance(picture, Image.Image):
+        return display.native
+    image = pillow_image(own_channels(display.native, grey=display.source.grey))
+    told = ("srgb", "gamma", "chromaticity", "icc_profile") if picture.mode not in CONVERTED else ()
+    image.info.update({name: picture.info[name] for name in told if name in picture.info})
+    return image
 
 
 def _from_pillow(image: Image.Image, max_pixels: int) -> Source:
     """A PIL image by way of a PNG, so that profile, orientation and 16-bit grey are treated as in a file."""
     buffer = BytesIO()
+    beside = {"exif": image.getexif(), "icc_profile": image.info.get("icc_profile")}
+    if image.mode in CONVERTED:
+        image.save(buffer, "TIFF", **beside)
+        return read_source(buffer.getvalue(), max_pixels=max_pixels, name="the image")
     kept = image if image.mode in _PNG_MODES else image.convert("RGBA" if image.has_transparency_data else "RGB")
-    kept.save(buffer, "PNG", compress_level=0, exif=image.getexif(), icc_profile=image.info.get("icc_profile"))
-    return read_source(buffer.getvalue(), max_pixels=max_pixels, name="the image")
+    kept.save(buffer, "PNG", compress_level=0, **beside)
+    data = png.splice(buffer.getvalue(), _told_chunks(image.info))
+    return read_source(data, max_pixels=max_pixels, name="the image")
+
+
+def _told_chunks(info: Mapping[Any, Any]) -> Iterator[png.Chunk]:
+    """What Pillow read of a PNG's space of colours, and does not write."""
+    if "srgb" in info:
+        yield b"sRGB", bytes([info["srgb"]])
+    if "gamma" in info:
+        yield b"gAMA", struct.pack(">I", round(info["gamma"] * 100_000))
+    if "chromaticity" in info:
+        yield b"cHRM", struct.pack(">8I", *(round(value * 100_000) for value in info["chromaticity"]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,9 +17,15 @@ from typing import Any
 from PIL import Image
 
 from refacer.errors import InputRefused
-from refacer.files import metadata, png
+from refacer.files import metadata, png, tiff
 
 _LOCK = threading.RLock()
+_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+READABLE = (".png", *_JPEG, ".webp", ".tif", ".tiff", ".avif", ".bmp", ".tga")
+"""Suffixes of the pictures that are read, in lower case; what a file is, its first bytes tell."""
+
+_WEBP_BYTES = 12  # a pixel: the canvas, the picture before it, and the one that is decoded
+_AVIF_BRANDS = (b"avif", b"avis")
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -34,6 +40,7 @@ class Decoded:
     orientation: int
     exif: bytes | None
     png: png.Png | None
+    tiff: tiff.Tiff | None = None
 
     @property
     def icc(self) -> object:
@@ -45,8 +52,24 @@ class Decoded:
         """The sample value or colour that is declared transparent, if there is one."""
         return self.image.info.get("transparency")
 
+    @property
+    def color(self) -> tuple[png.Chunk, ...]:
+        """What tells the space of colours besides a profile, as a PNG's chunks: of a PNG, and of an AVIF its `nclx`."""
+        if self.png:
+            return self.png.color
+        at = self.data.find(b"colrnclx") if self.format == "AVIF" and self.icc is None else -1
+        numbers = self.data[at + 9 : at + 12 : 2]  # the low bytes of primaries and transfer; H.273 has no high ones
+        return ((b"cICP", bytes([*numbers, 0, 1])),) if at > 0 and len(numbers) == 2 else ()
+
+    @property
+    def further(self) -> int:
+        """How many pictures the file holds besides this one: pages, or frames of an animation."""
+        if self.png or self.tiff:
+            return max(0, self.png.frames - 1) if self.png else self.tiff.further if self.tiff else 0
+        return max(0, getattr(self.image, "n_frames", 1) - 1)
+
     def tag(self, number: int, default: Any = None) -> Any:
-        """A tag of a TIFF's first page; the default for any other format."""
+        """A tag of a TIFF's page; the default for any other format."""
         return getattr(self.image, "tag_v2", {}).get(number, default)
 
 
@@ -54,9 +77,14 @@ def open_picture(data: bytes, max_pixels: int) -> Decoded:
     """Open and load a picture; its claimed size is checked before it is decoded. Raises InputRefused."""
     kind = _sniff(data)
     parts = png.read_png(data) if kind == "PNG" else None
+    pages = tiff.read_tiff(data) if kind == "TIFF" else None
+    data = pages.data if pages else data
+    needs = 0
     if kind == "WEBP":
-        check_size(*_webp_size(data), max_pixels)  # Pillow allocates a WebP's canvas when it opens it
-    with decoding(kind):
+        width, height = _webp_size(data)
+        check_size(width, height, max_pixels)  # Pillow allocates a WebP's canvas when it opens it
+        needs = width * height * _WEBP_BYTES
+    with decoding(kind, needs):
         with undisturbed(), silent() if kind == "TIFF" else nullcontext():
             image = Image.open(BytesIO(parts.pixels if parts else data), formats=(kind,))
             check_size(*image.size, max_pixels)
@@ -65,7 +93,7 @@ def open_picture(data: bytes, max_pixels: int) -> Decoded:
             if kind == "TIFF":  # here, for Pillow's own limit holds when it loads
                 image.load()
         image.load()
-    return Decoded(image, data, kind, raw_mode, orientation, exif, parts)
+    return Decoded(image, data, kind, raw_mode, orientation, exif, parts, pages)
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
@@ -77,16 +105,24 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 @contextmanager
-def decoding(kind: str) -> Iterator[None]:
-    """Decoders answer damage with errors of every kind: all of them mean that the picture is refused."""
+def decoding(kind: str, needs: int = 0) -> Iterator[None]:
+    """Decoders answer damage with errors of every kind: all of them mean that the picture is refused.
+
+    Raises MemoryError where memory did not suffice, also where the decoder calls that damage: where `needs` bytes are
+    not to be had afterwards.
+    """
     try:
         yield
-    except InputRefused:
+    except (InputRefused, MemoryError):
         raise
-    except MemoryError as error:
-        raise InputRefused("needs more memory than there is; shrink it") from error
     except Exception as error:
+        require_memory(needs)
         raise InputRefused(f"cannot be decoded as {kind}: damaged, cut off or of a rare kind; save it again") from error
+
+
+def require_memory(needs: int) -> None:
+    """Raise MemoryError where so many bytes are not to be had."""
+    bytearray(needs)
 
 
 @contextmanager
@@ -127,7 +163,22 @@ def _sniff(data: bytes) -> str:
         return "WEBP"
     if data.startswith(_TIFF_SIGNATURES):
         return "TIFF"
-    raise InputRefused("not a PNG, JPEG, WebP or TIFF picture" if data else "the file is empty")
+    if data[4:8] == b"ftyp" and any(brand in data[8:64] for brand in _AVIF_BRANDS):
+        return "AVIF"
+    if data.startswith(b"BM"):
+        return "BMP"
+    if _is_tga(data):
+        return "TGA"
+    raise InputRefused("not a PNG, JPEG, WebP, TIFF, AVIF, BMP or TGA picture" if data else "the file is empty")
+
+
+def _is_tga(data: bytes) -> bool:
+    """Whether a header is one of Truevision's, which has no signature: palette, kind and depth must go together."""
+    if len(data) < 18:
+        return False
+    palette, kind, depth = data[1], data[2], data[16]
+    depths = {1: (8,), 2: (16, 24, 32), 3: (8, 16)}.get(kind & ~8, ())  # 8: with run lengths
+    return palette == (kind & ~8 == 1) and depth in depths and data[17] & 0xC0 == 0
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """Colour with 16 bits, which Pillow reads as 8 bits and cannot write.
 
-Read, and written as PNG, through cv2: the only place where BGR appears. Written as TIFF by hand, with profile, EXIF and
-XMP in one file: TIFF 6.0 with Adobe's deflate and horizontal differencing (technical note 3, 2002).
+Read through cv2: the only place where BGR appears. Written by hand: PNG with every row as its difference from the one
+above, and TIFF with profile, EXIF and XMP in one file: TIFF 6.0 with Adobe's deflate and horizontal differencing
+(technical note 3, 2002).
 """
 
 from __future__ import annotations
@@ -16,16 +17,20 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from refacer.errors import InputRefused
 from refacer.files import png
-from refacer.files.decoding import silent
+from refacer.files.decoding import require_memory, silent
 
 _HEADER = b"II*\0" + struct.pack("<I", 8)
+_BYTES_A_PIXEL = 16  # that cv2 takes: twice four samples of 16 bits
 _STRIP_BYTES = 1024 * 1024
 _BYTE, _LONG, _UNDEFINED = 1, 4, 7
 _STRIP_OFFSETS, _XMP, _ICC = 273, 700, 34675
+_UP = 2  # PNG's filter of that name
 
 
-def decode_deep(data: bytes) -> NDArray[np.uint16]:
-    """A PNG or TIFF with 16 bits -> (H, W, 3 or 4) uint16 RGB(A); InputRefused where cv2 cannot.
+def decode_deep(data: bytes, pixels: int) -> NDArray[np.uint16]:
+    """A PNG or TIFF with 16 bits -> (H, W, 3 or 4) uint16 RGB(A); pixels: how many it has.
+
+    Raises InputRefused where cv2 cannot, MemoryError where it cannot for want of memory.
 
     cv2 turns a TIFF as its orientation asks, and leaves a PNG as it is.
     """
@@ -36,23 +41,25 @@ def decode_deep(data: bytes) -> NDArray[np.uint16]:
             stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         except cv2.error:
             stored = None
+    if stored is None:
+        require_memory(pixels * _BYTES_A_PIXEL)
     if stored is None or stored.dtype != np.uint16 or stored.ndim != 3 or stored.shape[2] not in (3, 4):
         raise InputRefused("this kind of 16-bit picture cannot be read; save it as a plain RGB PNG")
-    return _swapped(stored)
+    return np.ascontiguousarray(stored[..., [2, 1, 0, 3][: stored.shape[2]]], np.uint16)
 
 
 def encode_deep_png(native: NDArray[np.uint16]) -> bytes:
-    """(H, W, 3 or 4) uint16 RGB(A) -> a PNG with 16 bits."""
-    import cv2
-
-    done, data = cv2.imencode(".png", _swapped(native), [cv2.IMWRITE_PNG_COMPRESSION, png.COMPRESS_LEVEL])
-    if not done:
-        raise MemoryError("the PNG could not be encoded")
-    return data.tobytes()
+    """(H, W, 1 to 4) uint16, grey or RGB, with alpha or without -> a PNG with 16 bits."""
+    height, width, channels = native.shape
+    rows = native.astype(">u2").view(np.uint8).reshape(height, -1)
+    filtered = np.full((height, rows.shape[1] + 1), _UP, np.uint8)
+    filtered[:, 1:] = rows
+    filtered[1:, 1:] -= rows[:-1]  # wraps, as the format wants
+    return png.assemble(width, height, 16, channels, filtered.data)
 
 
 def encode_tiff(native: NDArray[Any], icc: bytes | None, tags: dict[int, Any], xmp: bytes) -> bytes:
-    """(H, W, 3 or 4) -> a TIFF of the same depth; `tags` are the EXIF tags to keep."""
+    """(H, W, 1 to 4), grey or RGB, -> a TIFF of the same depth; `tags` are the EXIF tags to keep."""
     rows = max(1, _STRIP_BYTES // native[0].nbytes)
     strips = [_strip(native[top : top + rows]) for top in range(0, len(native), rows)]
     directory = ImageFileDirectory_v2(_HEADER)
@@ -66,11 +73,6 @@ def encode_tiff(native: NDArray[Any], icc: bytes | None, tags: dict[int, Any], x
     return b"".join((_HEADER, directory.tobytes(len(_HEADER)), *strips))
 
 
-def _swapped(picture: NDArray[Any]) -> NDArray[Any]:
-    """(H, W, 3 or 4) with its first and third channel exchanged: RGB(A) to BGR(A) and back."""
-    return np.ascontiguousarray(picture[..., [2, 1, 0, 3][: picture.shape[2]]])
-
-
 def _strip(rows: NDArray[Any]) -> bytes:
     """Differences between neighbours in a row, little-endian, deflated."""
     differences = rows.copy()
@@ -79,12 +81,12 @@ def _strip(rows: NDArray[Any]) -> bytes:
 
 
 def _describe(directory: ImageFileDirectory_v2, native: NDArray[Any], rows: int) -> None:
-    """Size, samples, compression 8 (deflate), RGB, predictor 2, alpha 2 (colours not multiplied by it)."""
+    """Size, samples, compression 8 (deflate), grey (1) or RGB (2), predictor 2, alpha 2 (colours not multiplied)."""
     height, width, channels = native.shape
     directory[256], directory[257], directory[258] = width, height, (native.itemsize * 8,) * channels
-    directory[259], directory[262], directory[277], directory[278] = 8, 2, channels, rows
+    directory[259], directory[262], directory[277], directory[278] = 8, 1 if channels < 3 else 2, channels, rows
     directory[284], directory[317], directory[339] = 1, 2, (1,) * channels
-    if channels == 4:
+    if channels in (2, 4):
         directory[338] = 2
 
 

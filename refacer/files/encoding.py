@@ -13,9 +13,10 @@ from PIL import Image
 from refacer.errors import OutputNotWritable, UsageError
 from refacer.files import metadata, png
 from refacer.files.deep import encode_deep_png, encode_tiff
+from refacer.files.icc import is_profile
 from refacer.files.passports import passport_chunks
-from refacer.files.pictures import Source
-from refacer.files.samples import Native, eight_bit, flattened
+from refacer.files.pictures import Source, in_srgb
+from refacer.files.samples import Native, eight_bit, flattened, own_channels, pillow_image
 from refacer.types import Passport, Rgb
 
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
@@ -46,6 +47,18 @@ def keeps_pixels(format: str, depth: int = 8) -> bool:
     return format in ("PNG", "TIFF") or (format == "WEBP" and depth == 8)
 
 
+def converts(source: Source, format: str) -> bool:
+    """Whether a picture is written in sRGB, as the format has no place for what tells its own space, or too few bits.
+
+    Only PNG has chunks that tell it; a profile of grey fits grey alone; linear light needs 16 bits.
+    """
+    deep, told = source.depth == 16, source.icc is not None and all(kind != b"cICP" for kind, _ in source.color)
+    colored = format == "WEBP" or (format == "TIFF" and deep and source.has_alpha)
+    if source.grey and colored and is_profile(source.icc, b"GRAY"):
+        return True
+    return source.space is not None and ((format != "PNG" and not told) or (deep and not keeps_pixels(format, 16)))
+
+
 def carries_passport(format: str) -> bool:
     """Whether a passport travels inside files of this format; the others need a sidecar."""
     return format == "PNG"
@@ -73,6 +86,8 @@ def encode_labels(labels: NDArray[np.uint8], passport: Passport | None) -> bytes
 def encode_display(native: Native, source: Source, format: str, passport: Passport | None) -> bytes:
     """(H, W, 3 or 4) uint8 or uint16 as 'PNG', 'TIFF', 'WEBP' (lossless, 8 bit) or 'JPEG' (8 bit, no alpha).
 
+    Where the format cannot tell the picture's space of colours (`converts`) all of it is written in sRGB.
+    A picture that came with one colour channel is written with one, but as WebP, which has none such.
     Keeps the source's profile and EXIF and adds XMP that says the picture is composited with generated media. The
     passport travels inside a PNG; other formats need a sidecar. Raises UsageError for another format, OutputNotWritable
     for a picture the format has no room for.
@@ -83,6 +98,8 @@ def encode_display(native: Native, source: Source, format: str, passport: Passpo
     limit = _MAX_SIDE_PX.get(format)
     if limit and max(native.shape[:2]) > limit:
         raise OutputNotWritable(f"a side of {max(native.shape[:2])} px is too long for {format}; write a PNG")
+    if converts(source, format):
+        source, native = in_srgb(source, native)
     data = encoders[format](native, source)
     return png.splice(data, passport_chunks(passport)) if format == "PNG" else data
 
@@ -95,7 +112,8 @@ def encode_preview(rgb: Rgb, size: tuple[int, int]) -> bytes:
 
 def _display_png(native: NDArray[Any], source: Source) -> bytes:
     """PNG in the picture's depth, with the source's colour chunks."""
-    plain = _saved_png(Image.fromarray(native)) if native.dtype == np.uint8 else encode_deep_png(native)
+    stored = own_channels(native, grey=source.grey)
+    plain = _saved_png(pillow_image(stored)) if native.dtype == np.uint8 else encode_deep_png(stored)
     chunks = [png.icc_chunk(source.icc)] if source.icc else []
     chunks += [chunk for chunk in source.color if not (source.icc and chunk[0] == b"sRGB")]
     chunks += [(b"eXIf", source.exif)] if source.exif else []
@@ -103,8 +121,13 @@ def _display_png(native: NDArray[Any], source: Source) -> bytes:
 
 
 def _display_tiff(native: NDArray[Any], source: Source) -> bytes:
-    """TIFF in the picture's depth, with the kept EXIF tags in its own directory."""
-    return encode_tiff(native, source.icc, metadata.kept_tags(metadata.exif_of(source.exif)), metadata.XMP)
+    """TIFF in the picture's depth, with the kept EXIF tags in its own directory.
+
+    Grey of 16 bits with alpha is written as RGBA: hardly anyone reads it.
+    """
+    grey = source.grey and (native.dtype == np.uint8 or native.shape[2] == 3)
+    stored = own_channels(native, grey=grey)
+    return encode_tiff(stored, source.icc, metadata.kept_tags(metadata.exif_of(source.exif)), metadata.XMP)
 
 
 def _display_webp(native: NDArray[Any], source: Source) -> bytes:
@@ -115,7 +138,7 @@ def _display_webp(native: NDArray[Any], source: Source) -> bytes:
 
 def _display_jpeg(native: NDArray[Any], source: Source) -> bytes:
     """JPEG with full colour resolution, transparent pixels on white."""
-    picture = Image.fromarray(flattened(native, _WHITE))
+    picture = pillow_image(own_channels(flattened(native, _WHITE), grey=source.grey))
     beside = _beside(source)
     if len(beside["exif"]) > _MAX_JPEG_BLOCK_BYTES:
         beside["exif"] = b""

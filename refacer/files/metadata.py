@@ -1,4 +1,4 @@
-"""What travels beside the pixels: EXIF without place and orientation, ICC profiles of RGB pictures, and our XMP."""
+"""What travels beside the pixels: EXIF without place and orientation, and our XMP."""
 
 from __future__ import annotations
 
@@ -62,8 +62,3 @@ def kept_tags(exif: Image.Exif) -> dict[int, Any]:
     kept = {tag: exif[tag] for tag in _KEPT_TAGS if tag in exif}
     inner = {tag: value for tag, value in exif.get_ifd(_EXIF_IFD).items() if tag not in _DROPPED_FROM_EXIF_IFD}
     return {**kept, _EXIF_IFD: inner} if inner else kept
-
-
-def is_profile(icc: object, space: bytes = b"RGB ") -> bool:
-    """Whether `icc` is an ICC profile of a colour space: the header's bytes 16 to 19, its signature at 36 (ICC.1)."""
-    return isinstance(icc, bytes) and len(icc) > 128 and icc[16:20] == space and icc[36:40] == b"acsp"

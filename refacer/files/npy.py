@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import warnings
 from dataclasses import dataclass
@@ -54,3 +55,9 @@ def _header(data: bytes, start: int) -> tuple[tuple[int, ...], bool, np.dtype[An
     except Exception as error:  # numpy's parser answers damage with errors of many kinds
         raise InputRefused("not a .npy file, or a damaged one") from error
     return tuple(int(side) for side in shape), fortran_order, dtype, start + stream.tell()
+
+
+def array_sha256(array: NDArray[Any]) -> str:
+    """sha256 of an array's type, shape and values."""
+    head = f"{array.dtype.str} {array.shape} ".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refacer.errors import InputRefused, ShapeMismatch
-from refacer.files import metadata, png
+from refacer.errors import InputRefused, RefacerWarning, ShapeMismatch
+from refacer.files import png
 from refacer.files.decoding import Decoded, open_picture
+from refacer.files.icc import is_profile
 from refacer.files.passports import png_passport, read_sidecar
-from refacer.files.samples import Native, eight_bit, flattened, native_of
+from refacer.files.samples import CONVERTED, Native, eight_bit, flattened, is_grey, native_of
+from refacer.files.spaces import Space, colorless_chunks, returned, space_of, srgb_of
 from refacer.files.streams import read_bytes, shown
 from refacer.types import Passport, Rgb, SourceInfo
 
@@ -26,9 +31,11 @@ MID_GREY = 128
 class Source:
     """A picture in its own depth, with what travels beside its pixels.
 
-    native: (H, W, 3 or 4) uint8 or uint16, upright, RGB(A). icc: of RGB pixels. exif: a TIFF structure without prefix,
-    GPS, orientation and thumbnail removed. format: 'PNG', 'JPEG', 'WEBP' or 'TIFF'. color: a PNG's own chunks on gamma,
+    native: (H, W, 3 or 4) uint8 or uint16, upright, RGB(A). icc: of these pixels, or of grey ones; space: the colours
+    they stand for by it or by `color`, None for sRGB. exif: a TIFF structure without prefix, GPS, orientation and
+    thumbnail removed. format: 'PNG', 'JPEG', 'WEBP', 'TIFF', 'AVIF', 'BMP' or 'TGA'. color: chunks of a PNG on gamma,
     primaries and pixel size. rendering: a PNG that a decoded face's PNG carries, not read yet (`read_rendering`).
+    grey: whether the file has one colour channel; its results have one, too.
     """
 
     native: Native
@@ -38,16 +45,38 @@ class Source:
     passport: Passport | None = None
     color: tuple[png.Chunk, ...] = ()
     rendering: bytes | None = None
+    grey: bool = False
+    space: Space | None = None
+
+    @cached_property
+    def srgb(self) -> Native:
+        """The same pixels in sRGB, their alpha beside them: (H, W, 3 or 4), 16 bits where they had to be converted."""
+        return self.native if self.space is None else srgb_of(self.space, self.native)
 
     @cached_property
     def rgb(self) -> Rgb:
-        """What the stages look at: (H, W, 3) uint8, transparent pixels over mid grey."""
-        return flattened(self.native, MID_GREY)
+        """What the stages look at: (H, W, 3) uint8 in sRGB, transparent pixels over mid grey."""
+        return flattened(self.srgb, MID_GREY)
+
+    def returned(self, before: NDArray[Any], srgb: NDArray[Any]) -> NDArray[Any]:
+        """A region that was finished in sRGB, (h, w, 3), in the samples of this picture; before: those that were there.
+
+        Only for a picture with a space of its own.
+        """
+        assert self.space is not None
+        after = returned(self.space, before, srgb)
+        return after[..., 1:2].repeat(3, axis=2) if self.colorless else after
 
     @property
     def has_alpha(self) -> bool:
         """Whether the pixels have an alpha channel."""
         return self.native.shape[2] == 4
+
+    @cached_property
+    def colorless(self) -> bool:
+        """Whether all its pixels are greys, in whatever mode: what is drawn into it is, too."""
+        red, green, blue = (self.native[..., channel] for channel in range(3))
+        return self.grey or (np.array_equal(red, green) and np.array_equal(green, blue))
 
     @property
     def depth(self) -> int:
@@ -65,23 +94,36 @@ class Source:
 
 
 def read_source(data: Path | bytes, *, max_pixels: int, name: str | None = None) -> Source:
-    """Read a PNG, JPEG, WebP or TIFF: its first picture, upright.
+    """Read a file of any of the kinds in READABLE: its first picture, upright; a TIFF's reduced pages count for none.
 
+    What of the file is left out, pages, frames or channels, is said in a RefacerWarning.
     A picture on disk without a passport inside has the one of its sidecar. `name` stands in messages instead of the
     path or "stdin". Raises InputRefused for what cannot be decoded or has more than `max_pixels`, UsageError for no
     file.
     """
     try:
         picture = open_picture(read_bytes(data), max_pixels)
-        native, passport = native_of(picture), _passport(picture)
+        native, passport = _without_empty_alpha(picture, native_of(picture)), _passport(picture)
     except InputRefused as error:
         raise InputRefused(_prefixed(name or shown(data), error)) from error
     if passport is None and isinstance(data, Path):
         passport = read_sidecar(data)
-    icc = picture.icc if isinstance(picture.icc, bytes) and metadata.is_profile(picture.icc) else None
-    parts = picture.png
-    color, rendering = (parts.color, parts.rendering) if parts else ((), None)
-    return Source(native, icc, picture.exif, picture.format, passport, color, rendering)
+    for told in _left_out(picture, native):
+        warnings.warn(f"{name or shown(data)}: {told}", RefacerWarning, stacklevel=2)
+    parts, grey = picture.png, is_grey(picture)
+    color, rendering = picture.color, parts.rendering if parts else None
+    icc = _profile(picture, grey=grey)
+    space = space_of(icc, color)
+    if space is not None and not space.returns:
+        native, icc, color, space = srgb_of(space, native, native.dtype), None, colorless_chunks(color), None
+    return Source(native, icc, picture.exif, picture.format, passport, color, rendering, grey, space)
+
+
+def in_srgb(source: Source, native: Native) -> tuple[Source, Native]:
+    """A picture and finished pixels of it in sRGB, of the same depth, with nothing that tells another space."""
+    if source.space is not None:
+        native = srgb_of(source.space, native, native.dtype)
+    return replace(source, icc=None, color=colorless_chunks(source.color), space=None), native
 
 
 def read_rendering(source: Source, name: str) -> Rgb | None:
@@ -114,6 +156,34 @@ def read_mask(data: Path | bytes, *, max_pixels: int) -> tuple[NDArray[np.bool_]
 def _passport(picture: Decoded) -> Passport | None:
     """The passport inside a picture: only PNG has a place for it."""
     return png_passport(picture.png) if picture.png else None
+
+
+def _without_empty_alpha(picture: Decoded, native: Any) -> Native:
+    """A sample of no stated meaning is no alpha where it is 0 everywhere: nothing would be seen."""
+    empty = picture.tiff and picture.tiff.unnamed and native.shape[2] == 4 and not native[..., 3].any()
+    return np.ascontiguousarray(native[..., :3]) if empty else native
+
+
+def _left_out(picture: Decoded, native: Native) -> Iterator[str]:
+    """What a user should know of a file that holds more than the picture, in words."""
+    if picture.further:
+        yield f"holds {picture.further + 1} pictures (pages or frames); one is taken, the others are left out"
+    if picture.tiff is None:
+        return
+    spare = picture.tiff.spare
+    if picture.tiff.unnamed and native.shape[2] == 4 and native[..., 3].min() < np.iinfo(native.dtype).max:
+        yield "does not say what its last channel is; it is taken for transparency"
+    elif picture.tiff.unnamed and native.shape[2] == 3:
+        spare += 1
+    if spare:
+        yield f"{spare} channels beyond colour and transparency are left out"
+
+
+def _profile(picture: Decoded, *, grey: bool) -> bytes | None:
+    """The profile that goes with the pixels as they were read: what was converted to sRGB has none any more."""
+    icc, wanted = picture.icc, (b"GRAY", b"RGB ") if grey else (b"RGB ",)
+    fits = picture.image.mode not in CONVERTED and any(is_profile(icc, space) for space in wanted)
+    return icc if isinstance(icc, bytes) and fits else None
 
 
 def _canonical(native: Native) -> Native:

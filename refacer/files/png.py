@@ -28,6 +28,7 @@ XMP_KEYWORD = b"XML:com.adobe.xmp"
 
 _PIXEL_KINDS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _COLOR_KINDS = (b"sRGB", b"gAMA", b"cHRM", b"cICP", b"mDCV", b"cLLI", b"pHYs")
+_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
 
 Chunk = tuple[bytes, bytes]
@@ -39,7 +40,7 @@ class Png:
     """A PNG taken apart: `pixels` is a file of the pixel chunks alone; `texts` holds only our own keywords.
 
     color: chunks that say how the values are to be seen (gamma, primaries, pixel size), kept as they are. rendering:
-    the body of a RENDERING_KIND chunk, not looked into.
+    the body of a RENDERING_KIND chunk, not looked into. frames: of an animation, which begins with these pixels.
     """
 
     pixels: bytes
@@ -49,6 +50,7 @@ class Png:
     color: tuple[Chunk, ...] = ()
     texts: Mapping[bytes, bytes] = field(default_factory=dict)
     rendering: bytes | None = None
+    frames: int = 1
 
 
 def is_png(data: bytes) -> bool:
@@ -64,7 +66,7 @@ def read_png(data: bytes, *, key: bool = True) -> Png:
             pixels.append(data[start - 8 : end + 4])
         if kind == RENDERING_KIND and end - start > MAX_RENDERING_BYTES:
             raise InputRefused("the rendering inside the PNG is too large")
-        if kind in (b"tRNS", b"iCCP", b"eXIf", RENDERING_KIND):
+        if kind in (b"tRNS", b"iCCP", b"eXIf", b"acTL", RENDERING_KIND):
             bodies.setdefault(kind, data[start:end])
         elif kind in _COLOR_KINDS:
             color.append((kind, data[start:end]))
@@ -72,7 +74,15 @@ def read_png(data: bytes, *, key: bool = True) -> Png:
             texts.setdefault(PASSPORT_KEYWORD, _text(kind, data[start:end]))
     icc = _profile(bodies.get(b"iCCP", b""))
     exif, rendering = bodies.get(b"eXIf"), bodies.get(RENDERING_KIND)
-    return Png(b"".join(pixels), bodies.get(b"tRNS"), icc, exif, tuple(color), texts, rendering)
+    frames = int.from_bytes(bodies.get(b"acTL", b"\0\0\0\1")[:4])
+    return Png(b"".join(pixels), bodies.get(b"tRNS"), icc, exif, tuple(color), texts, rendering, frames)
+
+
+def assemble(width: int, height: int, bits: int, channels: int, rows: bytes | memoryview) -> bytes:
+    """A PNG of filtered rows: grey or RGB, with alpha or without, by the number of channels, 1 to 4."""
+    header = struct.pack(">IIBBBBB", width, height, bits, _COLOR_TYPES[channels], 0, 0, 0)
+    body = zlib.compress(rows, COMPRESS_LEVEL)
+    return SIGNATURE + b"".join(_packed(*chunk) for chunk in ((b"IHDR", header), (b"IDAT", body), (b"IEND", b"")))
 
 
 def splice(png: bytes, chunks: Iterable[Chunk]) -> bytes:

@@ -6,24 +6,29 @@ Pillow reads 16-bit colour as 8 bit: those pixels come through cv2, and Pillow's
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from refacer.errors import InputRefused
-from refacer.files import metadata, png
+from refacer.files import png
 from refacer.files.decoding import Decoded, decoding
 from refacer.files.deep import decode_deep
+from refacer.files.icc import is_profile
+from refacer.files.spaces import FLAGS, INTENT
 
 Native = NDArray[np.uint8] | NDArray[np.uint16]
 """A picture in its own depth: (H, W, 3 or 4), uint8 or uint16, upright, RGB(A)."""
 
+CONVERTED = ("CMYK", "LAB")
+"""Pillow's modes of pixels that are read as sRGB."""
+
 _BITS_16 = ("I;16", "I;16L", "I;16B", "I;16N")
 _BITS_8 = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr")
+_GREY = ("1", "L", "LA", "La", *_BITS_16)
 _LOW_BITS = {"1": 255, "L;2": 85, "L;4": 17}
-_INTENT, _FLAGS = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR = 258, 262, 284
 
 
@@ -31,6 +36,21 @@ def native_of(picture: Decoded) -> Native:
     """(H, W, 3 or 4), uint8 or uint16, upright; raises InputRefused for samples of a kind that is not supported."""
     with decoding(picture.format):
         return _deep(picture) if _is_deep(picture) else turned(picture, _plain(picture))
+
+
+def is_grey(picture: Decoded) -> bool:
+    """Whether the file's pixels have one colour channel, with alpha or without; a palette of greys has three."""
+    return picture.image.mode in _GREY or picture.raw_mode.startswith("LA")  # Pillow makes RGBA of 16 bits
+
+
+def own_channels(native: NDArray[Any], *, grey: bool) -> NDArray[Any]:
+    """(H, W, 3 or 4) -> (H, W, 1 or 2), one colour channel in place of three, for a picture that has one."""
+    return np.ascontiguousarray(native[..., 2:]) if grey else native
+
+
+def pillow_image(stored: NDArray[Any]) -> Image.Image:
+    """(H, W, 1 to 4) -> a picture for Pillow: L, LA, RGB or RGBA with 8 bits, I;16 with 16."""
+    return Image.fromarray(stored[..., 0] if stored.shape[2] == 1 else stored)
 
 
 def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -68,8 +88,8 @@ def _plain(picture: Decoded) -> NDArray[Any]:
     image = picture.image
     if image.mode.startswith("I;16") and picture.raw_mode in _BITS_16:
         return _grey16(picture)
-    if image.mode == "CMYK":
-        return np.array(_rgb_from_cmyk(image, picture.icc))
+    if image.mode in CONVERTED:
+        return np.array(_converted(image, picture.icc))
     if image.mode not in _BITS_8:
         raise InputRefused(f"{image.mode} pixels are not supported; save it as RGB with 8 or 16 bits")
     if picture.raw_mode in _LOW_BITS and isinstance(picture.key, int):  # Pillow scales samples, not keys
@@ -87,14 +107,15 @@ def _grey16(picture: Decoded) -> NDArray[np.uint16]:
     return np.stack([grey, grey, grey, *alpha], axis=2)
 
 
-def _rgb_from_cmyk(image: Image.Image, icc: object) -> Image.Image:
-    """CMYK to sRGB through its profile, plainly where there is none that fits."""
-    if not isinstance(icc, bytes) or not metadata.is_profile(icc, b"CMYK"):
+def _converted(image: Image.Image, icc: object) -> Image.Image:
+    """CMYK or Lab to sRGB: CMYK through its profile, plainly where there is none that fits."""
+    lab = image.mode == "LAB"
+    if not lab and not is_profile(icc, b"CMYK"):
         return image.convert("RGB")
     try:
-        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        profile = ImageCms.createProfile("LAB") if lab else ImageCms.ImageCmsProfile(BytesIO(cast(bytes, icc)))
         srgb = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, profile, srgb, _INTENT, "RGB", flags=_FLAGS)
+        converted = ImageCms.profileToProfile(image, profile, srgb, INTENT, "RGB", flags=FLAGS)
     except (ImageCms.PyCMSError, OSError):
         converted = None
     return converted or image.convert("RGB")
@@ -113,7 +134,7 @@ def _deep(picture: Decoded) -> NDArray[np.uint16]:
         raise InputRefused("a 16-bit TIFF stored plane by plane is not supported; save it interleaved")
     data = png.read_png(picture.data, key=False).pixels if picture.png else picture.data
     shallow = turned(picture, np.array(picture.image))
-    pixels = turned(picture, decode_deep(data))[..., : shallow.shape[2]]
+    pixels = turned(picture, decode_deep(data, picture.image.width * picture.image.height))[..., : shallow.shape[2]]
     if picture.raw_mode.startswith("RGBa"):
         return _unmultiplied(pixels)
     if not np.array_equal(pixels >> 8, shallow):

@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 import os
 import stat
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from refacer.errors import InputRefused, RefacerError, UsageError
+from refacer.errors import InputRefused, RefacerError, RefacerWarning, UsageError
 from refacer.files.archives import DAMAGE, Archives
-from refacer.files.encoding import SUFFIXES
+from refacer.files.decoding import READABLE
 from refacer.files.streams import read_bytes
 
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
@@ -30,9 +31,10 @@ DATASET_JOURNAL, DATASET_FACES = "measures.jsonl", "faces"
 HEADER_BYTES = 64 * 1024
 
 
-UNREAD = frozenset(
-    (".avif", ".bmp", ".dds", ".dng", ".exr", ".gif", ".hdr", ".heic", ".heif", ".jp2", ".jxl", ".psd", ".svg", ".tga")
-)
+_RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".raf")
+_LAYERED = (".kra", ".pdf", ".psb", ".psd", ".svg", ".xcf")
+_OTHERS = (".dds", ".exr", ".gif", ".hdr", ".heic", ".heif", ".jp2", ".jxl", ".pgm", ".ppm")
+UNREAD = frozenset((*_RAW, *_LAYERED, *_OTHERS))
 """Suffixes of pictures that are not read: what is passed over for them is told."""
 
 
@@ -76,8 +78,10 @@ def list_pictures(source: Path) -> Listing:
     raise UsageError(f"{source}: neither a folder nor a zip of pictures")
 
 
-def list_folder(top: Path, suffixes: Collection[str] = SUFFIXES, skip: Iterable[Path | None] = ()) -> Listing:
+def list_folder(top: Path, suffixes: Collection[str] = READABLE, skip: Iterable[Path | None] = ()) -> Listing:
     """The files below a folder that end in one of `suffixes`, but none below `skip`; raises nothing.
+
+    Where pictures are looked for, those of a kind that is not read are told in a RefacerWarning.
 
     Their order, like that of a zip's members, is that of their whole names: with it come a set's hash and batches.
     """
@@ -85,19 +89,31 @@ def list_folder(top: Path, suffixes: Collection[str] = SUFFIXES, skip: Iterable[
     walk = _Walk(frozenset(suffixes), frozenset(identity(folder) for folder in skip if folder))
     walk.go(root)
     entries = [Entry(path, path.relative_to(root)) for path in sorted(walk.taken.values(), key=str)]
-    return Listing(tuple(entries), tuple(walk.refused), tuple(walk.doubled), dict(sorted((+walk.unread).items())))
+    unread = _told(top, walk.unread if ".png" in suffixes else Counter())
+    return Listing(tuple(entries), tuple(walk.refused), tuple(walk.doubled), unread)
 
 
-def list_zip(path: Path, suffixes: Collection[str] = SUFFIXES) -> Listing:
-    """The members of a zip that end in one of `suffixes`; raises InputRefused where it is damaged."""
+def list_zip(path: Path, suffixes: Collection[str] = READABLE) -> Listing:
+    """The members of a zip that end in one of `suffixes`; InputRefused where it is damaged. Tells as `list_folder`."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = {info.filename for info in archive.infolist() if _is_regular(info)}
     except (*DAMAGE, OSError, ValueError) as error:
         raise InputRefused(f"{path}: damaged, not a readable zip; pack it again") from error
-    chosen = [name for name in sorted(names) if PurePosixPath(name).suffix.lower() in suffixes]
-    shown = [name for name in chosen if all(map(counts, PurePosixPath(name.replace("\\", "/")).parts))]
-    return Listing(tuple(Entry(path, Path(name), name) for name in shown))
+    shown = [name for name in sorted(names) if all(map(counts, PurePosixPath(name.replace("\\", "/")).parts))]
+    chosen = [name for name in shown if PurePosixPath(name).suffix.lower() in suffixes]
+    unread = _told(path, Counter(PurePosixPath(name).suffix.lower() for name in shown))
+    return Listing(tuple(Entry(path, Path(name), name) for name in chosen), unread=unread)
+
+
+def _told(source: Path, suffixes: Counter[str]) -> dict[str, int]:
+    """How many files of a source are pictures of a kind that is not read, by suffix; said in a line."""
+    unread = {suffix: suffixes[suffix] for suffix in sorted(UNREAD) if suffixes[suffix]}
+    if unread:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in unread.items())
+        told = f"{source}: {sum(unread.values())} files left out, of kinds that are not read ({kinds}); save as PNG"
+        warnings.warn(told, RefacerWarning, stacklevel=3)
+    return unread
 
 
 def is_zip(path: Path) -> bool:
@@ -177,7 +193,7 @@ class _Walk:
             if not counts(name):
                 continue
             if suffix not in self.suffixes:
-                self.unread[suffix] += suffix in UNREAD
+                self.unread[suffix] += 1
                 continue
             path = folder / name
             try:

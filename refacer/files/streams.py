@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from refacer.errors import InputRefused, OutputNotWritable, UsageError
+from refacer.errors import InputRefused, OutputNotWritable, RefacerWarning, UsageError
 
 MAX_FILE_BYTES = 4 * 1024**3
 """More is not read from one file or pipe: 200 million pixels of RGBA with 16 bits take 1.6 GB."""
 
+_NOT_OFFERED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 _BLOCK_BYTES = 1024 * 1024
 
 
@@ -89,18 +93,27 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     """A stream whose bytes take the place of `target` in one step where the block ends without an error.
 
     They go to a temporary file in the same folder, to the disk, then by `os.replace` to their name, which goes to the
-    disk as well. Raises OSError.
+    disk as well; where the file system does not offer that, a RefacerWarning says so once. Raises OSError.
     """
     part = _part(target.parent)
     try:
         with part.open("xb") as stream:
             yield stream
-            sync(stream)
+            synced = sync(stream)
         os.replace(part, target)
     except BaseException:  # a keyboard interrupt must not leave the part behind either
         part.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
+    if not synced:
+        tell_of_unsynced(target.parent.stat().st_dev)
+
+
+@cache
+def tell_of_unsynced(_device: int) -> None:
+    """Warn of a file system once, as the cache remembers."""
+    told = "the output's file system does not say when a file is on the disk; it may not survive a power cut"
+    warnings.warn(told, RefacerWarning, stacklevel=4)
 
 
 def _part(folder: Path) -> Path:
@@ -108,10 +121,16 @@ def _part(folder: Path) -> Path:
     return folder / f".refacer-{secrets.token_hex(8)}.part"
 
 
-def sync(stream: IO[Any]) -> None:
-    """Wait until all that was written is on the disk."""
+def sync(stream: IO[Any]) -> bool:
+    """Wait until all that was written is on the disk; False where the file system does not offer that."""
     stream.flush()
-    os.fsync(stream.fileno())
+    try:
+        os.fsync(stream.fileno())
+    except OSError as error:
+        if error.errno not in _NOT_OFFERED:
+            raise
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

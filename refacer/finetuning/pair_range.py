@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from refacer.images.pixels import scale_to_unit
+from refacer.networks.encoders import FaceEncoder
 from refacer.networks.stylegan2.networks import Generator
 from refacer.options import PROJECT_BATCH, ProjectOptions
-from refacer.stages.pipeline import project_each
-from refacer.stages.project import Projector
+from refacer.stages.inversion import invert_each
+from refacer.stages.project import Optimiser
 from refacer.training.dataset import FaceDataset
 from refacer.types import Progress
 from refacer.weights.choices import OWN, choose
@@ -29,20 +30,30 @@ def faces_of(data: FaceDataset, count: int, device: torch.device) -> list[Tensor
 
 
 def measured_range(
-    pair: Pair, rendering: Generator, faces: Sequence[Tensor], *, progress: Progress | None = None
+    pair: Pair,
+    rendering: Generator,
+    faces: Sequence[Tensor],
+    encoder: FaceEncoder | None = None,
+    *,
+    progress: Progress | None = None,
 ) -> dict[str, list[float]]:
     """What `range` in pair.json says: percentiles 0 to 100 of the distance of Eq. 4, each at least the one before.
 
     Measured with the pair's own distance, steps, rate and prior, as `run` projects by default where LPIPS is not
     installed. pair: read for its facts, and for its discriminator where that is its distance. rendering: its generator,
-    on the device of the faces, (1, 3, S, S) in [-1, 1] each. Raises WeightsMissing, ShapeMismatch.
+    on the device of the faces, (1, 3, S, S) in [-1, 1] each; encoder: of its codes, where the pair has one.
+    Raises WeightsMissing, ShapeMismatch.
     """
     device = faces[0].device
     defaults, perceptual = pair.defaults, choose("perceptual", OWN, pair).load(device)
-    found = project_each(
+    steps, lr = defaults.schedule(encoded=encoder is not None)
+    options = ProjectOptions(steps=steps, lr=lr, prior_weight=defaults.prior)
+    if encoder is not None:
+        options = options.from_encoder()
+    found = invert_each(
         faces,
-        Projector(rendering, perceptual, pair.w_std),
-        ProjectOptions(steps=defaults.steps, lr=defaults.lr, prior_weight=defaults.prior),
+        rendering,
+        Optimiser(perceptual, pair.w_std, options, encoder),
         batch=GPU_BATCH if device.type == "cuda" else PROJECT_BATCH,
         progress=progress,
     )

@@ -96,8 +96,10 @@ class TrainingRecord:
     # ------------------------------------------------------------ unusual pictures
 
     def tell_unusual(self, data: Iterable[FaceDataset]) -> None:
-        """Tell which pictures were left out and which were changed when they were first read."""
+        """Tell how many pictures are taken, which were left out and which were changed when they were first read."""
         sets = list(data)
+        for one in sets:
+            self.folder.note(f"{one.pictures} pictures are taken from {', '.join(map(str, one.sources))}")
         refused = [entry for one in sets for entry in one.refused]
         for _, reason in refused[:SHOWN_REFUSALS]:
             self.folder.warn(f"left out {reason}")

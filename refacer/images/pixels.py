@@ -6,7 +6,8 @@ Values follow StyleGAN2: x = v / 127.5 - 1 and v = floor(127.5 x + 128), clipped
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,8 @@ from torch import Tensor
 
 from refacer.types import Rgb
 
-Native = TypeVar("Native", NDArray[np.uint8], NDArray[np.uint16])
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in the grey of a colour (ITU-R BT.601), as picture editors and Pillow have them."""
 
 
 def tensor_from_rgb(rgb: NDArray[np.uint8] | NDArray[np.uint16], device: torch.device | str = "cpu") -> Tensor:
@@ -47,18 +49,32 @@ def snap(image: Tensor) -> Tensor:
     return _levels(image, 8).float().div(127.5).sub(1)
 
 
-def paste_blend(native: Native, top: int, left: int, pixels: Tensor, alpha: Tensor) -> Native:
-    """A copy of native pixels with a finished region written where it counts, at the native depth.
+def paste_blend(
+    native: NDArray[np.uint8] | NDArray[np.uint16],
+    top: int,
+    left: int,
+    pixels: Tensor,
+    alpha: Tensor,
+    *,
+    grey: bool = False,
+    own: Callable[[NDArray[Any], NDArray[np.uint16]], NDArray[Any]] | None = None,
+) -> None:
+    """Write a finished region into native pixels where it counts, at their depth.
 
     native: (H, W, 3 or 4) uint8 or uint16, whose own alpha channel is kept; pixels: (1, 3, h, w) in [-1, 1];
-    alpha: (1, 1, h, w). Where alpha is 0 the copy equals the original bit for bit.
+    alpha: (1, 1, h, w). Where alpha is 0 nothing changes, bit for bit. grey: write the region without its colours.
+    own: native pixels and what they become in sRGB, (h, w, 3) of 16 bits -> that in the pixels' own space and depth.
     """
-    stored = rgb_from_tensor(pixels) if native.dtype == np.uint8 else rgb16_from_tensor(pixels)
+    if grey:
+        pixels = torch.einsum("c,nchw->nhw", pixels.new_tensor(LUMA), pixels)[:, None].expand_as(pixels)
+    height, width = pixels.shape[2:]
+    region = native[top : top + height, left : left + width, :3]
+    if own:
+        stored = own(region, rgb16_from_tensor(pixels))
+    else:
+        stored = rgb_from_tensor(pixels) if native.dtype == np.uint8 else rgb16_from_tensor(pixels)
     inside = (alpha[0, 0] > 0).cpu().numpy()
-    result = native.copy()
-    region = result[top : top + stored.shape[0], left : left + stored.shape[1], :3]
     region[inside] = stored[inside]
-    return result
 
 
 def labels_from_array(labels: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:

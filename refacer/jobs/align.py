@@ -8,7 +8,7 @@ from pathlib import Path
 
 from refacer import console
 from refacer.engine import Refacer
-from refacer.files import SUFFIXES, Source
+from refacer.files import READABLE, Source
 from refacer.jobs.plan import Item, Kind, make_plan
 from refacer.jobs.runner import Outcome, Work, labelled, passport_of, run_plan
 from refacer.options import Call
@@ -22,7 +22,8 @@ def main(inputs: Sequence[Path] | None, call: Call) -> None:
     """Align the chosen faces; into one file or stdout goes the largest unless another one is chosen."""
     chosen = call.choices.faces
     several = chosen is not None and chosen != "largest" and not chosen.isdigit()
-    plan = make_plan(inputs, call.files.output, Kind(SUFFIXES, ".png", (".png",), several), extra=[call.files.report])
+    kind = Kind(READABLE, ".png", (".png",), several, makes=("align",))
+    plan = make_plan(inputs, call.files.output, kind, extra=[call.files.report])
     studio = Refacer.of(call)
     studio.equipment.require(detector=True)
     skips = plan.keeps(force=call.files.force)

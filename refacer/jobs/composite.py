@@ -10,7 +10,7 @@ from typing import Literal
 from refacer import console
 from refacer.engine import MaskChoice, Refacer
 from refacer.errors import PassportMismatch, ShapeMismatch, UsageError
-from refacer.files import SUFFIXES, Source, read_passport
+from refacer.files import READABLE, SUFFIXES, Source, read_passport
 from refacer.files.artefacts import Face, Mask, single_passports
 from refacer.jobs.display import outcome_of
 from refacer.jobs.parse import warn_of_borrowed_parser
@@ -56,7 +56,7 @@ def main(target: Path, faces: Sequence[Path], placing: Placing, call: Call) -> N
     read = [
         path for path in (*map(Path, placing.masks), *placing.places, *placing.renderings, *faces) if path.is_file()
     ]
-    kind = Kind(SUFFIXES, ".png", SUFFIXES)
+    kind = Kind(READABLE, ".png", SUFFIXES)
     plan = make_plan([target], call.files.output, kind, extra=[call.files.report], also=read)
     studio = Refacer.of(call)
     parses = AUTO in placing.masks

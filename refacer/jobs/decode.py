@@ -8,19 +8,22 @@ from pathlib import Path
 
 from refacer.engine import Refacer
 from refacer.errors import RefacerError, UsageError
-from refacer.files import read_codes
 from refacer.files.artefacts import Latents
 from refacer.jobs.plan import Item, Kind, make_plan
 from refacer.jobs.runner import Outcome, Work, labelled, passport_of, run_plan
 from refacer.options import Call, GeneratorRole
 from refacer.types import Progress
+from refacer.weights.formats.latents import read_latents
+
+CODES = (".npy", ".npz", ".pt", ".pth")
+"""Suffixes of files of codes."""
 
 ADVICE = "choose a pair of a lower resolution, or use --device cpu"
 
 
 def main(inputs: Sequence[Path] | None, call: Call, into: GeneratorRole) -> None:
     """Draw every code of every file; in a folder only those whose faces are not up to date."""
-    kind = Kind((".npy",), ".png", (".png",), several=any(map(_holds_several, inputs or ())))
+    kind = Kind(CODES, ".png", (".png",), several=any(map(_holds_several, inputs or ())))
     plan = make_plan(inputs, call.files.output, kind, extra=[call.files.report])
     studio = Refacer.of(call)
     studio.equipment.require(*(() if call.choices.generator else (into,)))
@@ -40,7 +43,7 @@ class Decoding:
 
     def load(self, item: Item) -> Latents | None:
         """The codes of a file; None where their faces are up to date."""
-        latents = Latents.read(item.read())
+        latents = read_latents(item.read())
         if len(latents.values) > 1 and not self.many:
             raise UsageError(f"{item.name}: holds {len(latents.values)} codes; name a folder with -o")
         return None if self.skips and self._is_current(item, latents) else latents
@@ -69,6 +72,6 @@ def _label(index: int) -> str:
 def _holds_several(path: Path) -> bool:
     """Whether a file holds more than one code, so that its pictures need a folder; errors are met later."""
     try:
-        return path.is_file() and len(read_codes(path)[0]) > 1
+        return path.is_file() and len(read_latents(path).values) > 1
     except RefacerError:
         return False

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from refacer import console
 from refacer.engine import Refacer
-from refacer.files import SUFFIXES
+from refacer.files import READABLE
 from refacer.files.artefacts import Face
 from refacer.jobs.plan import Item, Kind, make_plan
 from refacer.jobs.runner import Outcome, Work, passport_of, run_plan
@@ -20,7 +20,8 @@ ADVICE = "use --device cpu"
 
 def main(inputs: Sequence[Path] | None, call: Call, labels: bool) -> None:
     """Parse every face; in a folder only those whose masks are not up to date."""
-    plan = make_plan(inputs, call.files.output, Kind(SUFFIXES, ".png", (".png",)), extra=[call.files.report])
+    kind = Kind(READABLE, ".png", (".png",), makes=("parse",))
+    plan = make_plan(inputs, call.files.output, kind, extra=[call.files.report])
     studio = Refacer.of(call)
     studio.equipment.require(parser=True)
     warn_of_borrowed_parser(studio, quiet=call.files.quiet)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from refacer import console
 from refacer.errors import InputRefused, RefacerError, UsageError
-from refacer.files import read_stream
+from refacer.files import read_passport, read_stream
 from refacer.files.sources import identity, list_folder
 
 STDIO = "-"
@@ -76,7 +76,8 @@ class Claims:
 class Plan:
     """All items in order, those that cannot be read at all, and the folder of the outputs, if it is one.
 
-    definite: every item has one result, so that its name is known before the work.
+    definite: every item has one result, so that its name is known before the work. left_out: how many pictures in the
+    folders are of a kind that is not read, by suffix.
     """
 
     items: tuple[Item, ...]
@@ -84,6 +85,7 @@ class Plan:
     claims: Claims
     definite: bool
     refused: tuple[tuple[str, RefacerError], ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -98,12 +100,13 @@ class Plan:
 @dataclass(frozen=True)
 class Kind:
     """What a command reads in folders and writes in folders (suffixes), which suffixes one output may have, and whether
-    `several` results of one input may be due."""
+    `several` results of one input may be due. makes: the last stages of its results, by which they are known again."""
 
     reads: Collection[str]
     writes: str
     allowed: Collection[str]
     several: bool = False
+    makes: Collection[str] = ()
 
 
 def make_plan(
@@ -121,9 +124,9 @@ def make_plan(
     """
     given = stdin_if_none(inputs)
     folder = _folder(given, output, kind.several)
-    refused: list[tuple[str, RefacerError]] = []
-    found = [pair for path in given for pair in _expand(path, kind, [folder, skip], refused)]
-    if not found and not refused:
+    search = _Search(kind, folder, skip)
+    found = list(search.inputs(given))
+    if not found and not search.refused and not search.finished:
         raise UsageError(f"{', '.join(map(str, given))}: holds no input ({' '.join(sorted(kind.reads))})")
     single = None if folder else _single(output, kind)
     items = tuple(_item(path, relative, folder, single, kind) for path, relative in found)
@@ -134,7 +137,7 @@ def make_plan(
     for path in extra:
         if path:
             claims.claim(path, "a report")
-    return Plan(items, folder, claims, not kind.several, tuple(refused))
+    return Plan(items, folder, claims, not kind.several, tuple(search.refused), search.left_out)
 
 
 def stdin_if_none(inputs: Sequence[Path] | None) -> list[Path]:
@@ -188,28 +191,56 @@ def _single(output: str | None, kind: Kind) -> Path | str:
     return single_output(output, kind.allowed) or STDIO
 
 
-def _expand(
-    path: Path, kind: Kind, skip: Sequence[Path | None], refused: list[tuple[str, RefacerError]]
-) -> Iterator[tuple[Path, Path]]:
-    """An input and its name below the output folder; a folder gives its files, sorted.
+@dataclass
+class _Search:
+    """Looks for the inputs.
 
-    Of files that differ in their suffix alone, those that are not of the kind that is written keep it in their name.
+    refused: what cannot be read; left_out: pictures of kinds that are not, by suffix; finished: results of earlier
+    calls, how many.
     """
-    if not path.is_dir():
-        yield path, Path("stdin") if str(path) == STDIO else Path(path.name)
-        return
-    listing = list_folder(path, kind.reads, skip)
-    refused.extend(listing.refused)
-    if listing.doubled:
-        console.warn(f"{path}: {len(listing.doubled)} links to inputs are left out, the first is {listing.doubled[0]}")
-    if listing.unread and ".png" in kind.reads:
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in listing.unread.items())
-        console.warn(f"{path}: pictures of kinds that are not read are left out ({kinds}); save them as PNG")
-    stems = Counter(entry.below.with_suffix("") for entry in listing.entries)
-    # the files of a folder come before those of the folders in it
-    for entry in sorted(listing.entries, key=lambda entry: (entry.below.parts[:-1], entry.below.name)):
-        alone = stems[entry.below.with_suffix("")] == 1 or entry.below.suffix.lower() == kind.writes
-        yield entry.path, entry.below if alone else entry.below.with_name(entry.below.name + kind.writes)
+
+    kind: Kind
+    folder: Path | None
+    skip: Path | None
+    refused: list[tuple[str, RefacerError]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    finished: int = 0
+
+    def inputs(self, given: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
+        """Each input and its name below the output folder; a folder gives its files, sorted."""
+        for path in given:
+            if path.is_dir():
+                yield from self._in_folder(path)
+            elif not self._is_finished(path, path.parent):
+                yield path, Path("stdin") if str(path) == STDIO else Path(path.name)
+        if self.finished:
+            console.note(f"{self.folder}: {self.finished} results of an earlier call are no inputs")
+
+    def _in_folder(self, path: Path) -> Iterator[tuple[Path, Path]]:
+        """Of files that differ in their suffix alone, those not of the kind that is written keep it in their name."""
+        listing = list_folder(path, self.kind.reads, [self.folder, self.skip])
+        self.refused.extend(listing.refused)
+        if doubled := listing.doubled:
+            console.warn(f"{path}: {len(doubled)} links to inputs are left out, the first is {doubled[0]}")
+        self.left_out.update(listing.unread)
+        entries = [entry for entry in listing.entries if not self._is_finished(entry.path, path)]
+        stems = Counter(entry.below.with_suffix("") for entry in entries)
+        # the files of a folder come before those of the folders in it
+        for entry in sorted(entries, key=lambda entry: (entry.below.parts[:-1], entry.below.name)):
+            alone = stems[entry.below.with_suffix("")] == 1 or entry.below.suffix.lower() == self.kind.writes
+            yield entry.path, entry.below if alone else entry.below.with_name(entry.below.name + self.kind.writes)
+
+    def _is_finished(self, path: Path, top: Path) -> bool:
+        """Whether a file is a result of this command, where results go into the folder of the inputs."""
+        if self.folder is None or path.suffix.lower() != self.kind.writes or identity(top) != identity(self.folder):
+            return False
+        try:
+            faces = read_passport(path).faces
+        except RefacerError:
+            return False
+        finished = any(face.stages and face.stages[-1].stage in self.kind.makes for face in faces)
+        self.finished += finished
+        return finished
 
 
 def _item(path: Path, relative: Path, folder: Path | None, single: Path | str | None, kind: Kind) -> Item:

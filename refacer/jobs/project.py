@@ -9,8 +9,9 @@ from threading import Lock
 
 from refacer.device import one_thread
 from refacer.engine import Refacer
-from refacer.files import SUFFIXES
+from refacer.files import READABLE
 from refacer.files.artefacts import Face
+from refacer.inverters.method import chosen_method
 from refacer.jobs.plan import Item, Kind, make_plan
 from refacer.jobs.report import Lines
 from refacer.jobs.runner import Outcome, Work, passport_of, run_plan
@@ -22,10 +23,9 @@ ADVICE = "lower --batch, choose a pair of a lower resolution, or use --device cp
 
 def main(inputs: Sequence[Path] | None, call: Call, into: GeneratorRole, trace: Path | None) -> None:
     """Project every face; in a folder only those whose codes are not up to date."""
-    plan = make_plan(inputs, call.files.output, Kind(SUFFIXES, ".npy", (".npy",)), extra=[call.files.report, trace])
+    plan = make_plan(inputs, call.files.output, Kind(READABLE, ".npy", (".npy",)), extra=[call.files.report, trace])
     studio = Refacer.of(call)
-    studio.equipment.require(into, perceptual=True)
-    _ = studio.equipment.init  # a code that does not fit is met once, not in every item
+    chosen_method(studio.equipment, into).check()  # what does not fit is met once, not in every item
     skips = plan.keeps(force=call.files.force)
     with Lines(trace, "--trace") as lines:
         projecting = Projecting(studio, into, skips, lines)
@@ -56,7 +56,8 @@ class Projecting:
     def process(self, faces: list[Face], progress: Progress) -> list[Outcome]:
         """The codes of up to `batch` faces."""
         with self.reading:  # networks are read once, whoever comes first
-            _ = self.studio.equipment.generator(self.into), self.studio.equipment.perceptual
+            _ = self.studio.equipment.generator(self.into)
+            chosen_method(self.studio.equipment, self.into).inverter()
         outcomes = []
         for face, found in zip(faces, self.studio.project_all(faces, into=self.into, progress=progress), strict=True):
             for row in found.trace:

@@ -10,7 +10,7 @@ from typing import Any
 
 from refacer.device import free_memory, one_thread
 from refacer.engine import Refacer, Stages
-from refacer.files import SUFFIXES, Source
+from refacer.files import READABLE, SUFFIXES, Source
 from refacer.jobs.ahead import Room
 from refacer.jobs.display import outcome_of
 from refacer.jobs.identity import FaceIdentity
@@ -39,7 +39,7 @@ def main(
     sequence: bool = False,
 ) -> None:
     """Treat every picture; in a folder only those that are not up to date. sequence: they are frames of one."""
-    kind = Kind(SUFFIXES, ".png", SUFFIXES)
+    kind = Kind(READABLE, ".png", SUFFIXES, makes=("composite", "left"))
     plan = make_plan(inputs, call.files.output, kind, extra=[call.files.report], skip=keep_stages)
     studio = Refacer.of(call)
     studio.check()
@@ -87,7 +87,7 @@ class Running:
         if done and self._is_current(done, source.info):
             return None
         with self.reading:  # networks are read once, whoever comes first
-            self.studio.equipment.networks()
+            self.studio.networks()
             if self.frames:
                 return Loaded(item, source, guided=self.frames.faces(item))
         return Loaded(item, source, self.studio.find(source))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import Any, Generic, TypeVar
 
 from refacer import console
-from refacer.errors import OutputNotWritable, RefacerError, UsageError
+from refacer.errors import OutputNotWritable, RefacerError, RefacerWarning, UsageError
 from refacer.files import read_passport, try_folder, write_atomic
 from refacer.jobs.ahead import in_order
 from refacer.jobs.frame import Frame
@@ -65,6 +66,8 @@ def run_plan(plan: Plan, work: Work[T], files: FileOptions) -> None:
         raise UsageError("--json and the result both want stdout; use -o FILE or --report FILE")
     _make_folders(plan)
     with Frame(files, plan.count, facts=work.facts, advice=work.advice) as frame:
+        if plan.left_out:
+            frame.report.facts["left_out"] = dict(plan.left_out)
         with console.bars(plan.count, quiet=files.quiet) as bars:
             _Runner(plan, work, frame, bars).run()
         if plan.count > 1 and not files.quiet:
@@ -87,13 +90,14 @@ def _in_the_end(plan: Plan, frame: Frame) -> str:
 
 @dataclass
 class _Turn(Generic[T]):
-    """An item on its way: what was read, what it became or why not, and the seconds that took."""
+    """An item on its way: what was read, what it became or why not, what was warned of, the seconds it took."""
 
     item: Item
     loaded: T | None = None
     outcome: Outcome | None = None
     views: Sequence[View] = ()
     error: Exception | None = None
+    heard: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @contextmanager
@@ -114,15 +118,43 @@ class _Runner(Generic[T]):
         self.plan, self.work, self.frame, self.bars = plan, work, frame, bars
         self.sizes = frame.report.page.sizes if frame.report.page else None
         self.tried, self.trying = False, Lock()
+        self.own = local()  # each thread's items at work
 
     def run(self) -> None:
         """Load, process and store everything."""
         for name, error in self.plan.refused:
             self.frame.failed(name, error)
-        if self.work.side_by_side > 1 and self._threads:
-            self._side_by_side()
-        else:
-            self._in_turn()
+        with self._hearing():
+            if self.work.side_by_side > 1 and self._threads:
+                self._side_by_side()
+            else:
+                self._in_turn()
+
+    @contextmanager
+    def _hearing(self) -> Iterator[None]:
+        """What is warned of while items are at work waits for their turn, to be told in order and in the report."""
+        with warnings.catch_warnings():
+            shown = warnings.showwarning
+
+            def hear(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+                turns: Sequence[_Turn[T]] = getattr(self.own, "turns", ())
+                if not turns or not issubclass(category, RefacerWarning):
+                    shown(message, category, *where, **more)
+                for turn in turns if issubclass(category, RefacerWarning) else ():
+                    named = turn.item.name in str(message)
+                    turn.heard.append(str(message) if named else f"{turn.item.name}: {message}")
+
+            warnings.showwarning = hear
+            yield
+
+    @contextmanager
+    def _at_work(self, turns: Sequence[_Turn[T]]) -> Iterator[None]:
+        """Items that this thread is at work on."""
+        self.own.turns = turns
+        try:
+            yield
+        finally:
+            self.own.turns = ()
 
     def _side_by_side(self) -> None:
         """Each item whole in a thread of its own."""
@@ -168,7 +200,7 @@ class _Runner(Generic[T]):
     def _load(self, item: Item) -> _Turn[T]:
         """Read one item; of one that is up to date, what a page shows of it."""
         turn: _Turn[T] = _Turn(item)
-        with turn.clocked():
+        with self._at_work([turn]), turn.clocked():
             if self.plan.definite:
                 self._refuse_foreign([item.output])
             turn.loaded = self.work.load(item)
@@ -179,7 +211,7 @@ class _Runner(Generic[T]):
     def _process(self, turns: list[_Turn[T]], progress: Progress) -> None:
         """Work on a batch; where it fails as a whole, on each alone."""
         batch = _Turn(turns[0].item)
-        with batch.clocked():
+        with self._at_work(turns), batch.clocked():
             loaded = [turn.loaded for turn in turns if turn.loaded is not None]
             for turn, outcome in zip(turns, self.work.process(loaded, progress), strict=True):
                 turn.outcome = outcome
@@ -201,6 +233,8 @@ class _Runner(Generic[T]):
     def _finish(self, turn: _Turn[T]) -> None:
         """Store what an item became, and report it."""
         outcome = turn.outcome
+        for told in turn.heard if not self.frame.files.quiet else ():
+            warnings.warn(told, RefacerWarning, stacklevel=2)
         if turn.error is None and outcome is None:
             self._report(turn, "skipped", [turn.item.output], {})
             return
@@ -230,6 +264,7 @@ class _Runner(Generic[T]):
 
     def _report(self, turn: _Turn[T], status: str, paths: Iterable[Path | None], facts: Mapping[str, Any]) -> None:
         names = [str(path or "-") for path in paths]
+        facts = {**facts, "warnings": turn.heard} if turn.heard else facts
         self.frame.report.add(turn.item.name, status, names, turn.seconds, facts, turn.views)
         if self.frame.files.verbose:
             console.note(f"{turn.item.name}: {status}, {', '.join(names)}")

@@ -74,7 +74,7 @@ class _Frame:
 
 @dataclass(frozen=True, eq=False)
 class _Steady:
-    """A face along its way: its smoothed landmarks, what the network says of it, (T, 13, h, h), its masks, (T, S, S).
+    """A face along its way: its smoothed landmarks, what the network says of it, (T, 14, h, h), its masks, (T, S, S).
 
     masks: uint8 up to LEVELS; None for all of the crop. apart: how far it is from what the pair knows, at the median.
     """
@@ -210,7 +210,7 @@ class Sequencer:
 
     def _each(self, work: Callable[[Item], T]) -> list[T]:
         """Let all frames be looked at, several at once."""
-        self.studio.equipment.networks()
+        self.studio.networks()
         threads = max(self.at_once, 1)
         return [result() for _, result in in_order(work, self.items, threads=threads, ahead=2 * threads)]
 

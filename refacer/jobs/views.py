@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ class Sizes:
 def views_of(source: Source, native: Native, passport: Passport, sizes: Sizes) -> list[View]:
     """The faces of a finished picture from left to right, then all of it."""
     before = source.rgb
-    after = before if native is source.native else Source(native).rgb
+    after = before if native is source.native else replace(source, native=native).rgb
     boxes = [(record.index, _box(record, before.shape[:2])) for record in passport.faces]
     faces = [_view(before[box], after[box], index, sizes.face_px) for index, box in boxes]
     return [*faces, _view(before, after, None, sizes.whole_px)]

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refacer.images.resampling import Sampling, sample_affine
+from refacer.networks.irse import body, input_layer
 from refacer.types import Points
 
 CROP_PX = 112
@@ -31,43 +32,14 @@ EYES_68, TIPS_68 = (slice(36, 42), slice(42, 48)), (30, 48, 54)
 """Which of the 68 landmarks (iBUG's) are those five points."""
 
 
-class Unit(nn.Module):
-    """ArcFace's residual unit: BN, conv, PReLU, conv, BN; its shortcut picks pixels, or projects to more channels."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        if inputs == outputs:
-            self.shortcut_layer = nn.MaxPool2d(1, stride)
-        else:
-            self.shortcut_layer = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )
-        self.res_layer = nn.Sequential(
-            nn.BatchNorm2d(inputs),
-            nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),
-            nn.PReLU(outputs),
-            nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
-        return self.res_layer(x) + self.shortcut_layer(x)
-
-
 class CurricularFace(nn.Module):
     """IR-101; units and widths of its four stages may be smaller for a test."""
 
     def __init__(self, units: Sequence[int] = UNITS, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        first, last = widths[0], widths[-1]
-        start = nn.Conv2d(3, first, 3, 1, 1, bias=False)
-        self.input_layer = nn.Sequential(start, nn.BatchNorm2d(first), nn.PReLU(first))
-        inputs, body = first, []
-        for count, width in zip(units, widths, strict=True):
-            body += [Unit(inputs, width, 2), *(Unit(width, width, 1) for _ in range(count - 1))]
-            inputs = width
-        self.body = nn.Sequential(*body)
+        last = widths[-1]
+        self.input_layer = input_layer(3, widths[0])
+        self.body = body(units, widths)
         side = CROP_PX // 2 ** len(units)
         self.output_layer = nn.Sequential(
             nn.BatchNorm2d(last),

@@ -8,6 +8,7 @@ eye, a strand of hair, an earring, is in the pixels and stays.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -25,6 +26,10 @@ RANGE_SHRINKAGE = 0.01  # of the mean variance, added to every feature's
 RANGE_BATCH = 16
 WHITE_FROM = 0.5  # brightness above which a colour begins to be washed out
 SURROUNDINGS_FRAC = 0.1  # of the picture's side, twice
+SHINE_FRAC = 0.16  # the same for what a highlight is compared with
+NEAR_LIGHT = 0.35  # natural logarithm of light: what differs by more from the mean around is no skin
+STRONG_SHINE = 0.3  # light in [0, 1] from which a highlight has no hue of its own
+DARKEST = 0.02  # light of black, in [0, 1]
 TRUSTED_SHARE = 0.3  # of the surroundings, at least, must be darker for their hue to count whole
 KEPT_SHADING = ((0.5, 0.56, 0.1), (0.5, 0.74, 0.12))  # nose and mouth of FFHQ's crop: centre and radius, of its side
 KEPT_EDGE_FRAC = 0.04  # over which it fades
@@ -36,16 +41,18 @@ class TranslatorConfig:
     """The translator's sizes.
 
     input_px: side at which a face is seen, a multiple of 16; channels: of the layers from input_px / 2 to
-    input_px / 16. Limits, for colours in [-1, 1]: slope and offset, how far a map of colour may be from the identity;
-    gain and shade, how far light may be multiplied and shifted.
+    input_px / 16; light is drawn at input_px / light_scale, 4 or 2. Limits, for colours in [-1, 1]: slope and offset,
+    how far a map of colour may be from the identity; gain and shade, how far light may be multiplied and shifted.
     """
 
     input_px: int = 128
     channels: tuple[int, int, int, int] = (24, 48, 80, 128)
+    light_scale: int = 2
     slope_limit: float = 0.8
     offset_limit: float = 1.0
     gain_limit: float = 0.6
     shade_limit: float = 0.8
+    dull_limit: float = 0.7
 
     def to_dict(self) -> dict[str, Any]:
         """The sizes as a file keeps them."""
@@ -54,15 +61,18 @@ class TranslatorConfig:
     def __post_init__(self) -> None:
         if self.input_px < 32 or self.input_px % 16:
             raise UsageError(f"a translator cannot look at {self.input_px} pixels; they must be a multiple of 16")
+        if self.light_scale not in (2, 4):
+            raise UsageError(f"a translator cannot draw light at 1/{self.light_scale} of its input; at 1/4 or 1/2")
 
 
 class Translator(nn.Module):
     """Faces (N, 3, S, S) to fields of affine maps (N, 12, S, S).
 
     Colour changes slowly over a face: its maps are drawn at input_px / 8. Light, what shines and what lies in shade,
-    is multiplied and shifted at input_px / 4, grey alone, so that no stain can come of it. Where a highlight has
-    clipped, the hue of its surroundings is given back before (`lost_color`). At the start, and wherever the network has
-    nothing to say, that is all. It remembers which faces it knows (`remember_range`,
+    is multiplied and shifted at input_px / 4 or finer, grey alone, so that no stain can come of it. Where a highlight
+    has clipped, the hue of its surroundings is given back before (`lost_color`); then a share of what is brighter than
+    its surroundings is taken away, pixel by pixel, so that it leaves no trace (`dulled`). At the start, and wherever
+    the network has nothing to say, the first is all. It remembers which faces it knows (`remember_range`,
     `strangeness`).
     """
 
@@ -77,9 +87,10 @@ class Translator(nn.Module):
         self.down = nn.ModuleList(_Down(i, o) for i, o in zip((3, *widths[:-1]), widths, strict=True))
         self.middle = nn.Sequential(_Residual(widths[-1]), _Residual(widths[-1]))
         self.context = nn.Linear(widths[-1], widths[-1])
-        self.up = nn.ModuleList(_Up(i, o) for i, o in zip(widths[:1:-1], widths[-2:0:-1], strict=True))
+        levels = {4: 2, 2: 3}[config.light_scale]
+        self.up = nn.ModuleList(_Up(i, o) for i, o in pairwise(widths[: -levels - 2 : -1]))
         self.color = nn.Conv2d(widths[2], FIELDS, 3, padding=1)
-        self.light = nn.Conv2d(widths[1], 2, 3, padding=1)
+        self.light = nn.Conv2d(widths[-levels - 1], 3, 3, padding=1)
         for parameter in self.parameters():
             if parameter.ndim == 4:
                 nn.init.kaiming_normal_(parameter, NEGATIVE_SLOPE)
@@ -109,7 +120,7 @@ class Translator(nn.Module):
         return self.fields(self.maps(faces), faces)
 
     def maps(self, faces: Tensor) -> Tensor:
-        """What the network itself has to say of faces: maps of colour and a shade, (N, 13, h, h), h = input_px / 4.
+        """What the network itself has to say of faces: maps of colour, a shade and a dulling, (N, 14, h, h).
 
         They lie still on a face, so that those of neighbouring frames may be averaged.
         """
@@ -117,21 +128,26 @@ class Translator(nn.Module):
         skips = self._encoded(restored)
         x = self.middle(skips.pop())
         x = x + self.context(x.mean((2, 3)))[:, :, None, None]
-        for_color = self.up[0](x, skips.pop())
-        for_light = self.up[1](for_color, skips.pop())
+        for_color = for_light = self.up[0](x, skips.pop())
+        for up in [*self.up][1:]:
+            for_light = up(for_light, skips.pop())
         maps = F.interpolate(self._color_maps(for_color).flatten(1, 2), scale_factor=2, mode="bilinear")
-        light = self.light(for_light).tanh()
+        if limits.light_scale < 4:
+            maps = F.interpolate(maps, scale_factor=2, mode="bilinear")
+        light, dulling = self.light(for_light).tanh().split((2, 1), 1)
         gain, shade = (light * _where_light_may_change(light)).split(1, 1)
-        return torch.cat([maps * (1 + gain * limits.gain_limit), shade * limits.shade_limit], 1)
+        dulling = dulling.clamp(min=0) * limits.dull_limit
+        return torch.cat([maps * (1 + gain * limits.gain_limit), shade * limits.shade_limit, dulling], 1)
 
     def fields(self, maps: Tensor, faces: Tensor) -> Tensor:
         """The change that these maps make of these very faces; shapes as for `maps` and `forward`."""
         restored = self._restored(faces)
         smooth = F.interpolate(maps, scale_factor=2, mode="bilinear")
         enlarged = F.interpolate(smooth, size=faces.shape[2:], mode="bilinear", align_corners=False)
-        rows = enlarged[:, :FIELDS].unflatten(1, (3, 4))
-        slopes, offsets = rows[:, :, :3], rows[:, :, 3] + enlarged[:, FIELDS:]
-        offsets = offsets + (slopes * (restored - faces)[:, None]).sum(2)
+        maps, shade, dulling = enlarged.split((FIELDS, 1, 1), 1)
+        slopes, offsets = (rows := maps.unflatten(1, (3, 4)))[:, :, :3], rows[:, :, 3] + shade
+        matt = dulled(restored, dulling, self.config.input_px // 4)
+        offsets = offsets + (slopes * (matt - faces)[:, None]).sum(2)
         return torch.cat([slopes, offsets[:, :, None]], 2).flatten(1, 2)
 
     def _restored(self, faces: Tensor) -> Tensor:
@@ -221,6 +237,28 @@ def lost_color(faces: Tensor, side_px: int) -> Tensor:
     return (wanted - faces) * known * _washed_out(faces)
 
 
+def dulled(faces: Tensor, share: Tensor, side_px: int) -> Tensor:
+    """Faces (N, 3, S, S) in [-1, 1] less a share (N, 1, S, S) in [0, 1] of their shine.
+
+    Shine is how much brighter a pixel is than the skin around it: than those pixels within SHINE_FRAC whose light is
+    near the mean there, neither glints nor hair; they are found at side_px. It is white (the dichromatic model, Shafer
+    1985), so that without it the skin's own colour is left; where it is strong and has clipped, the hue is the
+    surroundings'. Whites of eyes and teeth stand out as well: the share has to tell them apart.
+    """
+    color = (faces + 1) / 2 + DARKEST
+    small = resized(color, side_px)
+    light = small.mean(1, keepdim=True)
+    near = torch.exp(-((light.log() - _surroundings(light, SHINE_FRAC).log()) / NEAR_LIGHT).square())
+    around = _surroundings(small * near, SHINE_FRAC) / _surroundings(near, SHINE_FRAC)
+    around = F.interpolate(around, size=faces.shape[2:], mode="bilinear", align_corners=False)
+    skin = around.mean(1, keepdim=True)
+    shine = (color.mean(1, keepdim=True) - skin).clamp(min=0)
+    matt = color - share * shine
+    known = around / skin * matt.mean(1, keepdim=True)
+    matt = torch.lerp(matt, known, (share * shine / STRONG_SHINE).clamp(0, 1))
+    return 2 * (matt - DARKEST) - 1
+
+
 def _where_light_may_change(like: Tensor) -> Tensor:
     """(H, W) in [0, 1] for aligned faces: 0 at nose and mouth.
 
@@ -241,9 +279,9 @@ def _washed_out(faces: Tensor) -> Tensor:
     return ((faces.mean(1, keepdim=True) - WHITE_FROM) / (1 - WHITE_FROM)).clamp(0, 1)
 
 
-def _surroundings(values: Tensor) -> Tensor:
-    """Means over what lies within about a tenth of the picture's side."""
-    size = 2 * round(SURROUNDINGS_FRAC * values.shape[-1] / 2) + 1
+def _surroundings(values: Tensor, frac: float = SURROUNDINGS_FRAC) -> Tensor:
+    """Means over what lies within about `frac` of the picture's side."""
+    size = 2 * round(frac * values.shape[-1] / 2) + 1
     for _ in range(2):
         values = F.avg_pool2d(values, size, 1, size // 2, count_include_pad=False)
     return values

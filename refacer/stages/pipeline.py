@@ -5,15 +5,12 @@ Between stages a face is snapped to the values of an 8-bit file, so that the cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from refacer.device import in_batches, one_thread, suits_one_thread
 from refacer.errors import NoFace, ShapeMismatch
 from refacer.images.pixels import snap
 from refacer.networks.parser import FaceParser
@@ -25,15 +22,14 @@ from refacer.options import (
     CompositeOptions,
     DecodeOptions,
     ParseOptions,
-    ProjectOptions,
     TranslateOptions,
 )
 from refacer.stages.align import align, quad_from_landmarks, select_faces, side_px
 from refacer.stages.change import fields_of_difference
 from refacer.stages.composite import Blend, composite
 from refacer.stages.decode import decode
+from refacer.stages.inversion import Inversion, Inverter, invert_each
 from refacer.stages.parse import mask_from_labels, parse
-from refacer.stages.project import Projection, Projector, project
 from refacer.stages.translate import translate
 from refacer.types import Points, Progress
 
@@ -48,12 +44,14 @@ Detector = Callable[[Tensor, AlignOptions], list[Points]]
 class Networks:
     """All that is learned: the face detector, the parser (None where no mask is wanted), and one of two ways.
 
-    By inversion: what finds codes, and the realistic generator. Without it: the pair's distilled network.
+    By inversion: what finds codes, the generator that is inverted, and the realistic one. Without it: the pair's
+    distilled network.
     """
 
     detector: Detector
     parser: FaceParser | None
-    projector: Projector | None = None
+    inverter: Inverter | None = None
+    rendering: Generator | None = None
     real: Generator | None = None
     translator: Translator | None = None
 
@@ -63,7 +61,6 @@ class RunOptions:
     """The options of every stage; faces as `select_faces` takes it; batch: faces projected at once."""
 
     align: AlignOptions = field(default_factory=AlignOptions)
-    project: ProjectOptions = field(default_factory=ProjectOptions)
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     parse: ParseOptions = field(default_factory=ParseOptions)
     composite: CompositeOptions = field(default_factory=CompositeOptions)
@@ -102,13 +99,13 @@ class FaceResult:
     """One face through all stages.
 
     face, real and rendering, G_rendering's picture of the same code (the face itself without inversion): (1, 3, S, S)
-    snapped; labels (uint8), mask (bool): (1, S, S) or None. projection: None without inversion. apart: how far the face
+    snapped; labels (uint8), mask (bool): (1, S, S) or None. inversion: None without inversion. apart: how far the face
     is from what the pair knows, by Eq. 4 or the distilled network's own measure. blend: None for a face that is left.
     """
 
     found: Found
     face: Tensor
-    projection: Projection | None
+    inversion: Inversion | None
     real: Tensor
     rendering: Tensor
     labels: Tensor | None
@@ -124,20 +121,19 @@ def run(
     *,
     found: Sequence[Found] | None = None,
     canvas: Tensor | None = None,
-    init: Tensor | None = None,
     progress: Progress | None = None,
 ) -> list[FaceResult]:
     """Every chosen face of a picture (1, 3, H, W) in [-1, 1], in order; the picture itself is not changed.
 
     found: the faces, where `find_faces` was asked already. canvas: what is pasted into, where its colours are not those
-    looked at (transparency, 16 bits). init: codes to start from instead of the average. Raises NoFace, ShapeMismatch
-    where the generators do not share codes, and what the stages raise.
+    looked at (transparency, 16 bits). Raises NoFace, ShapeMismatch where the generators do not share codes, and what
+    the stages raise.
     """
     if found is None:
         found = find_faces(image, networks.detector, options.align, options.faces)
     assert options.align.size is not None, "only who knows the pair knows the size"
     faces = [aligned(image, face, options.align.size, options.align) for face in found]
-    looks = _both_looks(faces, networks, options, init, progress)
+    looks = _both_looks(faces, networks, options, progress)
     labels = [parse(look.real, networks.parser) if networks.parser else None for look in looks]
     masks = [None if known is None else mask_from_labels(known, options.parse.classes) for known in labels]
     within = [options.limit is None or look.apart <= options.limit for look in looks]
@@ -149,7 +145,7 @@ def run(
     blends = iter(composite_all(image if canvas is None else canvas, placed, options.composite))
     return [
         FaceResult(
-            one, face, look.projection, look.real, look.rendering, known, mask, look.apart,
+            one, face, look.inversion, look.real, look.rendering, known, mask, look.apart,
             next(blends) if kept else None,
         )
         for one, face, look, known, mask, kept in zip(found, faces, looks, labels, masks, within, strict=True)
@@ -160,7 +156,7 @@ def run(
 class Guided:
     """A face of a frame, with what its neighbours in time say of it.
 
-    maps: (1, 13, h, h) of the translator; mask: (1, S, S) in [0, 1], None for all of the crop; apart: how far the face
+    maps: (1, 14, h, h) of the translator; mask: (1, S, S) in [0, 1], None for all of the crop; apart: how far the face
     of this track is from what is known.
     """
 
@@ -193,18 +189,18 @@ def run_guided(
 class _Looks(NamedTuple):
     """A face in both looks, (1, 3, S, S) snapped each, and how far it is from what is known.
 
-    projection: how it was found; fields: without inversion, the change itself.
+    inversion: how it was found; fields: without inversion, the change itself.
     """
 
     real: Tensor
     rendering: Tensor
     apart: float
-    projection: Projection | None = None
+    inversion: Inversion | None = None
     fields: Tensor | None = None
 
 
 def _both_looks(
-    faces: Sequence[Tensor], networks: Networks, options: RunOptions, init: Tensor | None, progress: Progress | None
+    faces: Sequence[Tensor], networks: Networks, options: RunOptions, progress: Progress | None
 ) -> list[_Looks]:
     """Every face's realistic picture, by the way that the networks are there for."""
     if networks.translator is not None:
@@ -214,15 +210,16 @@ def _both_looks(
             apart = float(networks.translator.strangeness(face)[0])
             looks.append(_Looks(real, face, apart, fields=fields_of_difference(face, real)))
         return looks
-    projector, real = networks.projector, networks.real
-    assert projector is not None
+    inverter, rendering, real = networks.inverter, networks.rendering, networks.real
+    assert inverter is not None
     assert real is not None
-    _check_pair(projector.generator, real)
-    found = project_each(faces, projector, options.project, batch=options.batch, init=init, progress=progress)
+    assert rendering is not None
+    _check_pair(rendering, real)
+    found = invert_each(faces, rendering, inverter, batch=options.batch, progress=progress)
     looks = []
     for one in found:
-        drawn, rendering = (decoded(one.codes, network, options.decode) for network in (real, projector.generator))
-        looks.append(_Looks(drawn, rendering, float(one.distance[0]), one))
+        drawn, rendered = (decoded(one.codes, network, options.decode) for network in (real, rendering))
+        looks.append(_Looks(drawn, rendered, float(one.distance[0]), one))
     return looks
 
 
@@ -265,35 +262,6 @@ def composite_onto(canvas: Tensor, placed: Placed, options: CompositeOptions) ->
     return blend
 
 
-def project_each(
-    faces: Sequence[Tensor],
-    projector: Projector,
-    options: ProjectOptions,
-    *,
-    batch: int = PROJECT_BATCH,
-    init: Tensor | None = None,
-    progress: Progress | None = None,
-) -> list[Projection]:
-    """One projection a face of (1, 3, S, S): up to `batch` of one size at once, fewer where memory does not suffice.
-
-    init: codes to start from, as `project` takes them; progress counts the steps of all faces.
-    """
-    generator, perceptual, w_std = projector.generator, projector.perceptual, projector.w_std
-    done: list[Projection] = []
-
-    def work(chunk: Sequence[Tensor]) -> list[Projection]:
-        inner = _shifted(progress, len(done), len(chunk), len(faces))
-        joint = project(torch.cat(list(chunk)), generator, perceptual, w_std, options, init=init, progress=inner)
-        done.extend(_split(joint))
-        return done[-len(chunk) :]
-
-    on_cpu = bool(faces) and suits_one_thread(faces[0].device, generator.img_resolution)
-    with one_thread(on_cpu):
-        for _, group in groupby(faces, key=lambda face: face.shape):
-            in_batches(work, list(group), batch)
-    return done
-
-
 def _check_pair(rendering: Generator, real: Generator) -> None:
     """The code of one generator must fit the other."""
     ours, theirs = ((g.num_ws, g.w_dim) for g in (rendering, real))
@@ -301,17 +269,3 @@ def _check_pair(rendering: Generator, real: Generator) -> None:
         raise ShapeMismatch(
             f"codes are {ours} here and {theirs} in the realistic generator; use generators of one pair"
         )
-
-
-def _split(joint: Projection) -> Iterator[Projection]:
-    """The faces of a batch apart; a trace's lists are one number a face."""
-    for i in range(len(joint.codes)):
-        trace = [{k: v[i] if isinstance(v, list) else v for k, v in row.items()} for row in joint.trace]
-        yield Projection(joint.codes[i : i + 1].contiguous(), joint.distance[i : i + 1], trace)
-
-
-def _shifted(progress: Progress | None, before: int, now: int, total: int) -> Progress | None:
-    """Progress of a chunk as progress of all faces."""
-    if progress is None:
-        return None
-    return lambda step, steps: progress(before * steps + step * now, total * steps)

@@ -6,14 +6,13 @@ Every face of a batch is an optimisation of its own: losses are summed, never av
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from refacer.device import seeded_generator
 from refacer.errors import RefacerError, ShapeMismatch
@@ -22,32 +21,30 @@ from refacer.networks.stylegan2.networks import Generator
 from refacer.networks.stylegan2.noise import NoiseMaps, draw
 from refacer.options import ProjectOptions, WStatistics
 from refacer.stages.code_prior import CodePrior, code_prior
+from refacer.stages.inversion import Inversion, fitted_faces
 from refacer.types import Progress
 
 CHECK_STEPS = 20  # looking at the loss makes a GPU wait, so not at every step
 
 
-@dataclass(frozen=True)
-class Projection:
-    """What Eq. 4 finds for N faces.
-
-    codes: w+*, (N, num_ws, w_dim). distance: LPIPS(x, G(w+*, n*)), (N,). n* itself is not kept: the other generator has
-    its own noise. trace: one entry a step: step, lr, code_noise, and as one number a face distance, noise_loss and
-    prior, which is 0 where it has no weight.
-    """
-
-    codes: Tensor
-    distance: Tensor
-    trace: list[dict[str, Any]] = field(default_factory=list)
+Start = Callable[[Tensor, Generator], Tensor]
+"""Faces (N, 3, S, S) and the generator to codes to start from, (N or 1, num_ws, w_dim)."""
 
 
 @dataclass(frozen=True)
-class Projector:
-    """What Eq. 4 needs of a pair: the generator that is inverted, the distance, the spread of w (`w_statistics`)."""
+class Optimiser:
+    """Eq. 4 as an inverter: the distance, the spread of w (`w_statistics`), the options, and where it starts."""
 
-    generator: Generator
     perceptual: Perceptual
     w_std: float
+    options: ProjectOptions
+    start: Start | None = None
+
+    def __call__(self, faces: Tensor, generator: Generator, *, progress: Progress | None = None) -> Inversion:
+        """See `project`."""
+        with torch.no_grad():
+            init = None if self.start is None else self.start(faces, generator)
+        return project(faces, generator, self.perceptual, self.w_std, self.options, init=init, progress=progress)
 
 
 def project(
@@ -59,12 +56,13 @@ def project(
     *,
     init: Tensor | None = None,
     progress: Progress | None = None,
-) -> Projection:
+) -> Inversion:
     """Minimise lambda_n L_n(n) + LPIPS(x, G(w+, n)) over w+ and n (Eq. 4), repeatably and in float32.
 
     `options.prior_weight` adds a latent prior (`code_prior`), which the paper does not have.
     faces: (N, 3, S, S) in [-1, 1]; another size than the generator's is resampled. w_std: spread of w (`w_statistics`).
-    init: codes to start from, (N or 1, num_ws, w_dim), instead of the average code in every layer.
+    init: codes to start from, (N or 1, num_ws, w_dim), instead of the average code in every layer. n* is not kept: the
+    other generator has its own noise.
     Raises ShapeMismatch for other shapes, RefacerError when the loss is no longer finite.
     """
     sources = [seeded_generator(options.seed) for _ in faces]
@@ -76,7 +74,7 @@ def project(
         loss = _Loss(generator, perceptual, target, noise, prior)
         trace = _optimise(codes, loss, sources, w_std, options, progress)
         with torch.no_grad():
-            return Projection(codes.detach(), loss.distance(codes), trace)
+            return Inversion(codes.detach(), loss.distance(codes), trace=trace)
 
 
 def learning_rate(t: float, options: ProjectOptions) -> float:
@@ -154,19 +152,8 @@ def _optimise(
 
 def _target(faces: Tensor, generator: Generator, perceptual: Perceptual) -> Tensor:
     """Features of the faces at the generator's resolution."""
-    if faces.ndim != 4 or faces.shape[1] != 3 or faces.shape[2] != faces.shape[3]:
-        raise ShapeMismatch(f"faces have shape {tuple(faces.shape)}; they must be square and RGB: (N, 3, S, S)")
     with torch.no_grad():
-        return perceptual.features(_resampled(faces.float(), generator.img_resolution))
-
-
-def _resampled(faces: Tensor, side: int) -> Tensor:
-    """Square faces at another size: the area's mean downwards, bicubic upwards."""
-    if faces.shape[-1] > side:
-        return F.interpolate(faces, size=(side, side), mode="area")
-    if faces.shape[-1] < side:
-        return F.interpolate(faces, size=(side, side), mode="bicubic", antialias=True).clamp(-1, 1)
-    return faces
+        return perceptual.features(fitted_faces(faces, generator.img_resolution))
 
 
 def _start(faces: Tensor, generator: Generator, init: Tensor | None) -> Tensor:

@@ -63,7 +63,7 @@ class FaceDataset:
         seed: int = 0,
         expected_px: int | None = None,
     ) -> None:
-        self.resolution, self.mirror, self.seed = resolution, mirror, seed
+        self.sources, self.resolution, self.mirror, self.seed = tuple(sources), resolution, mirror, seed
         self.expected_px = expected_px or resolution
         found = [list_pictures(source) for source in sources]
         self.refused: list[tuple[str, str]] = [(name, str(error)) for one in found for name, error in one.refused]
@@ -78,6 +78,11 @@ class FaceDataset:
         self._ahead: dict[int, Future[Picture]] = {}
         self._usable, self.sha256 = self._check()
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures are used, mirrored ones not counted."""
+        return len(self._usable)
 
     def __len__(self) -> int:
         return len(self._usable) * (2 if self.mirror else 1)

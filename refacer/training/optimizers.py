@@ -1,6 +1,9 @@
-"""Adam under lazy regularisation, gradient cleaning, and the moving average of the generator."""
+"""Adam under lazy regularisation, Ranger, gradient cleaning, and the moving average of the generator."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,3 +38,51 @@ def lerp_towards(average: nn.Module, module: nn.Module, beta: float) -> None:
     many = torch.ops.aten  # a few launches for all tensors
     many._foreach_lerp_([*average.parameters()], [*module.parameters()], 1 - beta)
     many._foreach_copy_([*average.buffers()], [*module.buffers()])
+
+
+class Ranger:
+    """The optimiser of the published encoders: RAdam on centralised gradients, and every few steps half the way back.
+
+    Liu et al. 2020 (arXiv:1908.03265), Yong et al. 2020 (arXiv:2004.01461), Zhang et al. 2019 (arXiv:1907.08610).
+    """
+
+    BETAS, EPS = (0.95, 0.999), 1e-5
+    LOOKAHEAD, SHARE = 6, 0.5  # steps; how far the slow weights follow
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float) -> None:
+        self.parameters = list(parameters)
+        self.fast = torch.optim.RAdam(self.parameters, lr=lr, betas=self.BETAS, eps=self.EPS)
+        self.slow = [parameter.detach().clone() for parameter in self.parameters]
+        self.steps = 0
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Where the learning rate is set."""
+        return self.fast.param_groups
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One update."""
+        for parameter in self.parameters:
+            if parameter.grad is not None and parameter.ndim > 1:
+                parameter.grad -= parameter.grad.mean(tuple(range(1, parameter.ndim)), keepdim=True)
+        self.fast.step()
+        self.steps += 1
+        if self.steps % self.LOOKAHEAD == 0:
+            torch.ops.aten._foreach_lerp_(self.slow, self.parameters, self.SHARE)
+            torch.ops.aten._foreach_copy_(self.parameters, self.slow)
+
+    def zero_grad(self, *, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+        self.fast.zero_grad(set_to_none=set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on."""
+        return {"fast": self.fast.state_dict(), "slow": list(self.slow), "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on."""
+        self.fast.load_state_dict(state["fast"])
+        for kept, given in zip(self.slow, state["slow"], strict=True):
+            kept.copy_(given)
+        self.steps = state["steps"]

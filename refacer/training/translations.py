@@ -15,6 +15,7 @@ from torch import Tensor
 
 from refacer.networks.stylegan2.networks import Generator
 from refacer.options import DisturbOptions
+from refacer.training.latents import mixed_codes
 
 DETAIL_PX = 2  # at the translator's size, 1/64 of a face: what is finer is detail that generators do not draw
 VIEW_FRAC = 0.75  # of the picture's side, that of what the discriminator sees
@@ -39,14 +40,7 @@ def drawn(
     dtype: torch.dtype = torch.float32,
 ) -> Translations:
     """Both looks of `count` random codes: two styles, mixed at a random layer, towards the mean by a random psi."""
-    device = random.device
-    first, second = (
-        rendering.mapping(torch.randn(count, rendering.z_dim, generator=random, device=device)) for _ in range(2)
-    )
-    layers = torch.arange(rendering.num_ws, device=device)[None, :, None]
-    cut = torch.randint(1, 2 * rendering.num_ws, (count, 1, 1), generator=random, device=device)  # half are not mixed
-    ws = torch.where(layers >= cut, second, first)
-    ws = rendering.mapping.w_avg.lerp(ws, _uniform(random, count, *psi, 1, 1))
+    ws = mixed_codes(rendering, count, psi, random)
     looks = (network.synthesis(ws, noise_mode="const", dtype=dtype).clamp(-1, 1) for network in (rendering, real))
     return Translations(*looks)
 

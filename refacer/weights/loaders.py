@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,14 +16,17 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from refacer.errors import InputRefused, RefacerError, WeightsMissing
+from refacer.networks.encoders import EncoderConfig, FaceEncoder
 from refacer.networks.parser import StudioParser
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.networks.translator import Translator, TranslatorConfig
+from refacer.options import EncoderName, GeneratorRole
 from refacer.weights.formats.bounded import shown
 from refacer.weights.formats.states import config_from, require, shapes_of
 
 KIND = "refacer"
-MOST_INPUT_PX, MOST_CHANNELS = 1024, 2048  # of a translator
+MOST_INPUT_PX, MOST_CHANNELS = 1024, 2048  # of a translator or an encoder
+MOST_UNITS, MOST_CODES, MOST_PASSES = 64, 64, 16  # of an encoder
 
 
 def encode_network(module: nn.Module, kind: str, config: dict[str, Any], *, half: bool = True) -> bytes:
@@ -50,6 +53,11 @@ def load_studio_parser(path: Path) -> StudioParser:
 def load_translator(path: Path) -> Translator:
     """The distilled network of a pair."""
     return _built(path, "translator", lambda config: Translator(_translator_config(config)))
+
+
+def load_encoder(path: Path) -> FaceEncoder:
+    """The encoder of a pair."""
+    return _built(path, "encoder", lambda config: FaceEncoder(_encoder_config(config)))
 
 
 def read_network(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -114,3 +122,19 @@ def _translator_config(config: dict[str, Any]) -> TranslatorConfig:
     if len(channels) != 4 or any(type(limit) not in (int, float) or not 0 <= limit <= 16 for limit in limits):
         raise InputRefused("its limits are none")
     return TranslatorConfig(**{**config, "channels": tuple(channels)})
+
+
+def _encoder_config(config: dict[str, Any]) -> EncoderConfig:
+    """The sizes that a file states, none of them larger than a file of a pair may ask for."""
+    units, widths = config["units"], config["widths"]
+    limits = [(config["input_px"], MOST_INPUT_PX), (config["passes"], MOST_PASSES)]
+    limits += [(size, MOST_CHANNELS) for size in (*widths, config["head_width"], config["w_dim"])]
+    limits += [(count, MOST_UNITS) for count in units]
+    limits += [(config[name], MOST_CODES) for name in ("num_ws", "coarse", "fine")]
+    if any(type(size) is not int or not 0 < size <= most for size, most in limits):
+        raise InputRefused("its sizes are no whole numbers in range")
+    if len(units) != 4 or len(widths) != 4:
+        raise InputRefused("an encoder has four stages")
+    if config["kind"] not in get_args(EncoderName) or config["into"] not in get_args(GeneratorRole):
+        raise InputRefused("its kind is none that is known")
+    return EncoderConfig(**{**config, "units": tuple(units), "widths": tuple(widths)})

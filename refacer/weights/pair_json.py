@@ -30,7 +30,10 @@ Fits = Callable[[Any], bool]
 @dataclass(frozen=True)
 class PairDefaults:
     """The pair's own settings: of `project`, of how `decode` draws with its realistic generator (psi), of how faces are
-    pasted, how strong a change is, and which way `run` takes."""
+    pasted, how strong a change is, and which way `run` takes.
+
+    encoder_steps, encoder_lr: of `project` from the pair's encoder; None: as from elsewhere.
+    """
 
     steps: int
     lr: float
@@ -39,6 +42,14 @@ class PairDefaults:
     paste: Paste = "auto"
     strength: float = CompositeOptions.strength
     way: Way = "project"
+    encoder_steps: int | None = None
+    encoder_lr: float | None = None
+
+    def schedule(self, *, encoded: bool) -> tuple[int, float]:
+        """Steps and rate of `project`; encoded: from the pair's encoder."""
+        if not encoded:
+            return self.steps, self.lr
+        return self.encoder_steps or self.steps, self.encoder_lr or self.lr
 
 
 def is_text(value: Any) -> bool:
@@ -109,6 +120,8 @@ FACTS: Mapping[str, Fits] = {
             "paste": lambda value: value in get_args(Paste),
             "strength": is_number(0, MAX_STRENGTH),
             "way": lambda value: value in get_args(Way),
+            "encoder_steps": lambda value: value is None or is_size(value),
+            "encoder_lr": lambda value: value is None or POSITIVE(value),
         },
     ),
     "networks": lambda value: type(value) is dict and all(map(is_network, value.values())),

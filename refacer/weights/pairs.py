@@ -25,6 +25,7 @@ from refacer.weights import cache, registry
 from refacer.weights.loaders import (
     encode_network,
     load_discriminator,
+    load_encoder,
     load_generator,
     load_studio_parser,
     load_translator,
@@ -57,6 +58,9 @@ NETWORKS: Mapping[str, PairNetwork] = {
     "parser": PairNetwork("parser", load_studio_parser),
     "translator": PairNetwork(
         "translator", load_translator, "train one with `refacer distill --pair {pair} -o RUN`, or use --way project"
+    ),
+    "encoder": PairNetwork(
+        "encoder", load_encoder, "train one with `refacer train-encoder FACES --pair {pair} -o RUN`, or use --init mean"
     ),
 }
 """Every network by its role. A pair has the realistic generator at least; the others are optional."""

@@ -1,12 +1,14 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from refacer.files import Source, encode_display, read_source
+from refacer.files.spaces import srgb_light
 
 LIMIT = 10**6
 
@@ -164,6 +166,23 @@ def test_depth_alpha_and_what_is_behind_it_are_kept(cli, look, tmp_path):
     assert (after[..., :3] != native[..., :3]).any()
 
 
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_in_grey_out_in_its_own_mode(cli, look, tmp_path, dtype, alpha):
+    grey = np.asarray(Image.open(look).convert("L")).astype(dtype) * (1 if dtype == np.uint8 else 257)
+    native = np.dstack([grey] * 3 + [np.full(grey.shape, np.iinfo(dtype).max, dtype)] * alpha)
+    kinds = {"RGB": Source(native), "L": Source(native, grey=True)}
+    for name, source in kinds.items():
+        path, out = tmp_path / f"{name}.png", tmp_path / f"{name}.out.png"
+        path.write_bytes(encode_display(native, source, "PNG", None))
+        assert cli("run", path, "-o", out).code == 0
+        before, after = read_source(path, max_pixels=LIMIT), read_source(out, max_pixels=LIMIT)
+        assert (after.grey, after.native.dtype, after.has_alpha) == (source.grey, dtype, alpha)
+        assert not np.array_equal(after.native, before.native)
+        assert after.colorless
+    assert np.array_equal(pixels(tmp_path / "L.out.png"), pixels(tmp_path / "RGB.out.png"))
+
+
 def test_formats(cli, look, tmp_path):
     Image.open(look).save(tmp_path / "look.jpg")
     ended = cli("run", tmp_path / "look.jpg", "-o", f"{tmp_path}/out/")
@@ -182,3 +201,89 @@ def test_a_generator_that_is_no_partner(cli, look, tmp_path):
     ended = cli("run", look, "-o", tmp_path / "x.png", "--generator", tmp_path / "small.safetensors")
     assert ended.code == 4
     assert "one pair" in ended.err
+
+
+def test_linear_light_is_seen_as_what_it_shows(cli, look, tmp_path):
+    """The same face as that of the picture in sRGB, put back into linear light; all other samples as they were."""
+    plain = np.asarray(Image.open(look).convert("RGB"))
+    linear = np.rint(srgb_light(plain / 255) * 65535).astype(np.uint16)
+    told = Source(linear, color=((b"gAMA", (100_000).to_bytes(4)),))
+    path, out = tmp_path / "linear.png", tmp_path / "linear.out.png"
+    path.write_bytes(encode_display(linear, told, "PNG", None))
+    assert cli("run", path, "-o", out).code == 0
+    assert cli("run", look, "-o", tmp_path / "plain.out.png").code == 0
+    wanted, after = pixels(tmp_path / "plain.out.png"), read_source(out, max_pixels=LIMIT)
+    assert after.color == told.color
+    assert np.abs(after.rgb.astype(int) - wanted).max() <= 1
+    assert np.array_equal(after.native[-100:], linear[-100:])
+
+
+def test_a_folder_may_take_its_own_results(cli, look, tmp_path):
+    figure = Image.open(look).convert("RGB")
+    figure.save(tmp_path / "a.jpg", quality=95)
+    code, first = statuses(cli, tmp_path, "-o", tmp_path)
+    assert (code, first) == (0, {"a.jpg": "done"})
+    figure.save(tmp_path / "b.webp", lossless=True)
+    assert statuses(cli, tmp_path, "-o", tmp_path) == (0, {"a.jpg": "skipped", "b.webp": "done"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "a.png", "b.png", "b.webp"]
+    ended = cli("run", *sorted(tmp_path.iterdir()), "-o", tmp_path)
+    assert ended.code == 0
+    assert "2 results of an earlier call are no inputs" in ended.err
+    assert statuses(cli, tmp_path / "a.png", "-o", f"{tmp_path}/") == (0, {})
+    figure.save(tmp_path / "b.png")
+    assert "would be overwritten" in cli("run", tmp_path, "-o", tmp_path).err
+
+
+def test_what_is_left_out_is_said_and_reported(cli, look, tmp_path):
+    figure = Image.open(look).convert("RGB")
+    (tmp_path / "in").mkdir()
+    figure.save(tmp_path / "in/two.tif", save_all=True, append_images=[figure.rotate(90)])
+    figure.save(tmp_path / "in/one.tif")
+    (tmp_path / "in/layers.psd").write_bytes(b"8BPS")
+    ended = cli("run", tmp_path / "in", "-o", tmp_path / "out", "--json")
+    assert json.loads(ended.out)["left_out"] == {".psd": 1}
+    assert ended.err.count("in/two.tif: holds 2 pictures") == ended.err.count("1 files left out") == 1
+    assert ended.err.count("warning") == 2
+    told = {Path(result["input"]).name: result.get("warnings", []) for result in json.loads(ended.out)["results"]}
+    assert (len(told["two.tif"]), told["one.tif"]) == (1, [])
+    ended = cli("run", tmp_path / "in", "-o", tmp_path / "out", "--json", "--force", "--quiet")
+    assert "holds 2 pictures" in ended.out.decode()
+
+
+def test_an_empty_mask_is_told(cli, look, stages, tmp_path):
+    ended = cli("run", look, "-o", tmp_path / "x.png", "--classes", "hat", "--json")
+    assert ended.code == 0
+    assert "display.png: face 0: its mask is empty" in ended.err
+    assert "its mask is empty" in json.loads(ended.out)["results"][0]["warnings"][0]
+    assert np.array_equal(pixels(tmp_path / "x.png"), pixels(look))
+    Image.new("L", (64, 64)).save(tmp_path / "mask.png")
+    args = (stages / "look.png", stages / "display.real.png", "--mask", tmp_path / "mask.png", "-o", tmp_path / "y.png")
+    assert "its mask is empty" in cli("composite", *args).err
+
+
+def test_a_face_far_smaller_than_the_largest_is_told(cli, look, two, tmp_path):
+    figure = Image.open(look).convert("RGB")
+    sheet = figure.resize((900, 1200), Image.Resampling.LANCZOS)
+    sheet.paste(figure, (0, 800))
+    sheet.save(tmp_path / "print.png")
+    ended = cli("run", tmp_path / "print.png", "-o", tmp_path / "x.png")
+    assert ended.code == 0
+    assert ended.err.count("less than half as large as the largest") == 1
+    assert "--faces largest" in ended.err
+    for options in (["--faces", "all"], ["--faces", "largest"]):
+        assert cli("run", tmp_path / "print.png", "-o", tmp_path / "x.png", *options).err == ""
+    assert cli("run", two, "-o", tmp_path / "x.png").err == ""
+
+
+def test_want_of_memory_ends_in_6_wherever_it_is_met(cli, look, tmp_path, monkeypatch):
+    def fail(*_args, **_options):
+        raise MemoryError
+
+    shutil.copy(look, tmp_path / "look.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "load", fail)
+        ended = cli("run", tmp_path / "look.png", "-o", tmp_path / "x.png")
+    assert ended.code == 6
+    assert "give a smaller picture, lower --batch" in ended.err
+    monkeypatch.setattr("refacer.jobs.display.Display.files", fail)
+    assert cli("run", look, "-o", tmp_path / "x.png").code == 6

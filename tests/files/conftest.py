@@ -87,9 +87,12 @@ def png_of():
 
 @pytest.fixture
 def tiff_of():
-    """A function: (H, W, C) -> an uncompressed TIFF in either byte order, with any tags."""
+    """A function: (H, W, C) -> an uncompressed TIFF in either byte order, with any tags.
 
-    def write(pixels, order="<", planar=1, **tags):
+    start: where the directory lies; beyond 8 the result has no header, for it is a page that goes behind another one.
+    """
+
+    def write(pixels, order="<", planar=1, start=8, **tags):
         height, width, channels = pixels.shape
         stored = pixels.astype(pixels.dtype.newbyteorder(order))
         planes = [stored.tobytes()] if planar == 1 else [stored[..., i].tobytes() for i in range(channels)]
@@ -103,16 +106,18 @@ def tiff_of():
         }
         values |= {278: [height], 284: [planar]} | {int(tag[1:]): [value] for tag, value in tags.items()}
         values |= {279: [len(plane) for plane in planes], 273: [0] * len(planes)}
-        values[273] = [8 + len(_directory(values, order)) + sum(map(len, planes[:i])) for i in range(len(planes))]
+        pixels_at = start + len(_directory(values, order))
+        values[273] = [pixels_at + sum(map(len, planes[:i])) for i in range(len(planes))]
         signature = b"II*\0" if order == "<" else b"MM\0*"
-        return signature + struct.pack(order + "I", 8) + _directory(values, order) + b"".join(planes)
+        header = signature + struct.pack(order + "I", 8) if start == 8 else b""
+        return header + _directory(values, order, start) + b"".join(planes)
 
     return write
 
 
-def _directory(values, order):
-    """The first page's tags as LONGs, in order."""
-    entries, outside, at = b"", b"", 8 + 2 + 12 * len(values) + 4
+def _directory(values, order, start=8):
+    """A page's tags as LONGs, in order; no page follows."""
+    entries, outside, at = b"", b"", start + 2 + 12 * len(values) + 4
     for tag, numbers in sorted(values.items()):
         packed = struct.pack(f"{order}{len(numbers)}I", *numbers)
         place = packed if len(packed) == 4 else struct.pack(order + "I", at + len(outside))

@@ -1,5 +1,8 @@
+import contextlib
 import io
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -63,3 +66,26 @@ def test_a_zip_is_opened_once_for_all_its_files(tmp_path):
     first = archives.opened(tmp_path / "one.zip")
     assert [archives.read(tmp_path / "one.zip", name) for name in ("a.png", "b.png")] == [b"x", b"x"]
     assert archives.opened(tmp_path / "one.zip") is first
+
+
+def test_threads_read_one_after_another(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number in range(8):
+            archive.writestr(f"{number}.png", bytes([number]) * 100)
+    archives, inside, most = Archives(), [], []
+    archives.opened(tmp_path / "a.zip")
+    everyone = threading.Barrier(4, timeout=0.2)
+
+    def read_stream(stream, name):
+        inside.append(name)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            everyone.wait()  # for another thread, which must not come
+        most.append(len(inside))
+        inside.remove(name)
+        return stream.read()
+
+    monkeypatch.setattr("refacer.files.archives.read_stream", read_stream)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: archives.read(tmp_path / "a.zip", f"{n}.png"), range(8)))
+    assert found == [bytes([number]) * 100 for number in range(8)]
+    assert max(most) == 1

@@ -17,6 +17,8 @@ KINDS = [
     *("tiff-raw", "tiff-lzw", "tiff-jpeg", "tiff-group4"),
 ]
 
+pytestmark = pytest.mark.filterwarnings("ignore::refacer.errors.RefacerWarning")
+
 
 @pytest.fixture
 def sound(picture, saved, exif, srgb):

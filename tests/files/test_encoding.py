@@ -19,6 +19,8 @@ from refacer.files import (
     read_mask,
     read_source,
 )
+from refacer.files.artefacts import Display, like_picture, read_picture
+from refacer.types import Passport, SourceInfo
 
 LIMIT = 10**6
 FORMATS = ("PNG", "TIFF", "WEBP", "JPEG")
@@ -130,6 +132,27 @@ def test_equal_pictures_give_equal_files(picture, passport, srgb, format, dtype)
     assert encode_display(native, Source(native, srgb), format, passport) == encode_display(
         native.copy(), Source(native, srgb), format, passport
     )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("format", FORMATS)
+def test_grey_is_written_as_grey(picture, rng, format, alpha, dtype):
+    grey = picture(1, dtype)
+    native = np.dstack([grey, grey, grey, rng.integers(0, 9, grey.shape).astype(dtype)][: 3 + alpha])
+    again = read_source(encode_display(native, Source(native, grey=True), format, None), max_pixels=LIMIT)
+    rare = format == "TIFF" and alpha and dtype == np.uint16
+    assert again.grey == (format != "WEBP" and not rare)
+    assert again.colorless
+    if keeps_pixels(format, 8 * native.itemsize):
+        assert np.array_equal(again.native, native)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "1", "I;16"])
+def test_a_pillow_image_keeps_its_one_channel(saved, mode):
+    image = Image.new(mode, (4, 5), 1)
+    display = Display(read_picture(image), read_picture(image).native, Passport(SourceInfo(4, 5, ""), ()))
+    assert like_picture(image, display).mode == ("L" if mode == "1" else mode)
 
 
 def test_impossible_outputs_are_worded(picture):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from refacer.errors import InputRefused, UsageError
+from refacer.errors import InputRefused, RefacerWarning, UsageError
 from refacer.files import archives, streams
 from refacer.files.archives import Archives
 from refacer.files.sources import is_dataset, list_folder, list_pictures, list_zip, read_list
@@ -153,3 +153,14 @@ def test_the_order_is_that_of_whole_names_in_a_folder_as_in_a_zip(tmp_path):
     listings = list_pictures(write(tmp_path / "set", *names)), list_pictures(pack(tmp_path / "set.zip", *names))
     for listing in listings:
         assert below(listing) == sorted(names)
+
+
+def test_pictures_of_kinds_that_are_not_read_are_told(tmp_path):
+    names = ["a.png", "b.AVIF", "c.jfif", "d.bmp", "e.tga", "x.psd", "sub/y.PSD", "z.exr", "notes.txt", ".hidden.psd"]
+    sources = write(tmp_path / "set", *names), pack(tmp_path / "set.zip", *names)
+    for source in sources:
+        with pytest.warns(RefacerWarning, match=r"3 files left out, .* \(1 \.exr, 2 \.psd\)"):
+            listing = list_pictures(source)
+        assert below(listing) == names[:5]
+        assert dict(listing.unread) == {".psd": 2, ".exr": 1}
+    assert list_folder(tmp_path / "set", (".npy",)).unread == {}

@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 import subprocess
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from refacer.errors import InputRefused, OutputNotWritable, UsageError
+from refacer.errors import InputRefused, OutputNotWritable, RefacerWarning, UsageError
 from refacer.files import read_bytes, read_stream, streams, try_folder, write_atomic
 
 
@@ -139,3 +140,27 @@ def test_missing_files_folders_and_odd_names(tmp_path):
 def test_nothing_heavy_is_imported():
     code = "import sys, refacer.files; print(*{'torch', 'cv2', 'dlib', 'facexlib'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])
+def test_without_fsync_it_is_written_and_told_once(tmp_path, monkeypatch, code):
+    def refuse(_descriptor):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    streams.tell_of_unsynced.cache_clear()
+    with pytest.warns(RefacerWarning, match="may not survive a power cut"):
+        write_atomic(tmp_path / "a", b"a")
+    write_atomic(tmp_path / "sub/b", b"b")
+    assert [(tmp_path / name).read_bytes() for name in ("a", "sub/b")] == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_an_fsync_that_fails_is_no_success(tmp_path, monkeypatch, code):
+    def fail(_descriptor):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OutputNotWritable):
+        write_atomic(tmp_path / "a", b"")
+    assert not list(tmp_path.iterdir())

@@ -21,8 +21,8 @@ from refacer.finetuning.record import Observation
 from refacer.finetuning.run import Training
 from refacer.finetuning.style import StyleRecipe
 from refacer.options import SCRATCH, FinetuneOptions, NetworkOptions, ProjectOptions
-from refacer.stages.pipeline import project_each
-from refacer.stages.project import Projector
+from refacer.stages.inversion import invert_each
+from refacer.stages.project import Optimiser
 from refacer.training.dataset import FaceDataset
 from refacer.training.finetune import Tick
 from refacer.training.processes import Processes
@@ -93,9 +93,9 @@ def test_the_pair_knows_its_range(pictures, base, tmp_path):
     assert (pair.defaults.steps, len(pair.distances)) == (2, 101)
     assert (tmp_path / "second/rendering.safetensors").read_bytes() == before
     rendering, faces = pair.generator("rendering", CPU), faces_of(again.data["data"], 2, CPU)
-    projector = Projector(rendering, choose("perceptual", "pair", pair).load(CPU), pair.w_std)
     options = ProjectOptions(steps=2, lr=pair.defaults.lr)
-    found = sorted(float(one.distance[0]) for one in project_each(faces, projector, options))
+    optimiser = Optimiser(choose("perceptual", "pair", pair).load(CPU), pair.w_std, options)
+    found = sorted(float(one.distance[0]) for one in invert_each(faces, rendering, optimiser))
     assert [pair.distances[0], pair.distances[-1]] == pytest.approx(found, rel=1e-3)
     assert pair.distances[50] == pytest.approx(sum(found) / 2, rel=1e-3)
     with pytest.raises(UsageError, match="--range-faces"):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from refacer.errors import InputRefused, UsageError
+from refacer.errors import InputRefused, RefacerWarning, UsageError
 from refacer.jobs.plan import Kind, make_plan
 
 PICTURES = Kind((".png", ".jpg"), ".png", (".png",))
@@ -155,10 +155,10 @@ def test_pictures_that_differ_in_their_suffix_alone_are_told_apart(tmp_path):
     assert outputs(codes) == ["look.jpg.npy", "look.png.npy", "other.npy", "sub/look.npy"]
 
 
-def test_pictures_that_are_not_read_are_told(tmp_path, capsys):
+def test_pictures_that_are_not_read_are_told(tmp_path):
     for name in ("a.png", "b.psd", "c.PSD", "d.exr", ".hidden.psd", "notes.txt"):
         (tmp_path / name).touch()
-    assert len(make_plan([tmp_path], f"{tmp_path}/out/", PICTURES).items) == 1
-    told = capsys.readouterr().err
-    assert "1 .exr, 2 .psd" in told
-    assert told.count("\n") == 1
+    with pytest.warns(RefacerWarning, match=r"1 \.exr, 2 \.psd"):
+        plan = make_plan([tmp_path], f"{tmp_path}/out/", PICTURES)
+    assert len(plan.items) == 1
+    assert plan.left_out == {".exr": 1, ".psd": 2}

@@ -78,7 +78,7 @@ def test_what_cannot_be_read_fails_and_where_a_face_is_missed_it_is_changed_all_
     ended = cli("run", tmp_path / "in", "-o", tmp_path / "out", *ARGUMENTS)
     assert ended.code == 1
     assert [line for line in ended.err.splitlines() if "error" in line] == [
-        f"refacer: error: {tmp_path}/in/shot 10.png: not a PNG, JPEG, WebP or TIFF picture"
+        f"refacer: error: {tmp_path}/in/shot 10.png: not a PNG, JPEG, WebP, TIFF, AVIF, BMP or TGA picture"
     ]
     assert "5 done" in ended.err
     assert (pixels(tmp_path / "out/shot 12.png") != covered).any()

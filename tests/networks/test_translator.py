@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from refacer.errors import InputRefused, ShapeMismatch, UsageError
-from refacer.networks.translator import FIELDS, WHITE_FROM, Translator, TranslatorConfig, lost_color, mapped
+from refacer.networks.translator import FIELDS, WHITE_FROM, Translator, TranslatorConfig, dulled, lost_color, mapped
 from refacer.weights.loaders import encode_network, load_translator
 
 TINY = TranslatorConfig(input_px=32, channels=(4, 6, 8, 8))
@@ -42,7 +42,7 @@ def test_a_map_is_applied_row_by_row():
 
 
 def test_no_map_leaves_its_limits():
-    config = replace(TINY, slope_limit=0.3, offset_limit=0.2, gain_limit=0.0, shade_limit=0.0)
+    config = replace(TINY, slope_limit=0.3, offset_limit=0.2, gain_limit=0.0, shade_limit=0.0, dull_limit=0.0)
     rows = stirred(config, scale=5.0)(faces(3) * WHITE_FROM).unflatten(1, (3, 4))
     identity = torch.eye(3)[None, :, :, None, None]
     assert (rows[:, :, :3] - identity).abs().max() <= 0.3 + 1e-6
@@ -51,7 +51,7 @@ def test_no_map_leaves_its_limits():
 
 
 def test_light_alone_makes_no_color():
-    config = replace(TINY, slope_limit=0.0, offset_limit=0.0)
+    config = replace(TINY, slope_limit=0.0, offset_limit=0.0, dull_limit=0.0)
     grey = faces(3)[:, :1].expand(-1, 3, -1, -1) * WHITE_FROM
     changed = mapped(stirred(config)(grey), grey)
     assert (changed - changed.mean(1, keepdim=True)).abs().max() < 1e-5
@@ -59,7 +59,7 @@ def test_light_alone_makes_no_color():
 
 
 def test_a_clipped_highlight_never_turns_green():
-    translator = stirred(scale=1.0)
+    translator = stirred(replace(TINY, dull_limit=0.0), scale=1.0)
     face = faces(8)[:, :1].repeat(1, 3, 1, 1)
     face[:, :, 10:13, 10:13] = 1
     red, green, blue = mapped(translator(face), face)[:, :, 10:13, 10:13].unbind(1)
@@ -80,6 +80,18 @@ def test_a_white_spot_takes_the_hue_of_what_it_lies_on():
 
 def test_what_is_white_all_around_stays_white():
     assert lost_color(torch.ones(1, 3, 64, 64), 32).abs().max() < 1e-5
+
+
+def test_a_dulled_highlight_is_the_skin_around_it():
+    skin = torch.tensor([0.2, -0.2, -0.4]).view(1, 3, 1, 1)
+    face = skin.expand(1, 3, 64, 64) + 0.02 * (faces(1, 64)[:, :1] - 0.5)
+    face[:, :, 28:36, 28:36] += 0.7  # white light on it
+    whole = dulled(face, torch.ones(1, 1, 64, 64), 32)
+    assert (whole[:, :, 28:36, 28:36] - skin).abs().max() < 0.06
+    assert (whole - face)[:, :, :20].abs().max() < 0.02
+    half = dulled(face, torch.full((1, 1, 64, 64), 0.5), 32)
+    assert half[0, :, 32, 32].mean().item() == pytest.approx(skin.mean().item() + 0.35, abs=0.03)
+    assert torch.allclose(dulled(face, torch.zeros(1, 1, 64, 64), 32), face, atol=1e-6)
 
 
 def test_what_is_no_face_is_refused():

@@ -12,6 +12,7 @@ from refacer.networks.translator import Translator, TranslatorConfig
 from refacer.options import AlignOptions, CompositeOptions, DecodeOptions, ProjectOptions
 from refacer.stages.composite import Blend
 from refacer.stages.decode import decode
+from refacer.stages.inversion import invert_each
 from refacer.stages.pipeline import (
     FaceResult,
     Networks,
@@ -19,13 +20,12 @@ from refacer.stages.pipeline import (
     RunOptions,
     composite_all,
     find_faces,
-    project_each,
     run,
 )
-from refacer.stages.project import Projector
+from refacer.stages.project import Optimiser
 from tests.tiny import tiny_discriminator, tiny_generator
 
-QUICK = RunOptions(align=AlignOptions(size=16), project=ProjectOptions(steps=3))
+QUICK = RunOptions(align=AlignOptions(size=16))
 
 
 def face_at(x: float, y: float, eyes_px: float):
@@ -47,7 +47,9 @@ def networks() -> Networks:
     parser = StudioParser(channels=(4, 4), image_px=16, patch_px=4).eval().requires_grad_(False)
     assert parser.head.bias is not None
     parser.head.bias.view(-1, 16)[1] = 3.0
-    return Networks(lambda image, options: list(FACES), parser, Projector(rendering, perceptual, 1.0), real)
+    return Networks(
+        lambda image, options: list(FACES), parser, Optimiser(perceptual, 1.0, ProjectOptions(steps=3)), rendering, real
+    )
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +71,8 @@ def blend_of(result: FaceResult) -> Blend:
 
 
 def codes_of(result: FaceResult) -> torch.Tensor:
-    assert result.projection is not None
-    return result.projection.codes
+    assert result.inversion is not None
+    return result.inversion.codes
 
 
 def test_every_face_large_enough_from_left_to_right(results):
@@ -84,8 +86,8 @@ def test_shapes_and_what_files_would_hold(results):
         assert r.face.shape == r.real.shape == (1, 3, 16, 16)
         assert r.labels.shape == r.mask.shape == (1, 16, 16)
         assert codes_of(r).shape == (1, 6, 8)
-        assert [row["step"] for row in r.projection.trace] == [0, 1, 2]
-        assert isinstance(r.projection.trace[0]["distance"], float)
+        assert [row["step"] for row in r.inversion.trace] == [0, 1, 2]
+        assert isinstance(r.inversion.trace[0]["distance"], float)
         for picture in (r.face, r.real):
             assert torch.equal(snap(picture), picture)
             assert picture.is_contiguous()
@@ -105,9 +107,7 @@ def test_a_face_does_not_depend_on_the_others(networks, image, results):
 
 def test_batches_find_the_same_codes(networks, results):
     faces = [r.face for r in results]
-    together = project_each(
-        faces, networks.projector, QUICK.project, batch=2
-    )  # fmt: skip
+    together = invert_each(faces, networks.rendering, networks.inverter, batch=2)
     for found, wanted in zip(together, results, strict=True):
         torch.testing.assert_close(found.codes, codes_of(wanted), atol=1e-4, rtol=1e-4)
         assert len(found.trace) == 3
@@ -115,7 +115,7 @@ def test_batches_find_the_same_codes(networks, results):
 
 def test_faces_of_several_sizes_are_projected_in_their_order(networks, results):
     faces = [results[0].face, torch.zeros(1, 3, 32, 32), results[1].face]
-    found = project_each(faces, networks.projector, QUICK.project, batch=3)
+    found = invert_each(faces, networks.rendering, networks.inverter, batch=3)
     for i, wanted in ((0, results[0]), (2, results[1])):
         torch.testing.assert_close(found[i].codes, codes_of(wanted), atol=1e-4, rtol=1e-4)
 
@@ -153,16 +153,16 @@ def test_refusals(networks, image):
         find_faces(image, networks.detector, QUICK.align, "2")
     other = tiny_generator(w_dim=12)
     with pytest.raises(ShapeMismatch):
-        run(image, replace(networks, projector=replace(networks.projector, generator=other)), QUICK)
+        run(image, replace(networks, rendering=other), QUICK)
 
 
 def test_without_inversion_the_rendering_is_the_face_itself(networks, image):
     translator = Translator(TranslatorConfig(input_px=32, channels=(4, 4, 4, 4))).requires_grad_(False)
     translator.get_parameter("color.bias")[3] = 0.3  # more red everywhere
-    bare = replace(networks, projector=None, real=None, translator=translator)
+    bare = replace(networks, inverter=None, rendering=None, real=None, translator=translator)
     options = replace(QUICK, composite=CompositeOptions(paste="change"))
     for result in run(image, bare, options):
-        assert result.projection is None
+        assert result.inversion is None
         assert torch.equal(result.rendering, result.face)
         assert (result.real - result.face)[:, 0].mean() > 0.05
         assert result.blend is not None
@@ -179,7 +179,7 @@ def test_run_decodes_both_looks_for_a_change(networks, image, results):
     """`run` and its stages one by one give the same change; no strength leaves the picture as it is."""
     options = replace(QUICK, composite=CompositeOptions(paste="change"))
     changed = run(image, networks, options)
-    wanted = snap(decode(codes_of(changed[0]), networks.projector.generator, DecodeOptions(into="rendering")))
+    wanted = snap(decode(codes_of(changed[0]), networks.rendering, DecodeOptions(into="rendering")))
     assert torch.equal(changed[0].rendering, wanted)
     placed = [Placed(r.real, r.mask, r.found.quad, r.rendering) for r in changed]
     for result, blend in zip(changed, composite_all(image, placed, options.composite), strict=True):

@@ -11,7 +11,8 @@ from refacer.networks.stylegan2.w_statistics import w_statistics
 from refacer.options import ProjectOptions, WStatistics
 from refacer.stages import project as module
 from refacer.stages.code_prior import code_prior
-from refacer.stages.project import Projection, code_noise, learning_rate, project
+from refacer.stages.inversion import Inversion
+from refacer.stages.project import code_noise, learning_rate, project
 from tests.tiny import tiny_discriminator, tiny_generator
 
 WIDE: dict[str, Any] = {"channel_base": 256, "channel_max": 16}  # fewer channels hold too little to be found again
@@ -28,7 +29,7 @@ class Scene:
         self.codes = self.generator.mapping(torch.randn(2, 8)).detach()
         self.faces = self.generator.synthesis(self.codes, noise_mode="const").detach().clamp(-1, 1)
 
-    def project(self, given: Tensor | None = None, init: Tensor | None = None, **options: float) -> Projection:
+    def project(self, given: Tensor | None = None, init: Tensor | None = None, **options: float) -> Inversion:
         chosen = ProjectOptions(**{"steps": 8, **options})  # pyright: ignore[reportArgumentType]
         faces = self.faces[:1] if given is None else given
         return project(faces, self.generator, self.perceptual, self.w_std, chosen, init=init)

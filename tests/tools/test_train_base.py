@@ -46,7 +46,7 @@ def test_a_fresh_encoder_adds_no_offset() -> None:
 
 def test_likeness_looks_at_pieces_of_large_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoder, "FEATURES_PX", 32)
-    likeness, draw = Likeness(), torch.Generator().manual_seed(0)
+    likeness, draw = Likeness(torch.device("cpu")), torch.Generator().manual_seed(0)
     face = torch.rand(1, 3, 64, 64, generator=draw) * 2 - 1
     assert float(likeness.perceptual(face, face, draw)) == 0
     checkers = face + 0.5 * (-1) ** (torch.arange(64)[:, None] + torch.arange(64))  # unseen at half the size

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_args
 
 import torch
@@ -21,12 +23,13 @@ from torch import nn
 from refacer.errors import InputRefused, ShapeMismatch, UsageError
 from refacer.files import write_atomic
 from refacer.finetuning.pair_range import faces_of, measured_range
+from refacer.networks.encoders import FaceEncoder
 from refacer.networks.stylegan2.networks import Generator
 from refacer.options import Paste, Way
 from refacer.training.dataset import FaceDataset
-from refacer.weights.loaders import load_studio_parser, load_translator
+from refacer.weights.loaders import load_studio_parser
 from refacer.weights.pair_json import FACTS, PairDefaults
-from refacer.weights.pairs import Pair, encode_files, load_pair
+from refacer.weights.pairs import NETWORKS, Pair, encode_files, load_pair
 from refacer.weights.registry import UNSTATED
 
 LICENCE, COMMERCIAL = "CC0-1.0", "yes"
@@ -42,7 +45,8 @@ def main() -> None:
     defaults = replace(run.defaults, **{name: value for name, value in chosen.items() if value is not None})
     perceptual = json.loads(args.perceptual) if args.perceptual else None
     renders = FaceDataset([args.range], run.resolution, mirror=False) if args.range else None
-    files = assemble(run, args.parser, defaults, perceptual, args.translator, renders, args.range_faces)
+    others = {"translator": args.translator, "encoder": args.encoder}
+    files = assemble(run, args.parser, defaults, perceptual, others, renders, args.range_faces)
     report = sizes(files)
     for name, data in files.items():
         write_atomic(args.out / name, data)
@@ -55,6 +59,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--parser", type=Path, required=True, help="file of train_parser.py")
     parser.add_argument("--out", type=Path, required=True, help="folder of the pair")
     parser.add_argument("--translator", type=Path, help="file of a run of `refacer distill`; the run's own without")
+    parser.add_argument("--encoder", type=Path, help="file of `refacer train-encoder`; the run's own without")
+    parser.add_argument("--encoder-steps", type=int, help="of `project` from the encoder; the run's own without")
+    parser.add_argument("--encoder-lr", type=float, help="of `project` from the encoder; the run's own without")
     parser.add_argument("--steps", type=int, help="of `project` by default; the run's own without")
     parser.add_argument("--lr", type=float, help="of `project` by default; the run's own without")
     parser.add_argument("--psi", type=float, help="of `decode` by default; the run's own without")
@@ -73,13 +80,14 @@ def assemble(
     parser_file: Path,
     defaults: PairDefaults,
     perceptual: dict[str, Any] | None = None,
-    translator_file: Path | None = None,
+    others: Mapping[str, Path | None] = MappingProxyType({}),
     renders: FaceDataset | None = None,
     range_faces: int = RANGE_FACES,
 ) -> dict[str, bytes]:
     """The embedded pair's files by name, networks in half precision.
 
-    perceptual: None for the run's own. renders: at the pair's resolution; up to `range_faces` of them are projected.
+    perceptual: None for the run's own. others: files of further networks by role, where they are not the run's own
+    ones. renders: at the pair's resolution; up to `range_faces` of them are projected.
     Raises UsageError for a run whose networks are not free to ship and for defaults that no pair can have,
     ShapeMismatch where its generators share no W+, InputRefused for a file of another network.
     """
@@ -96,12 +104,15 @@ def assemble(
         "discriminator": run.discriminator(cpu),
         "parser": load_studio_parser(parser_file),
     }
-    if translator_file is not None or run.has("translator"):
-        networks["translator"] = load_translator(translator_file or run.path("translator"))
+    for role in ("translator", "encoder"):
+        file = others.get(role) or (run.path(role) if run.has(role) else None)
+        if file is not None:
+            networks[role] = NETWORKS[role].load(file)
     about = facts(run, defaults, perceptual)
     if renders is not None:
-        pair = replace(run, facts={**run.facts, **about})
-        about["range"] = measured_range(pair, rendering, faces_of(renders, range_faces, cpu))
+        pair, encoder = replace(run, facts={**run.facts, **about}), networks.get("encoder")
+        assert encoder is None or isinstance(encoder, FaceEncoder)
+        about["range"] = measured_range(pair, rendering, faces_of(renders, range_faces, cpu), encoder)
     return encode_files(networks, about, {})
 
 
@@ -110,8 +121,8 @@ def facts(run: Pair, defaults: PairDefaults, perceptual: dict[str, Any] | None) 
     names = ("resolution", "num_ws", "w_dim", "w_std", "kimg")
     if perceptual is None:
         perceptual = dict(run.facts["perceptual"])
-    own = run.defaults
-    same = (defaults.steps, defaults.lr, defaults.prior) == (own.steps, own.lr, own.prior)
+    names_of_schedule = ("steps", "lr", "prior", "encoder_steps", "encoder_lr")
+    same = all(getattr(defaults, name) == getattr(run.defaults, name) for name in names_of_schedule)
     if same and perceptual == run.facts["perceptual"]:
         names = (*names, "range")
     shared = {key: run.facts[key] for key in names if key in run.facts}

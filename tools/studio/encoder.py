@@ -76,9 +76,9 @@ class Likeness(nn.Module):
     A face is read from its eyes and mouth, which are a few per cent of its pixels: both terms look at them once more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         super().__init__()
-        self.network = load_efficientnet(torch.device("cpu"), FEATURES_PX)
+        self.network = load_efficientnet(device, FEATURES_PX)
 
     @staticmethod
     def l1(images: Tensor, drawn: Tensor) -> Tensor:

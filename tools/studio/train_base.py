@@ -1,4 +1,4 @@
-"""Train the studio pair's realistic generator from photographs, on a CPU if need be.
+"""Train the studio pair's realistic generator from photographs, on a GPU or, if need be, a CPU.
 
 Plain adversarial training needs hundreds of thousands of images. Here an encoder helps (encoder.py). First it and the
 generator learn to reconstruct; then half of every batch are reconstructions of real pictures and half are random z, and
@@ -58,7 +58,6 @@ EMA_KIMG = 1.0
 EMA_RAMPUP = 0.05  # the half-life is at most this share of the images seen
 JITTER = 0.03
 CPU = torch.device("cpu")
-TICK = 500  # images
 
 
 class BaseTrainer:
@@ -73,12 +72,14 @@ class BaseTrainer:
         processes: Processes | None = None,
         encode_kimg: float = 0,
         adversarial_weight: float = 1,
+        device: torch.device = CPU,
     ) -> None:
         torch.manual_seed(options.seed)
-        self.data, self.options = data, options
-        self.generator, self.discriminator = fresh_networks(sizes)
-        self.encoder = Encoder(sizes.z_dim, self.generator.num_ws, sizes.w_dim)
-        self.likeness = Likeness()
+        self.data, self.options, self.device = data, options, device
+        generator, discriminator = fresh_networks(sizes)
+        self.generator, self.discriminator = generator.to(device), discriminator.to(device)
+        self.encoder = Encoder(sizes.z_dim, self.generator.num_ws, sizes.w_dim).to(device)
+        self.likeness = Likeness(device)
         self.ema: Generator = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.g_parameters = [*self.generator.parameters(), *self.encoder.parameters()]
         self.d_parameters = list(self.discriminator.parameters())
@@ -88,17 +89,18 @@ class BaseTrainer:
         self.reconstruct_optimizer = torch.optim.Adam(self.g_parameters, fused=True, **RECONSTRUCT_ADAM)
         self.images_seen, self.iteration, self.reconstruct = 0, 0, reconstruct_kimg * 1000
         self.encode, self.adversarial_weight = encode_kimg * 1000, adversarial_weight
-        self.dtype = precision_of(options, CPU)
+        self.dtype = precision_of(options, device)
         self.processes = processes or Processes()
         self.share, self.rank = options.batch // self.processes.world, self.processes.rank
-        self.draw = torch.Generator().manual_seed(options.seed + self.rank)
-        self.statistics = Statistics(CPU)
+        self.draw = torch.Generator(device).manual_seed(options.seed + self.rank)
+        self.host = torch.Generator() if device.type != "cpu" else self.draw  # for single numbers
+        self.statistics = Statistics(device)
 
     def step(self) -> None:
         """One generator and one discriminator update on the same fakes; R1 now and then."""
         o = self.options
-        images = scale_to_unit(self.data.batch(self.images_seen + self.rank * self.share, self.share))
-        images = jitter(images, JITTER, self.draw)
+        images = self._pictures(self.images_seen + self.rank * self.share, self.share)
+        images = jitter(images, JITTER, self.host)
         if self.images_seen < self.encode:
             self._update_reconstruction(images, list(self.encoder.parameters()))
         elif self.images_seen < self.reconstruct:
@@ -119,6 +121,14 @@ class BaseTrainer:
         drawn = self._drawn(self._codes(code))
         self._reconstruction(images, drawn, code).backward()
         self._step(self.reconstruct_optimizer, parameters)
+
+    def _pictures(self, position: int, count: int) -> Tensor:
+        """Photographs (count, 3, R, R) in [-1, 1], on the device."""
+        return scale_to_unit(self.data.batch(position, count).to(self.device))
+
+    def _random(self, count: int, width: int) -> Tensor:
+        """Normal numbers (count, width)."""
+        return torch.randn(count, width, generator=self.draw, device=self.device)
 
     def _drawn(self, ws: Tensor) -> Tensor:
         return self.generator.synthesis(ws, noise_mode="random", generator=self.draw, dtype=self.dtype)
@@ -143,23 +153,23 @@ class BaseTrainer:
 
     def _codes(self, code: Code) -> Tensor:
         """W+ of a sample from the encoder's posterior, with its offsets now and then."""
-        z = code.mean + (0.5 * code.logvar).exp() * torch.randn(code.mean.shape, generator=self.draw)
+        z = code.mean + (0.5 * code.logvar).exp() * self._random(*code.mean.shape)
         ws = self.generator.mapping(z, update_w_avg=self.images_seen >= self.encode)
-        use = torch.rand(len(ws), 1, 1, generator=self.draw) < OFFSET_SHARE
+        use = torch.rand(len(ws), 1, 1, generator=self.draw, device=self.device) < OFFSET_SHARE
         return ws + use * code.offsets
 
     def _random_codes(self, encoded: Tensor) -> Tensor:
         """As many codes of random z, mixed with the encoded ones at a random layer now and then."""
         g = self.generator
-        random = g.mapping(torch.randn(len(encoded), g.z_dim, generator=self.draw), update_w_avg=True)
-        cutoff = int(torch.randint(1, 2 * g.num_ws, [], generator=self.draw))
+        random = g.mapping(self._random(len(encoded), g.z_dim), update_w_avg=True)
+        cutoff = int(torch.randint(1, 2 * g.num_ws, [], generator=self.host))
         return torch.cat([random[:, :cutoff], encoded[:, cutoff:].roll(1, 0)], dim=1)
 
     def _reconstruction(self, images: Tensor, drawn: Tensor, code: Code) -> Tensor:
         """Unlikeness, and what the code costs."""
         terms = {
             "l1": (L1_WEIGHT, self.likeness.l1(images, drawn)),
-            "perceptual": (PERCEPTUAL_WEIGHT, self.likeness.perceptual(images, drawn, self.draw)),
+            "perceptual": (PERCEPTUAL_WEIGHT, self.likeness.perceptual(images, drawn, self.host)),
             "divergence": (DIVERGENCE_WEIGHT, code.divergence().mean()),
             "offsets": (OFFSET_WEIGHT, code.offsets.square().mean()),
         }
@@ -227,7 +237,8 @@ class BaseTrainer:
         self.d_optimizer.load_state_dict(state["d_optimizer"])
         self.reconstruct_optimizer.load_state_dict(state["reconstruct_optimizer"])
         self.reconstruct_optimizer.param_groups[0].update(RECONSTRUCT_ADAM)
-        self.draw.manual_seed(state["images_seen"] + self.rank)  # one state serves any number of processes
+        for generator in (self.draw, self.host):
+            generator.manual_seed(state["images_seen"] + self.rank)  # one state serves any number of processes
         self.images_seen, self.iteration, self.reconstruct, self.encode = (
             state[key] for key in ("images_seen", "iteration", "reconstruct", "encode")
         )
@@ -249,9 +260,9 @@ class BaseTrainer:
     @torch.no_grad()
     def samples(self) -> Tensor:
         """Eight pictures, their reconstructions in W+ and in W, and sixteen random ones, as one picture (3, H, W)."""
-        images = scale_to_unit(self.data.batch(0, 8))
+        images = self._pictures(0, 8)
         code = self.encoder(images)
-        random = torch.randn(16, self.ema.z_dim, generator=torch.Generator().manual_seed(1))
+        random = torch.randn(16, self.ema.z_dim, generator=torch.Generator().manual_seed(1)).to(self.device)
         ws = self.ema.mapping(torch.cat([code.mean, random]))
         drawn = self.ema.synthesis(torch.cat([ws[:8] + code.offsets, ws]), noise_mode="const")
         rows = torch.cat([images, drawn]).split(8)
@@ -263,11 +274,11 @@ def _require_grad(parameters: list[nn.Parameter], value: bool) -> None:
         parameter.requires_grad_(value)
 
 
-def train(trainer: BaseTrainer, folder: Path) -> None:
-    """Run to the end, logging and saving every tick."""
+def train(trainer: BaseTrainer, folder: Path, tick: int) -> None:
+    """Run to the end, logging and saving every `tick` images."""
     began = time.perf_counter()
     while trainer.images_seen < trainer.options.kimg * 1000:
-        start, due = trainer.images_seen, trainer.images_seen + TICK
+        start, due = trainer.images_seen, trainer.images_seen + tick
         while trainer.images_seen < due:
             trainer.step()
         if trainer.rank:
@@ -295,10 +306,12 @@ def main() -> None:
     ap.add_argument("--encode", type=float, default=0, help="kimg at the start in which a new encoder learns alone")
     ap.add_argument("--adversarial", type=float, default=1, help="weight beside the reconstruction's")
     ap.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the convolutions")
+    ap.add_argument("--tick", type=int, default=500, help="images between two checkpoints")
+    ap.add_argument("--device", default="cpu")
     ap.add_argument("--threads", type=int, default=1, help="of each process")
     args = ap.parse_args()
     torch.set_num_threads(args.threads)
-    with joined(CPU) as processes:
+    with joined(torch.device(args.device)) as processes:
         run(args, processes)
 
 
@@ -308,22 +321,24 @@ def run(a: argparse.Namespace, processes: Processes) -> None:
     gamma = 0.0002 * a.resolution**2 / a.batch * 2
     options = FinetuneOptions(batch=a.batch, kimg=a.kimg, gamma=gamma, freeze=False, precision=a.precision)
     data = FaceDataset(a.data, a.resolution)
-    trainer = BaseTrainer(data, sizes, options, a.reconstruct, processes, a.encode, a.adversarial)
-    state, _ = load_latest(a.out)
+    device = torch.device(a.device)
+    data.keep_on(device)
+    trainer = BaseTrainer(data, sizes, options, a.reconstruct, processes, a.encode, a.adversarial, device)
+    state, _ = load_latest(a.out, device)
     if state is not None:
         trainer.load_state_dict(state)
     elif a.base is not None:
         trainer.start_from_base(load_base(a.base))
     elif a.init is not None:
-        grown, _ = load_latest(a.init)
+        grown, _ = load_latest(a.init, device)
         assert grown is not None, f"{a.init} has no checkpoint"
         trainer.start_from(grown)
     a.out.mkdir(parents=True, exist_ok=True)
-    train(trainer, a.out)
+    train(trainer, a.out, a.tick)
     if trainer.rank:
         return
     facts = {"licence": "CC0-1.0", "commercial": "yes", "kimg": trainer.images_seen / 1000}
-    for name, data in encode_base(trainer.ema, trainer.discriminator, facts).items():
+    for name, data in encode_base(trainer.ema.cpu(), trainer.discriminator.cpu(), facts).items():
         write_atomic(a.out / name, data)
 
 

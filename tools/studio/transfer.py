@@ -49,7 +49,7 @@ class Transfer:
 
     def read(self) -> Self:
         """Read every network now, so that a broken file is found before minutes of work, not after."""
-        _ = self.equipment.networks()
+        _ = self.studio.networks()
         return self
 
     def project(self, name: str, face: Tensor, into: GeneratorRole) -> Projected:

@@ -57,7 +57,11 @@ def read_weights(path: Path) -> Any:
     if not 0 < size <= MAX_FILE_BYTES:
         raise InputRefused("empty" if not size else f"larger than {MAX_FILE_BYTES >> 30} GiB")
     with path.open("rb") as file:
-        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return read_content(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+
+
+def read_content(data: memoryview) -> Any:
+    """The same of a file's bytes."""
     if data[:2] == b"PK":
         return _read_zip(data)
     if data[-len(JITTOR_TAG) :] == JITTOR_TAG:

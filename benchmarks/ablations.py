@@ -25,12 +25,14 @@ from benchmarks.studio import COLUMNS as FACE_COLUMNS
 from benchmarks.studio import cell, plain
 from benchmarks.studio_measures import Identity
 from benchmarks.studio_rows import ROWS, Person, figures_of, mean_figures, pictures_of, read_people
+from refacer.evaluation.networks import load_judge
 from refacer.files import write_atomic
 from refacer.images.pixels import rgb_from_tensor
+from refacer.images.sheet_layout import captioned, encode_jpeg, fitted, row_of, stacked
+from refacer.networks.judge import Judge
 from refacer.options import DEFAULT_PAIR
 from tools.studio.card import markdown, with_section
-from tools.studio.judge import JUDGE_FILE, Judge, load_judge
-from tools.studio.sheet_layout import captioned, encode_jpeg, fitted, row_of, stacked
+from tools.studio.train_judge import JUDGE_FILE
 from tools.studio.transfer import Transfer
 
 VARIANTS: dict[str, dict[str, str]] = {

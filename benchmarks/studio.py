@@ -29,8 +29,10 @@ from benchmarks.studio_measures import Identity
 from benchmarks.studio_rows import ROWS, figures_of, mean_figures, pictures_of, read_people
 from refacer import __version__
 from refacer.device import machine_name
+from refacer.evaluation.networks import load_judge
 from refacer.files import write_atomic
-from tools.studio.judge import JUDGE_FILE, Judge, load_judge
+from refacer.networks.judge import Judge
+from tools.studio.train_judge import JUDGE_FILE
 from tools.studio.transfer import Transfer
 
 COLUMNS = {

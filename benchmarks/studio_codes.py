@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks.studio_measures import Identity, identity_distance
 from benchmarks.studio_rows import finite_mean
-from tools.studio.judge import Judge, face_mask, photo_logits
+from refacer.networks.judge import Judge, face_mask, photo_logits
 from tools.studio.transfer import Transfer
 
 SAME_PERSON = 0.6  # dlib's usual threshold

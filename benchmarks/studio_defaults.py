@@ -19,8 +19,10 @@ from torch import Tensor
 
 from benchmarks.studio_measures import Identity
 from benchmarks.studio_rows import Person, enlarged, figures_of, mean_figures, read_people
+from refacer.evaluation.networks import load_judge
+from refacer.networks.judge import Judge
 from tools.studio.card import markdown
-from tools.studio.judge import JUDGE_FILE, Judge, load_judge
+from tools.studio.train_judge import JUDGE_FILE
 from tools.studio.transfer import Projected, Transfer
 
 HEAD = ("prior", "psi", "distance", "identity: method to input", "to photo", "judged photo")

@@ -13,22 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.studio_measures import (
-    Identity,
-    color_difference,
-    identity_distance,
-    pasted_region,
-    perceptual_distance,
-    sharpness,
-    squared_difference,
-)
+from benchmarks.studio_measures import Identity, identity_distance, sharpness
+from refacer.evaluation.faces import color_difference, pasted_region, perceptual_distance, squared_difference
 from refacer.images.pixels import labels_from_array, snap, tensor_from_rgb
+from refacer.networks.judge import Judge, face_mask, photo_logits
 from refacer.networks.perceptual import Perceptual
 from refacer.options import CHANGED_CLASSES, PASTED_CLASSES, CompositeOptions, Paste, TranslateOptions
 from refacer.stages.change import fields_of_difference
 from refacer.stages.parse import mask_from_labels
 from refacer.stages.pipeline import Placed, composite_onto, decoded, translated
-from tools.studio.judge import Judge, face_mask, photo_logits
 from tools.studio.parser_data import read_portraits
 from tools.studio.transfer import Projected, Transfer
 

@@ -17,6 +17,7 @@ import typer
 from refacer import __version__, console
 from refacer.commands import (
     align,
+    compare,
     composite,
     dataset,
     decode,
@@ -26,6 +27,7 @@ from refacer.commands import (
     parse,
     project,
     run,
+    study,
     train_encoder,
     translate,
     weights,
@@ -55,8 +57,10 @@ for module, function in (
     (train_encoder, train_encoder.train_encoder),
     (dataset, dataset.dataset),
     (eval, eval.eval),
+    (compare, compare.compare),
 ):
     add_command(app, function, module.EXAMPLE)
+study.register(app)
 weights.register(app)
 
 

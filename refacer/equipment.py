@@ -58,6 +58,7 @@ class Equipment:
         self.device: torch.device = choose_device(device)
         self._pair_name = None if pair is None else str(pair)
         self._uses: dict[str, terms.Use] = {}
+        self.methods: dict[GeneratorRole, Any] = {}  # ways to codes that are at work; see refacer/inverters
 
     @cached_property
     def options(self) -> RunOptions:

@@ -51,6 +51,11 @@ face where the rendering generator drew the picture and the change elsewhere."""
 
 INVERTERS = {
     "optimise": "optimise:Optimise",
+    "ii2s": "ii2s:PriorOptimisation",
+    "psp": "encode:Encode",
+    "e4e": "encode:Encode",
+    "restyle-psp": "encode:Encode",
+    "restyle-e4e": "encode:Encode",
 }
 """The ways to a code by the names that --inverter takes, each with its module and class in refacer/inverters."""
 
@@ -113,6 +118,19 @@ class ProjectOptions:
     def from_encoder(self) -> ProjectOptions:
         """The same from an encoder's codes: at the full rate at once, and without noise, which would lead away."""
         return replace(self, lr_rampup=0.0, initial_noise=0.0)
+
+
+@dataclass(frozen=True)
+class II2SOptions:
+    """The published code of II2S (arXiv:2012.09036)."""
+
+    steps: int = 1300
+    lr: float = 0.01
+    prior_weight: float = 0.001
+    prior_samples: int = 100_000  # published: a million
+    prior_floor: float = 1e-6  # of the mean variance; published: none
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -300,28 +318,28 @@ class DisturbOptions:
     tint: float = 0.07  # of each colour's light
     uneven: float = 0.25  # of light, across the picture
     glints: int = 4  # at most, on the rendering alone
-    glint: float = 0.8  # how bright at most, in [-1, 1]
-    glint_frac: tuple[float, float] = (0.015, 0.09)  # sigma of the longer side
+    glint: float = 0.9  # how bright at most, in [-1, 1]
+    glint_frac: tuple[float, float] = (0.015, 0.13)  # sigma of the longer side
 
 
 @dataclass(frozen=True)
 class DistillOptions:
     """How a pair's feed-forward network is trained (after Viazovetskyi et al. 2020)."""
 
-    batch: int = 8
-    kimg: float = 16.0
+    batch: int = 16
+    kimg: float = 36.0
     lr: float = 1e-3
     adam_betas: tuple[float, float] = (0.9, 0.99)
     warmup_kimg: float = 0.4  # in which the rate rises from 0; by a cosine it falls to 0 at the end
-    ema_kimg: float = 2.0
+    ema_kimg: float = 4.0
     psi: tuple[float, float] = (0.7, 1.0)  # of the codes
     block: int = 64  # examples drawn at once
     uses: int = 6  # of each, every time disturbed anew
-    coarse_weight: float = 1.0  # of L1 between means over squares
-    coarse_frac: float = 1 / 32  # their side, as a fraction of the picture's
-    adversarial_weight: float = 0.02
-    adversarial_kimg: float = 4.0  # before which there is none
-    adversarial_batch: int = 4  # real renders translated, and photographs
+    coarse_weight: float = 4.0  # of L1 between means over squares
+    coarse_frac: float = 1 / 8  # their side, as a fraction of the picture's
+    adversarial_weight: float = 0.04
+    adversarial_kimg: float = 8.0  # before which there is none
+    adversarial_batch: int = 16  # real renders translated, and photographs
     d_lr: float = 1e-3
     precision: Literal["float32", "bfloat16"] = "float32"  # of the convolutions
     tick_kimg: float = 1.0
@@ -502,4 +520,59 @@ class EvalOptions:
     pair: str | None = None
     device: str = "auto"
     seed: int = 0  # of codes, noise and KID's subsets
+    max_pixels: int = MAX_PIXELS
+
+
+StudyForm = Literal["pairs", "all"]
+"""What a question shows: one method's picture beside one other's, or those of all methods, as the paper's Fig. 6."""
+
+
+@dataclass(frozen=True)
+class StudyRule:
+    """Whose votes do not count; fixed when a study is made, and part of it."""
+
+    obvious_wrong: int = 0  # obvious trials that may be answered wrongly
+    least_median_ms: int = 500  # of all answers: who is quicker does not look
+    least_answered_percent: int = 50  # of the plan's questions
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """What `refacer study make` is told."""
+
+    methods: tuple[str, ...] = ()  # names of folders; none are all
+    focal: str | None = None  # None: "ours", else the first
+    form: StudyForm = "pairs"
+    cases: int = 10  # the paper's
+    question: str = "Which face looks more like a photograph of a real person?"
+    show_input: bool = False
+    common: bool = False  # leave out faces that a method lacks
+    size: int | None = None  # side of the pictures in pixels; None: the smallest one's, at most 512
+    seed: int = 0
+    rule: StudyRule = StudyRule()
+    max_pixels: int = MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class AnalysisOptions:
+    """How votes are counted."""
+
+    alpha: float = 0.05
+    bootstrap: int = 2000  # replicates, over people and cases
+    ridge: float = 0.01  # on the choice model's strengths, against separation
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What `refacer compare` is told. against: sets for FID and KID; truth: a set of true photographs, by name."""
+
+    methods: tuple[str, ...] = ("ours", "direct")
+    truth: Path | None = None
+    against: tuple[Path, ...] = ()
+    judge: Path | None = None
+    pair: str | None = None
+    device: str = "auto"
+    steps: int | None = None
+    seed: int = ProjectOptions.seed
     max_pixels: int = MAX_PIXELS

@@ -153,10 +153,12 @@ def test_what_is_no_picture_is_said_to_be_so(studio, picture, error):
 def test_wrong_choices_and_codes(pair, studio, stages):
     with pytest.raises(refacer.UsageError, match="colour"):
         refacer.Refacer(pair, colour="none")
-    wrong: dict[str, Any] = {"way": "sideways", "color": "blue", "steps": 0, "strength": float("nan"), "lr": -1.0}
+    wrong: dict[str, Any] = {"way": "sideways", "color": "blue", "steps": -1, "strength": float("nan"), "lr": -1.0}
     for name, value in wrong.items():
         with pytest.raises(refacer.UsageError, match=name):
             refacer.Refacer(pair, "cpu", **{name: value})
+    with pytest.raises(refacer.UsageError, match="--steps 0"):  # an encoder's code needs none, and there is none here
+        refacer.Refacer(pair, "cpu", steps=0).project(studio.align(stages / "look.png")[0])
     with pytest.raises(refacer.UsageError, match="wings"):
         refacer.Refacer(pair, classes="wings").run(stages / "look.png")
     with pytest.raises(refacer.ShapeMismatch):

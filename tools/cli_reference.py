@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+STUDY = ("make", "serve", "analyse")
 WEIGHTS = ("list", "pull", "import", "verify", "where", "rm", "licence")
 COMMANDS = (
     *("run", "align", "project", "decode", "translate", "parse", "composite"),
-    *("finetune", "distill", "train-encoder", "dataset", "eval"),
+    *("finetune", "distill", "train-encoder", "dataset", "eval", "compare"),
+    *("study", *(f"study {name}" for name in STUDY)),
     *("weights", *(f"weights {name}" for name in WEIGHTS)),
 )
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"

@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any
 
+from refacer.datasets.curation import Measured
 from refacer.datasets.review import review_page
 from refacer.datasets.sheets import sheets_of
 from refacer.errors import OutputNotWritable
@@ -132,6 +133,10 @@ class DatasetFolder:
                     path.unlink()
 
 
+MEASURED = {field.name for field in fields(Measured)}
+"""What a face's record in the journal holds."""
+
+
 class Journal:
     """A line of JSON for each picture as it is done, so that the same command goes on.
 
@@ -187,8 +192,19 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
     """The records up to the first line that is cut off or damaged."""
     lines: list[dict[str, Any]] = []
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            lines.append(json.loads(line))
-    except (OSError, ValueError):
+        for text in path.read_text(encoding="utf-8").splitlines():
+            line = json.loads(text)
+            if not isinstance(line, dict) or (lines and not _is_record(line)):
+                break
+            lines.append(line)
+    except (OSError, ValueError, RecursionError):
         return lines
     return lines
+
+
+def _is_record(line: Mapping[str, Any]) -> bool:
+    """Whether a line of the journal is about a picture; the first one is about the set."""
+    faces = line.get("faces")
+    if not isinstance(line.get("sha256"), str) or not isinstance(faces, list):
+        return False
+    return all(isinstance(face, dict) and face.keys() == MEASURED for face in faces)

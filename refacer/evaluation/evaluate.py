@@ -109,15 +109,15 @@ class Evaluation:
             pair = self.equipment.pair
             drawn = self._features("drawing", self._drawn(), self.options.images)
             for pictures in faces:
-                there = self._set_features(pictures, pair.resolution)
-                yield from self._set_distances(drawn, there, f"rendering of {pair.name}, {pictures.source}")
+                there = self.set_features(pictures, pair.resolution)
+                yield from self.set_distances(drawn, there, f"rendering of {pair.name}, {pictures.source}")
         if of_pair and self.options.codes:
             yield from self._identity()
         if between:
             first, second = between
-            both = [self._set_features(pictures, None) for pictures in between]
+            both = [self.set_features(pictures, None) for pictures in between]
             if min(map(len, both)) > 1:
-                yield from self._set_distances(both[0], both[1], f"{first.source}, {second.source}")
+                yield from self.set_distances(both[0], both[1], f"{first.source}, {second.source}")
             yield from self._pairs(first, second)
 
     @cached_property
@@ -144,7 +144,7 @@ class Evaluation:
             found.append(self._network.features(torch.stack(waiting)))
         return torch.cat(found) if found else torch.empty(0, 1)
 
-    def _set_features(self, pictures: PictureSet, side_px: int | None) -> Tensor:
+    def set_features(self, pictures: PictureSet, side_px: int | None) -> Tensor:
         """Features of a set, its pictures first brought to the generator's size where one is given."""
 
         def read() -> Iterator[Tensor]:
@@ -176,7 +176,7 @@ class Evaluation:
             size = min(self.options.batch, count - start)
             yield torch.randn(size, self.equipment.rendering.z_dim, generator=source)
 
-    def _set_distances(self, a: Tensor, b: Tensor, of: str) -> Iterator[Measure]:
+    def set_distances(self, a: Tensor, b: Tensor, of: str) -> Iterator[Measure]:
         """FID and KID of two sets of features."""
         suffix, about, count = self._network.suffix, self._network.about, min(len(a), len(b))
         more = {"first": len(a), "second": len(b)}

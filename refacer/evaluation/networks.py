@@ -5,11 +5,15 @@ No stand-in's number bears a published metric's name.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from refacer.equipment import Equipment
 from refacer.networks.fid_features import FeatureNetwork
 from refacer.networks.identity import IdentityNetwork
+from refacer.networks.judge import KIND, Judge
 from refacer.networks.perceptual import Perceptual
 from refacer.weights.choices import choose
+from refacer.weights.loaders import read_network
 
 
 def feature_network(equipment: Equipment) -> FeatureNetwork:
@@ -35,3 +39,11 @@ def perceptual_network(equipment: Equipment) -> tuple[Perceptual, str]:
     equipment.note(*chosen.uses)
     name = "perceptual_" + chosen.name.replace("-", "_") if chosen.stand_in else "lpips_vgg"
     return chosen.load(equipment.device), name
+
+
+def load_judge(path: Path) -> Judge:
+    """A trained judge of photographs, in eval mode and without gradients; raises InputRefused for another file."""
+    state, config = read_network(path, KIND)
+    judge = Judge(**config)
+    judge.load_state_dict(state)
+    return judge.eval().requires_grad_(False)

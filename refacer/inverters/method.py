@@ -48,8 +48,10 @@ class Method(ABC):
 
 
 def chosen_method(equipment: Equipment, into: GeneratorRole = "rendering") -> Method:
-    """The way that was chosen with `--inverter`."""
-    name = equipment.choices.inverter
-    module, _, kind = INVERTERS[name].partition(":")
-    method: type[Method] = getattr(import_module(f"refacer.inverters.{module}"), kind)
-    return method(equipment, name, into)
+    """The way that was chosen with `--inverter`, the same object at each call: its networks are read once."""
+    if into not in equipment.methods:
+        name = equipment.choices.inverter
+        module, _, kind = INVERTERS[name].partition(":")
+        method: type[Method] = getattr(import_module(f"refacer.inverters.{module}"), kind)
+        equipment.methods[into] = method(equipment, name, into)
+    return equipment.methods[into]

@@ -7,6 +7,7 @@ eye, a strand of hair, an earring, is in the pixels and stays.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -26,13 +27,18 @@ RANGE_SHRINKAGE = 0.01  # of the mean variance, added to every feature's
 RANGE_BATCH = 16
 WHITE_FROM = 0.5  # brightness above which a colour begins to be washed out
 SURROUNDINGS_FRAC = 0.1  # of the picture's side, twice
-SHINE_FRAC = 0.16  # the same for what a highlight is compared with
+SKIN_FRAC = 0.16  # the same for the skin that a pixel is compared with
 NEAR_LIGHT = 0.35  # natural logarithm of light: what differs by more from the mean around is no skin
 STRONG_SHINE = 0.3  # light in [0, 1] from which a highlight has no hue of its own
 DARKEST = 0.02  # light of black, in [0, 1]
 TRUSTED_SHARE = 0.3  # of the surroundings, at least, must be darker for their hue to count whole
 KEPT_SHADING = ((0.5, 0.56, 0.1), (0.5, 0.74, 0.12))  # nose and mouth of FFHQ's crop: centre and radius, of its side
-KEPT_EDGE_FRAC = 0.04  # over which it fades
+EYES = ((0.4, 0.47, 0.09), (0.6, 0.47, 0.09))  # the same of both eyes, turned heads included
+COLD = (
+    0.15,
+    0.35,
+)  # blue less red beside the skin's, each by the mean of all: from which on a hue is an eye's, and all is
+EDGE_FRAC = 0.04  # over which such places fade
 NEGATIVE_SLOPE = 0.1  # of the leaky ReLUs
 
 
@@ -146,8 +152,10 @@ class Translator(nn.Module):
         enlarged = F.interpolate(smooth, size=faces.shape[2:], mode="bilinear", align_corners=False)
         maps, shade, dulling = enlarged.split((FIELDS, 1, 1), 1)
         slopes, offsets = (rows := maps.unflatten(1, (3, 4)))[:, :, :3], rows[:, :, 3] + shade
-        matt = dulled(restored, dulling, self.config.input_px // 4)
-        offsets = offsets + (slopes * (matt - faces)[:, None]).sum(2)
+        around = skin_around(restored, self.config.input_px // 4)
+        matt = dulled(restored, dulling, around)
+        changed = (slopes * matt[:, None]).sum(2) + offsets
+        offsets = with_own_eyes(changed, matt, around) - (slopes * faces[:, None]).sum(2)
         return torch.cat([slopes, offsets[:, :, None]], 2).flatten(1, 2)
 
     def _restored(self, faces: Tensor) -> Tensor:
@@ -237,26 +245,50 @@ def lost_color(faces: Tensor, side_px: int) -> Tensor:
     return (wanted - faces) * known * _washed_out(faces)
 
 
-def dulled(faces: Tensor, share: Tensor, side_px: int) -> Tensor:
+def skin_around(faces: Tensor, side_px: int) -> Tensor:
+    """The colour of the skin around each pixel: (N, 3, S, S) in [-1, 1] -> as large, light in [0, 1] and DARKEST.
+
+    It is the mean of those pixels within SKIN_FRAC whose light is near the mean there, neither glints nor hair, found
+    at side_px.
+    """
+    small = resized(_light_of(faces), side_px)
+    light = small.mean(1, keepdim=True)
+    near = torch.exp(-((light.log() - _surroundings(light, SKIN_FRAC).log()) / NEAR_LIGHT).square())
+    around = _surroundings(small * near, SKIN_FRAC) / _surroundings(near, SKIN_FRAC)
+    return F.interpolate(around, size=faces.shape[2:], mode="bilinear", align_corners=False)
+
+
+def dulled(faces: Tensor, share: Tensor, around: Tensor) -> Tensor:
     """Faces (N, 3, S, S) in [-1, 1] less a share (N, 1, S, S) in [0, 1] of their shine.
 
-    Shine is how much brighter a pixel is than the skin around it: than those pixels within SHINE_FRAC whose light is
-    near the mean there, neither glints nor hair; they are found at side_px. It is white (the dichromatic model, Shafer
-    1985), so that without it the skin's own colour is left; where it is strong and has clipped, the hue is the
-    surroundings'. Whites of eyes and teeth stand out as well: the share has to tell them apart.
+    Shine is how much brighter a pixel is than the skin around it. It is white (the dichromatic model, Shafer 1985), so
+    that without it the skin's own colour is left; where it is strong and has clipped, the hue is the surroundings'.
+    Whites of eyes and teeth stand out as well: the share has to tell them apart.
     """
-    color = (faces + 1) / 2 + DARKEST
-    small = resized(color, side_px)
-    light = small.mean(1, keepdim=True)
-    near = torch.exp(-((light.log() - _surroundings(light, SHINE_FRAC).log()) / NEAR_LIGHT).square())
-    around = _surroundings(small * near, SHINE_FRAC) / _surroundings(near, SHINE_FRAC)
-    around = F.interpolate(around, size=faces.shape[2:], mode="bilinear", align_corners=False)
-    skin = around.mean(1, keepdim=True)
+    color, skin = _light_of(faces), around.mean(1, keepdim=True)
     shine = (color.mean(1, keepdim=True) - skin).clamp(min=0)
     matt = color - share * shine
     known = around / skin * matt.mean(1, keepdim=True)
     matt = torch.lerp(matt, known, (share * shine / STRONG_SHINE).clamp(0, 1))
     return 2 * (matt - DARKEST) - 1
+
+
+def with_own_eyes(changed: Tensor, faces: Tensor, around: Tensor) -> Tensor:
+    """Changed faces (N, 3, S, S) whose eyes have the hue that they had before: maps of colour are too coarse for them.
+
+    What is colder than the skin around it, near where FFHQ's alignment puts eyes, is iris or white of an eye.
+    """
+    color = _light_of(faces)
+    hue, skin = (colors / colors.mean(1, keepdim=True) for colors in (color, around))
+    red, _, blue = (hue - skin).split(1, 1)
+    cold = (((blue - red) - COLD[0]) / (COLD[1] - COLD[0])).clamp(0, 1) * _near(changed, EYES)
+    own = hue * _light_of(changed).mean(1, keepdim=True)
+    return torch.lerp(changed, 2 * (own - DARKEST) - 1, cold)
+
+
+def _light_of(faces: Tensor) -> Tensor:
+    """Values in [-1, 1] as light from DARKEST on, so that it can be divided."""
+    return ((faces + 1) / 2).clamp(min=0) + DARKEST
 
 
 def _where_light_may_change(like: Tensor) -> Tensor:
@@ -265,13 +297,16 @@ def _where_light_may_change(like: Tensor) -> Tensor:
     Their shading tells who a face is, and how a pair's generators differ there is mostly error: left alone, a fifth of
     the identity is saved at no cost to the look.
     """
+    return 1 - _near(like, KEPT_SHADING)
+
+
+def _near(like: Tensor, spots: Sequence[tuple[float, float, float]]) -> Tensor:
+    """(H, W) in [0, 1] for aligned faces: 1 within spots, x, y and radius as fractions of the side, fading outside."""
     height, width = like.shape[2:]
     down = (torch.arange(height, device=like.device)[:, None] + 0.5) / height
     across = (torch.arange(width, device=like.device)[None, :] + 0.5) / width
-    allowed = like.new_ones(height, width)
-    for x, y, radius in KEPT_SHADING:
-        allowed = allowed * ((torch.hypot(across - x, down - y) - radius) / KEPT_EDGE_FRAC).clamp(0, 1)
-    return allowed
+    beyond = [(torch.hypot(across - x, down - y) - radius) / EDGE_FRAC for x, y, radius in spots]
+    return 1 - torch.stack(beyond).amin(0).clamp(0, 1)
 
 
 def _washed_out(faces: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from refacer.networks.stylegan2.ops import LRELU_SLOPE
 from refacer.networks.stylegan2.w_statistics import w_samples
 from refacer.options import WStatistics
 
-FLOOR = 0.01  # of the mean variance, added to each: axes that random z hardly use are not forbidden
+FLOOR = 0.01  # axes that random z hardly use are not forbidden
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,15 @@ class CodePrior:
         return ((_before_relu(codes) - self.mean) @ self.axes).square().mean((1, 2))
 
 
-def code_prior(generator: Generator, options: WStatistics) -> CodePrior:
-    """The prior of a generator's own codes, from samples of its mapping network, on its device."""
+def code_prior(generator: Generator, options: WStatistics, *, floor: float = FLOOR) -> CodePrior:
+    """The prior of a generator's own codes, from samples of its mapping network, on its device.
+
+    floor: of the mean variance, added to each.
+    """
     values = _before_relu(w_samples(generator, options).double())
     mean = values.mean(0)
     variances, axes = torch.linalg.eigh((values - mean).T @ (values - mean) / len(values))
-    axes = axes / (variances.clamp(min=0) + FLOOR * variances.mean()).sqrt()
+    axes = axes / (variances.clamp(min=0) + floor * variances.mean()).sqrt()
     device = generator.mapping.w_avg.device
     return CodePrior(mean.float().to(device), axes.float().to(device))
 

@@ -66,7 +66,7 @@ def project(
     Raises ShapeMismatch for other shapes, RefacerError when the loss is no longer finite.
     """
     sources = [seeded_generator(options.seed) for _ in faces]
-    with _frozen(generator, perceptual), _repeatable(), torch.enable_grad():
+    with frozen(generator, perceptual), repeatable(), torch.enable_grad():
         target = _target(faces, generator, perceptual)
         noise = NoiseMaps(generator, sources, faces.device)
         codes = _start(faces, generator, init)
@@ -183,7 +183,7 @@ def _share(t: float, span: float) -> float:
 
 
 @contextmanager
-def _frozen(*networks: object) -> Iterator[None]:
+def frozen(*networks: object) -> Iterator[None]:
     """No gradients for the networks' parameters inside; outside they are as they were."""
     modules = nn.ModuleList([network for network in networks if isinstance(network, nn.Module)])
     trainable = [parameter for parameter in modules.parameters() if parameter.requires_grad]
@@ -197,7 +197,7 @@ def _frozen(*networks: object) -> Iterator[None]:
 
 
 @contextmanager
-def _repeatable() -> Iterator[None]:
+def repeatable() -> Iterator[None]:
     """cuDNN at full float32 precision and with algorithms that give the same bits again."""
     with ExitStack() as stack:
         if torch.backends.cudnn.is_available():

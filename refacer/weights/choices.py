@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from refacer.weights import cache, published, registry, terms
 from refacer.weights.pair_json import DISCRIMINATOR, EFFICIENTNET
 from refacer.weights.pairs import NETWORKS, Pair, load_pair
 
-RoleName = Literal["detector", "perceptual", "parser", "identity", "features", "sketch"]
+RoleName = Literal["detector", "perceptual", "parser", "identity", "features", "encoder", "sketch"]
 PairOrOpener = Pair | Callable[[], Pair] | None
 """A pair, or a function that opens it, called only where the choice depends on the pair; None where there is none."""
 
@@ -61,6 +62,9 @@ class Role:
     networks: Mapping[str, Network]
     order: tuple[str, ...]
 
+
+ENCODERS = {"psp": "pSp", "e4e": "e4e", "restyle-psp": "ReStyle-pSp", "restyle-e4e": "ReStyle-e4e"}
+"""Published encoders that `project --inverter` takes, and their names for people."""
 
 LITE = "EfficientNet-Lite0 (stand-in)"
 ROLES: Mapping[RoleName, Role] = {
@@ -109,6 +113,13 @@ ROLES: Mapping[RoleName, Role] = {
             EFFICIENTNET: Network(LITE, {"features": EFFICIENTNET}, published.load_efficientnet_pooled, stand_in=True),
         },
         ("inception", EFFICIENTNET),
+    ),
+    "encoder": Role(
+        {
+            name: Network(label, {"encoder": name}, partial(published.load_face_encoder, name))
+            for name, label in ENCODERS.items()
+        },
+        (),
     ),
     "sketch": Role(
         {

@@ -35,7 +35,7 @@ class Converted:
     """What a public file holds.
 
     kind: 'stylegan2', 'bisenet', 'parsenet', 'retinaface', 'ir_se50', 'curricularface', 'vgg16', 'alexnet',
-        'inception', 'sketch', 'e4e', 'psp', 'restyle', 'hyperstyle', 'encoder'.
+        'inception', 'sketch', 'e4e', 'psp', 'restyle-psp', 'restyle-e4e', 'hyperstyle', 'encoder'.
     files: safetensors bytes by file name. generator.safetensors and discriminator.safetensors are read by
         `refacer.weights.loaders`; network.safetensors holds any other state under its published names, with `kind` in
         its metadata (`loaders.read_network(path, kind)`).
@@ -151,7 +151,10 @@ def _encoder(content: dict[str, Any]) -> Converted:
     own, decoder, _ = encoders.states(content)
     options = encoders.options(content)
     kind = encoders.kind(own, options)
-    files = {NETWORK_FILE: _encoded_state(own, kind, {"options": options})}
+    known: dict[str, Any] = {"options": options}
+    if kind in encoders.USABLE:
+        known["network"] = encoders.network_config(encoders.USABLE[kind], own, options).to_dict()
+    files = {NETWORK_FILE: _encoded_state(own, kind, known)}
     notes = tuple(f"{name}: {options[name]}" for name in ("encoder_type", "output_size") if name in options)
     if decoder:
         made = _generator(content)

@@ -57,7 +57,7 @@ def load_translator(path: Path) -> Translator:
 
 def load_encoder(path: Path) -> FaceEncoder:
     """The encoder of a pair."""
-    return _built(path, "encoder", lambda config: FaceEncoder(_encoder_config(config)))
+    return _built(path, "encoder", lambda config: FaceEncoder(encoder_config(config)))
 
 
 def read_network(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -124,7 +124,7 @@ def _translator_config(config: dict[str, Any]) -> TranslatorConfig:
     return TranslatorConfig(**{**config, "channels": tuple(channels)})
 
 
-def _encoder_config(config: dict[str, Any]) -> EncoderConfig:
+def encoder_config(config: dict[str, Any]) -> EncoderConfig:
     """The sizes that a file states, none of them larger than a file of a pair may ask for."""
     units, widths = config["units"], config["widths"]
     limits = [(config["input_px"], MOST_INPUT_PX), (config["passes"], MOST_PASSES)]

@@ -16,6 +16,7 @@ from torch import Tensor
 from refacer.errors import InputRefused
 from refacer.networks.curricular_face import CurricularFace
 from refacer.networks.efficientnet import EfficientNetFeatures
+from refacer.networks.encoders import FaceEncoder
 from refacer.networks.fid_features import EfficientNetPooled, InceptionFeatures
 from refacer.networks.identity import CurricularFaceIdentity, DlibIdentity
 from refacer.networks.landmarks import DlibLandmarks, RetinaFaceLandmarks
@@ -24,7 +25,7 @@ from refacer.networks.perceptual import LpipsVgg
 from refacer.networks.sketch import DeepFaceSketch
 from refacer.weights import cache
 from refacer.weights.formats.states import filled_with
-from refacer.weights.loaders import read_network
+from refacer.weights.loaders import encoder_config, read_network
 from refacer.weights.packages import verified_path
 
 NETWORK_FILE = "network.safetensors"
@@ -86,6 +87,19 @@ def load_inception(device: torch.device) -> InceptionFeatures:
 def load_curricular_face(device: torch.device) -> CurricularFace:
     """The identity network of the paper's Table 1, in eval mode."""
     return _build("curricularface", lambda state, _: filled_with(CurricularFace, state)).to(device)
+
+
+def load_face_encoder(name: str, device: torch.device) -> FaceEncoder:
+    """A published encoder into FFHQ's W+: pSp, e4e or ReStyle, by its name in the registry."""
+
+    def build(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> FaceEncoder:
+        network = encoder_config(config["network"])
+        average = state["latent_avg"] * float(config["options"].get("start_from_latent_avg", True) is not False)
+        return filled_with(
+            lambda: FaceEncoder(network), {**state, "latent_avg": average.expand(network.num_ws, network.w_dim)}
+        )
+
+    return _build(name, build).to(device)
 
 
 def load_sketch(device: torch.device) -> DeepFaceSketch:

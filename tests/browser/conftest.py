@@ -65,10 +65,10 @@ def browser(tmp_path_factory) -> Iterator[Any]:
 
 @pytest.fixture
 def visit(browser) -> Iterator[Callable[..., Opened]]:
-    """A function: file, width in pixels, scheme -> the page, opened from the disk."""
+    """A function: file or address, width in pixels, scheme -> the page."""
     opened: list[Opened] = []
 
-    def go(path: Path, width_px: int = 1280, scheme: str = "light", height_px: int = 800) -> Opened:
+    def go(place: Path | str, width_px: int = 1280, scheme: str = "light", height_px: int = 800) -> Opened:
         found = Opened(browser.new_page())
         opened.append(found)
         page = found.page
@@ -77,7 +77,7 @@ def visit(browser) -> Iterator[Callable[..., Opened]]:
         page.on("pageerror", lambda error: found.complaints.append(str(error)))
         page.set_viewport_size({"width": width_px, "height": height_px})
         page.emulate_media(color_scheme=scheme)
-        page.goto(path.as_uri())
+        page.goto(place if isinstance(place, str) else place.as_uri())
         return found
 
     yield go

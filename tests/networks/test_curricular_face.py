@@ -10,11 +10,11 @@ from refacer.networks.curricular_face import (
     CROP_PX,
     TEMPLATE,
     CurricularFace,
-    Unit,
     face_crop,
     five_points,
     source_from_crop,
 )
+from refacer.networks.irse import Unit
 from refacer.weights.formats.recognise import ir_shapes
 from refacer.weights.formats.states import COUNTER, shapes_of
 

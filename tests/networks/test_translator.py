@@ -7,7 +7,17 @@ import pytest
 import torch
 
 from refacer.errors import InputRefused, ShapeMismatch, UsageError
-from refacer.networks.translator import FIELDS, WHITE_FROM, Translator, TranslatorConfig, dulled, lost_color, mapped
+from refacer.networks.translator import (
+    FIELDS,
+    WHITE_FROM,
+    Translator,
+    TranslatorConfig,
+    dulled,
+    lost_color,
+    mapped,
+    skin_around,
+    with_own_eyes,
+)
 from refacer.weights.loaders import encode_network, load_translator
 
 TINY = TranslatorConfig(input_px=32, channels=(4, 6, 8, 8))
@@ -43,7 +53,8 @@ def test_a_map_is_applied_row_by_row():
 
 def test_no_map_leaves_its_limits():
     config = replace(TINY, slope_limit=0.3, offset_limit=0.2, gain_limit=0.0, shade_limit=0.0, dull_limit=0.0)
-    rows = stirred(config, scale=5.0)(faces(3) * WHITE_FROM).unflatten(1, (3, 4))
+    fields = stirred(config, scale=5.0)(faces(3) * WHITE_FROM)
+    rows = fields[:, :, 22:].unflatten(1, (3, 4))  # below the eyes, which keep a hue of their own
     identity = torch.eye(3)[None, :, :, None, None]
     assert (rows[:, :, :3] - identity).abs().max() <= 0.3 + 1e-6
     assert rows[:, ::2, 3].abs().max() <= 0.2 + 1e-6
@@ -86,12 +97,30 @@ def test_a_dulled_highlight_is_the_skin_around_it():
     skin = torch.tensor([0.2, -0.2, -0.4]).view(1, 3, 1, 1)
     face = skin.expand(1, 3, 64, 64) + 0.02 * (faces(1, 64)[:, :1] - 0.5)
     face[:, :, 28:36, 28:36] += 0.7  # white light on it
-    whole = dulled(face, torch.ones(1, 1, 64, 64), 32)
+    around = skin_around(face, 32)
+    assert (around - (skin + 1) / 2).abs().max() < 0.06
+    whole = dulled(face, torch.ones(1, 1, 64, 64), around)
     assert (whole[:, :, 28:36, 28:36] - skin).abs().max() < 0.06
     assert (whole - face)[:, :, :20].abs().max() < 0.02
-    half = dulled(face, torch.full((1, 1, 64, 64), 0.5), 32)
+    half = dulled(face, torch.full((1, 1, 64, 64), 0.5), around)
     assert half[0, :, 32, 32].mean().item() == pytest.approx(skin.mean().item() + 0.35, abs=0.03)
-    assert torch.allclose(dulled(face, torch.zeros(1, 1, 64, 64), 32), face, atol=1e-6)
+    assert torch.allclose(dulled(face, torch.zeros(1, 1, 64, 64), around), face, atol=1e-6)
+
+
+def test_blue_eyes_stay_blue_under_another_complexion():
+    skin, iris, cheek = (
+        torch.tensor(c).view(3, 1, 1) for c in ((0.2, -0.2, -0.4), (-0.4, -0.3, 0.1), (0.3, -0.4, -0.5))
+    )
+    face = skin.expand(3, 64, 64)[None].clone()
+    face[0, :, 28:32, 24:28] = iris
+    face[0, :, 40:44, 24:28] = cheek
+    warmer = face + torch.tensor([0.3, 0.0, -0.2]).view(1, 3, 1, 1)
+    result = with_own_eyes(warmer, face, skin_around(face, 32))
+    before, after = ((x[0, :, 30, 26] + 1) / (x[0, :, 30, 26] + 1).mean() for x in (face, result))
+    assert torch.allclose(before, after, atol=0.1)
+    assert result[0, :, 30, 26].mean().item() == pytest.approx(warmer[0, :, 30, 26].mean().item(), abs=1e-5)
+    result[0, :, 26:34, 22:30] = warmer[0, :, 26:34, 22:30]
+    assert torch.allclose(result, warmer, atol=1e-5)
 
 
 def test_what_is_no_face_is_refused():

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from tools.studio.judge import Judge
+from refacer.networks.judge import Judge
 
 
 class Brightness:

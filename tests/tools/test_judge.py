@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from tools.studio import judge as judging
+from refacer.evaluation.networks import load_judge
+from refacer.networks import judge as judging
+from refacer.networks.judge import JUDGE_PX, Judge, alone, degraded, face_mask, photo_logits
 from tools.studio import train_judge
-from tools.studio.judge import JUDGE_FILE, JUDGE_PX, Judge, alone, degraded, face_mask, load_judge, photo_logits
+from tools.studio.train_judge import JUDGE_FILE
 
 
 def _seeded(seed: int = 0) -> torch.Generator:
@@ -110,6 +112,6 @@ def test_the_judge_learns_what_tells_two_sets_apart():
 
 def test_the_committed_judge_is_small_and_reads():
     assert JUDGE_FILE.stat().st_size < 1_000_000
-    judge = load_judge()
+    judge = load_judge(JUDGE_FILE)
     assert sum(parameter.numel() for parameter in judge.parameters()) <= 300_000
     assert judge(torch.zeros(1, 3, JUDGE_PX, JUDGE_PX), torch.ones(1, 1, JUDGE_PX, JUDGE_PX)).shape == (1,)

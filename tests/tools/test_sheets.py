@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from refacer.images import sheet_layout
 from refacer.images.pixels import tensor_from_rgb
 from refacer.types import Rgb
-from tools.studio import sheet_layout, sheets
+from tools.studio import sheets
 
 
 def _picture(height: int, width: int, value: int = 100) -> Rgb:

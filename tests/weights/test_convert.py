@@ -20,10 +20,10 @@ from refacer.networks.sketch import DeepFaceSketch
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.networks.stylegan2.ops import setup_filter
 from refacer.weights.convert import convert, load_generator_file
-from refacer.weights.formats import encoders, recognise, rosinality
+from refacer.weights.formats import recognise, rosinality
 from refacer.weights.formats.containers import read_weights
 from refacer.weights.formats.inert import LazyTensor, Storage
-from refacer.weights.loaders import encode_network, load_discriminator, load_generator, read_network
+from refacer.weights.loaders import encode_network, encoder_config, load_discriminator, load_generator, read_network
 from tests.weights import writers
 from tests.weights.writers import Call, Name, easy_dict, persistent, pickled, snapshot, torch_file
 
@@ -257,24 +257,39 @@ def test_other_architectures_in_rosinalitys_layout_are_refused(generator, write)
         assert word in refused(write(torch_file({**content, "g_ema": changed})))
 
 
-@pytest.mark.parametrize(("kind", "opts"), [("e4e", dict), ("psp", argparse.Namespace), ("encoder", dict)])
+@pytest.mark.parametrize(("kind", "opts"), [
+    ("e4e", dict), ("psp", argparse.Namespace), ("restyle-psp", dict), ("restyle-e4e", argparse.Namespace),
+])  # fmt: skip
 def test_encoders_keep_their_options_and_give_their_decoder(generator, write, tmp_path, kind, opts):
-    decoder = {f"decoder.{k}": v for k, v in writers.rosinality(generator)["g_ema"].items()}
-    named = {kind: name for name, kind in reversed(encoders.TYPES.items())}
-    content = {
-        "state_dict": {"encoder.input_layer.0.weight": torch.ones(2, 2), **decoder},
-        "opts": opts(encoder_type=named.get(kind, "Own"), output_size=16, exp_dir="/home/someone/x", device=None),
-        "latent_avg": generator.mapping.w_avg.repeat(6, 1),
-    }
+    content = writers.encoder(kind, generator, opts, n_iters_per_batch=3)
     converted = convert(write(torch_file(content)))
     assert converted.kind == kind
     assert same(load_generator(stored(converted, "generator", tmp_path)).mapping, generator.mapping)
     state, config = read_network(stored(converted, "network", tmp_path), kind)
-    assert state.keys() == {"encoder.input_layer.0.weight", "latent_avg"}
+    assert state.keys() == {*(name for name in content["state_dict"] if name.startswith("encoder.")), "latent_avg"}
     assert config["options"]["output_size"] == 16
     assert "exp_dir" not in config["options"]
     assert "output_size: 16" in converted.notes
+    network = encoder_config(config["network"])
+    assert (network.num_ws, network.w_dim, network.input_px) == (6, 8, 64)
+    assert (network.units, network.widths) == ((1, 2, 1, 1), (8, 16, 24, 32))
+    looped = kind.startswith("restyle")
+    assert (network.coarse, network.fine, network.passes) == ((6, 6, 3) if looped else (2, 4, 1))
     assert load_generator_file(write(torch_file(content))).config.img_resolution == 16
+
+
+def test_an_encoder_that_does_not_fit_is_refused(generator, write):
+    content = writers.encoder("psp", generator)
+    state = content["state_dict"]
+    for changed, words in (
+        ({"latent_avg": None}, "its average code (latent_avg) is missing"),
+        ({"latent_avg": torch.zeros(5, 8)}, "latent_avg has shape (5, 8); it must be (6, 8)"),
+        ({"opts": {**content["opts"], "learn_in_w": True}}, "was trained in W"),
+        ({"opts": {**content["opts"], "encoder_type": "BackboneEncoder"}}, "is not a part of it"),
+        ({"state_dict": {k: v for k, v in state.items() if "latlayer2.bias" not in k}}, "latlayer2.bias is missing"),
+        ({"state_dict": {k: v for k, v in state.items() if "body" not in k}}, "does not look like psp"),
+    ):
+        assert words in refused(write(torch_file({k: v for k, v in {**content, **changed}.items() if v is not None})))
 
 
 @pytest.mark.parametrize("legacy", [False, True])

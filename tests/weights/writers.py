@@ -8,6 +8,7 @@ import io
 import pickle
 import struct
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,8 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from refacer.networks.encoders import EncoderConfig, FaceEncoder
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.networks.stylegan2.ops import setup_filter
+from refacer.options import EncoderName
+from refacer.weights.formats.encoders import TYPES
 from refacer.weights.formats.rosinality import layout
 
 SOURCE = "raise SystemExit('this source must never run')\n"
@@ -199,3 +203,23 @@ def jittor_file(state: dict[str, np.ndarray]) -> bytes:
     """A state as Jittor saves it: a pickle, its sha1, a tag."""
     data = pickle.dumps(state, 4)
     return data + hashlib.sha1(data).digest() + b"HCAJSLHD"
+
+
+def encoder(kind: EncoderName, generator: Generator, opts: Callable[..., Any] = dict, **changes: Any) -> dict[str, Any]:
+    """The content of an encoder's checkpoint: encoder, decoder, options, average code. Its widths are tiny."""
+    torch.manual_seed(0)
+    codes = generator.num_ws, generator.w_dim
+    config = EncoderConfig(kind, *codes, 64, (1, 2, 1, 1), (8, 16, 24, 32), 8, coarse=2, fine=4)
+    state = FaceEncoder(config).state_dict()
+    decoder = {f"decoder.{k}": v for k, v in rosinality(generator)["g_ema"].items()}
+    named = {kind: name for name, kind in reversed(TYPES.items())}
+    options = {
+        "encoder_type": named[kind],
+        "output_size": generator.img_resolution,
+        "exp_dir": "/home/someone/x",
+        "device": None,
+        **changes,
+    }
+    del state["latent_avg"]
+    average = generator.mapping.w_avg.repeat(generator.num_ws, 1)
+    return {"state_dict": {**state, **decoder}, "opts": opts(**options), "latent_avg": average}

@@ -19,11 +19,11 @@ from refacer.engine import Refacer
 from refacer.files import Source, write_atomic
 from refacer.files.artefacts import Face
 from refacer.files.samples import eight_bit
+from refacer.images.sheet_layout import captioned, encode_jpeg, fitted, row_of, stacked
 from refacer.records import face_record
 from refacer.stages.pipeline import Found
 from refacer.types import Passport, Rgb, StageRecord
 from tools.studio.parser_data import read_portraits
-from tools.studio.sheet_layout import captioned, encode_jpeg, fitted, row_of, stacked
 
 CROP_PX, PEOPLE = 256, 8
 Draw = ImageDraw.ImageDraw

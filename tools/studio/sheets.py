@@ -20,9 +20,9 @@ from benchmarks.studio_rows import blended, read_people
 from refacer.errors import NoFace
 from refacer.files import read_source, write_atomic
 from refacer.images.pixels import rgb_from_tensor
+from refacer.images.sheet_layout import captioned, encode_jpeg, enlarged, fitted, row_of, stacked
 from refacer.options import MAX_PIXELS
 from refacer.types import Points, Rgb
-from tools.studio.sheet_layout import captioned, encode_jpeg, enlarged, fitted, row_of, stacked
 from tools.studio.transfer import Transfer
 
 CROP_PX, WHOLE_PX, FACE_PX = 192, 480, 480

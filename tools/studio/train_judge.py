@@ -1,4 +1,4 @@
-"""Train the judge (judge.py) on the studio pair's two training sets; validate it on people it has never seen.
+"""Train the judge of refacer/networks/judge.py on the studio pair's two training sets; validate on unseen people.
 
     python -m tools.studio.train_judge --data DIR --out tools/studio/judge.safetensors
 
@@ -20,22 +20,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from refacer.evaluation.networks import load_judge
 from refacer.files import write_atomic
 from refacer.images.pixels import labels_from_array, tensor_from_rgb
-from tools.studio.judge import (
+from refacer.networks.judge import (
     FACE_CLASSES,
     JUDGE_PX,
+    KIND,
     Judge,
     alone,
     degraded,
-    encode_judge,
     face_mask,
     judged_size,
-    load_judge,
     verdicts,
 )
+from refacer.weights.loaders import encode_network
 from tools.studio.parser_data import NECK, read_portraits
 
+JUDGE_FILE = Path(__file__).parent / "judge.safetensors"
 LOOKS = {"photo": 1.0, "cg": 0.0}
 BATCH, LEARNING_RATE, WEIGHT_DECAY, SMOOTHING = 32, 3e-3, 1e-2, 0.02
 SHIFT_PX = 8
@@ -62,7 +64,7 @@ def main() -> None:
     for step, loss in enumerate(train(judge, faces, args.epochs, args.seed)):
         if step % 50 == 0:
             print(f"step {step} loss {loss:.3f} {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-    write_atomic(args.out, encode_judge(judge.eval()))
+    write_atomic(args.out, encode_network(judge.eval(), KIND, judge.config))
     about = {"train_s": round(time.monotonic() - started), "faces": len(faces.photo), "epochs": args.epochs,
              "parameters": sum(p.numel() for p in judge.parameters()), "classes": FACE_CLASSES}  # fmt: skip
     print(json.dumps({**about, "validation": validate(load_judge(args.out), args.data)}, indent=1))

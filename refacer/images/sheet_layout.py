@@ -52,9 +52,10 @@ def stacked(pictures: Sequence[Rgb]) -> Rgb:
 
 
 def captioned(row: Rgb, name: str, titles: Sequence[str]) -> Rgb:
-    """A row with a line above that names it and its columns."""
+    """A row with a line above that names it, unless the name is empty, and its columns."""
+    head = f"{name}:  " if name else ""
     line = Image.new("RGB", (row.shape[1], CAPTION_PX), (PAPER,) * 3)
-    ImageDraw.Draw(line).text((2, 2), f"{name}:  {'  |  '.join(titles)}", fill=(INK,) * 3)
+    ImageDraw.Draw(line).text((2, 2), f"{head}{'  |  '.join(titles)}", fill=(INK,) * 3)
     return np.concatenate([np.array(line), row])
 
 

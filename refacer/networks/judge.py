@@ -1,4 +1,4 @@
-"""The judge: is the face in a picture a photograph or a rendering? For evaluation only, it is not in the wheel.
+"""The judge: is the face in a picture a photograph or a rendering? For evaluation only; no weights come with it.
 
 It sees the face alone (skin, brows, eyes, nose, mouth, lips), at 128², and always through a random gain, blur, noise
 and JPEG, in training and in use, so that grain, sharpness and exposure tell it nothing. Its mean colour is taken out.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,10 +17,8 @@ from torch import Tensor, nn
 
 from refacer.images.pixels import rgb_from_tensor, tensor_from_rgb
 from refacer.networks.parser import CLASS_IDS
-from refacer.weights.loaders import encode_network, read_network
 
 KIND = "judge"
-JUDGE_FILE = Path(__file__).parent / "judge.safetensors"
 JUDGE_PX = 128
 FACE_BOX = (0.15, 0.2, 0.85, 0.9)  # left, top, right, bottom of what is enlarged to 128², as fractions of FFHQ's crop
 FACE_CLASSES = ("skin", "brows", "eyes", "nose", "mouth", "lips")
@@ -53,19 +50,6 @@ class Judge(nn.Module):
         weight = F.adaptive_avg_pool2d(masks, features.shape[2:]) + 1e-6
         pooled = (features * weight).sum((2, 3)) / weight.sum((2, 3))
         return self.head(pooled)[:, 0]
-
-
-def load_judge(path: Path = JUDGE_FILE) -> Judge:
-    """A trained judge, in eval mode and without gradients."""
-    state, config = read_network(path, KIND)
-    judge = Judge(**config)
-    judge.load_state_dict(state)
-    return judge.eval().requires_grad_(False)
-
-
-def encode_judge(judge: Judge) -> bytes:
-    """The judge's file, in half precision."""
-    return encode_network(judge, KIND, judge.config)
 
 
 def face_mask(labels: Tensor) -> Tensor:

@@ -1,0 +1,152 @@
+"""`refacer compare`: several methods on the same faces, every picture, a table, sheets and a page.
+
+A picture is up to date where its passport says so, figures where they are of these files and networks: the same
+command again goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from refacer import __version__, console
+from refacer.comparison.faces import ComparedFace, Place, read_faces
+from refacer.comparison.folder import INPUTS, RECORD, TRUTH
+from refacer.comparison.measures import Measures
+from refacer.comparison.methods import Codes, Method, Times, Worker, method_of
+from refacer.comparison.page import compare_page, sheets_of
+from refacer.comparison.scores import Scores, Scoring
+from refacer.comparison.tables import Table
+from refacer.equipment import Equipment
+from refacer.errors import RefacerError, UsageError, WeightsMissing
+from refacer.evaluation.evaluate import PictureSet
+from refacer.files import READABLE, SUFFIXES, read_bytes, read_source, write_atomic
+from refacer.files.folder_lock import FolderLock
+from refacer.jobs.frame import Frame
+from refacer.jobs.plan import Kind, make_plan
+from refacer.jobs.runner import passport_of
+from refacer.options import CompareOptions, FileOptions
+
+STEM, TABLE, TIMES, PAGE = "table", "table.json", "times.json", "index.html"
+WIDTH = 140  # the table needs it, whatever the terminal
+GIVEN, KNOWN = "the input as it is", "the true photograph"
+
+
+def compare(inputs: Sequence[Path], options: CompareOptions, files: FileOptions) -> None:
+    """Make, measure, show, write; leaves with 1 where a face or a method failed.
+
+    inputs: aligned faces; files.output: the folder. Raises UsageError for unknown methods and impossible folders,
+    WeightsMissing where no method can work.
+    """
+    methods = {name: method_of(name) for name in dict.fromkeys(options.methods)}
+    if files.output is None:
+        raise UsageError("the results go to a folder; name it with -o")
+    place = Place(Path(files.output), files.force)
+    plan = make_plan(inputs, f"{place.folder}/", Kind(READABLE, ".png", SUFFIXES, several=True), skip=place.folder)
+    truth = PictureSet(options.truth, options.max_pixels) if options.truth else None
+    against = [PictureSet(path, options.max_pixels) for path in options.against]
+    equipment = Equipment(options.pair, options.device)
+    # No --json for the frame: this command's is of its table.
+    told = FileOptions(report=files.report, quiet=files.quiet, verbose=files.verbose, fail_fast=files.fail_fast)
+    with FolderLock(place.folder, "refacer compare"), Frame(told, 0, facts=equipment.facts) as frame:
+        for name, error in plan.refused:
+            frame.failed(name, error)
+        measures, times = Measures(equipment, options.judge), Times(place.folder / TIMES)
+        workers = _workers(methods, options, Codes(place.folder, times), frame)
+        faces = read_faces(plan.items, truth, equipment.resolution, options.max_pixels, place, frame)
+        _make(workers, faces, place, times, frame)
+        scoring = Scoring(place, faces, measures, equipment, options, frame)
+        titles = {INPUTS: GIVEN, **{name: methods[name].title for name in workers}}
+        if any(face.truth is not None for face in faces):
+            titles[TRUTH] = KNOWN
+        scores = scoring.scores(list(titles), _kept(place.folder))
+        table = scoring.table(titles, scores, times.seconds, against)
+        about = {"refacer": __version__, **equipment.facts()}
+        body = {**about, **table.to_json(), "faces": scores}
+        record = {**about, "methods": {name: worker.facts for name, worker in workers.items()}, "faces": list(scores)}
+        _write(place, table, body, record, options.max_pixels)
+        frame.planned = len(frame.report.results)
+    if not files.quiet:
+        out = Console(stderr=True)
+        out.width = max(out.width, WIDTH)
+        out.print(table.to_rich())
+        console.note(f"look at {place.folder / PAGE}")
+    if files.json:
+        console.payload_text(json.dumps(body))
+    frame.leave()
+
+
+def _workers(methods: Mapping[str, Method], options: CompareOptions, codes: Codes, frame: Frame) -> dict[str, Worker]:
+    """The methods that can work here; those that cannot are told. Raises the error of the only one."""
+    found: dict[str, Worker] = {}
+    for name, method in methods.items():
+        try:
+            worker = Worker(method, options, codes)
+            worker.check()
+        except (WeightsMissing, UsageError) as error:
+            if len(methods) == 1:
+                raise
+            frame.report.add_failure(name, error)
+            console.warn(f"{name}: left out; {error}")
+        else:
+            found[name] = worker
+    if not found:
+        raise WeightsMissing("none of the methods can work here; the lines above say what each lacks")
+    return found
+
+
+def _make(
+    workers: Mapping[str, Worker], faces: Sequence[ComparedFace], place: Place, times: Times, frame: Frame
+) -> None:
+    """Every picture that is not up to date."""
+    due = [(method, worker, face) for method, worker in workers.items() for face in faces]
+    with console.bars(len(due), quiet=frame.files.quiet) as bars:
+        for number, (method, worker, face) in enumerate(due):
+            name, since = f"{method}/{face.name}", time.perf_counter()
+            bars.show_item(name, number)
+            path, status = place.path(method, face.name), "skipped"
+            try:
+                if place.force or passport_of(path) != worker.expected(face.face):
+                    data, seconds = worker.make(face.face, face.name)
+                    place.write(path, data)
+                    times.take(name, seconds)
+                    status = "done"
+            except Exception as error:
+                frame.failed(name, error)
+                continue
+            frame.report.add(name, status, [str(path)], time.perf_counter() - since, {})
+            if frame.files.verbose:
+                console.note(f"{name}: {status}")
+
+
+def _kept(folder: Path) -> dict[str, Any]:
+    """The scores of an earlier call."""
+    with suppress(RefacerError, ValueError, KeyError, TypeError):
+        return dict(json.loads(read_bytes(folder / TABLE))["faces"])
+    return {}
+
+
+def _write(place: Place, table: Table, body: dict[str, Any], record: dict[str, Any], max_pixels: int) -> None:
+    """Tables, sheets, page and record."""
+    scores: Scores = body["faces"]
+    pictures = {
+        face: {name: read_source(place.path(name, face), max_pixels=max_pixels).rgb for name in of}
+        for face, of in scores.items()
+    }
+    shown = {face: of for face, of in pictures.items() if of}
+    written = {
+        **sheets_of(shown, [row.name for row in table.rows]),
+        f"{STEM}.md": table.to_markdown().encode(),
+        f"{STEM}.csv": table.to_csv().encode(),
+        PAGE: compare_page(table, {face: list(of) for face, of in shown.items()}),
+        TABLE: json.dumps(body, indent=1).encode() + b"\n",
+        RECORD: json.dumps(record, indent=1).encode() + b"\n",
+    }
+    for name, data in written.items():
+        write_atomic(place.folder / name, data)

@@ -1,0 +1,114 @@
+"""`refacer train-encoder` from an empty folder to a pair whose faces have their codes at once."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from refacer.finetuning.encoding import EncoderRecipe
+from refacer.finetuning.run import Training
+from refacer.options import EncoderOptions
+from refacer.weights.pairs import load_pair
+
+SHORT = EncoderOptions(kind="psp", batch=4, kimg=0.016, tick_kimg=0.008, samples=0.5, sample_count=4, optimizer="adam")
+
+
+@pytest.fixture(scope="module")
+def renders(tmp_path_factory) -> Path:
+    """Five smooth random pictures of 64 pixels."""
+    folder = tmp_path_factory.mktemp("renders")
+    rng = np.random.default_rng(0)
+    for i in range(5):
+        small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        small.resize((64, 64), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
+    return folder
+
+
+def _train(faces: list[Path], folder: Path, pair: Path, options: EncoderOptions = SHORT) -> Training:
+    return Training(EncoderRecipe(faces, str(pair), options, "cpu"), folder, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def run(renders, pair, tmp_path_factory) -> Path:
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("runs") / "quick"
+    _train([renders], folder, pair).go("auto")
+    return folder
+
+
+def test_the_result_is_the_pair_with_an_encoder(run, pair, cli, stages, tmp_path):
+    """Its codes are the start by default, and with no steps the result."""
+    given, made = load_pair(str(pair)), load_pair(str(run))
+    assert made.defaults == given.defaults
+    for role in ("real", "rendering", "discriminator", "parser", "translator"):
+        assert made.sha256(role) == given.sha256(role)
+    face, told = stages / "display.face.png", {}
+    for name, options in {"usual": (), "named": ("--init", "encoder"), "mean": ("--init", "mean"), "alone": ()}.items():
+        steps = ("--steps", 0) if name == "alone" else ()
+        ended = cli("project", face, "-o", tmp_path / f"{name}.npy", "--pair", run, *options, *steps)
+        assert ended.code == 0, ended.err
+        told[name] = np.load(tmp_path / f"{name}.npy")
+    assert np.array_equal(told["usual"], told["named"])
+    assert not np.array_equal(told["usual"], told["mean"])
+    assert 0 < np.abs(told["alone"] - told["usual"]).max() < 0.5  # two steps away
+    ended = cli(
+        "run", stages / "look.png", "-o", tmp_path / "x.png", "--pair", run, "--steps", 0, "--report", tmp_path / "r"
+    )
+    assert ended.code == 0, ended.err
+    assert "encoder" in [use["role"] for use in json.loads((tmp_path / "r").read_text().splitlines()[-1])["weights"]]
+
+
+def test_log_samples_and_report_show_what_happens(run):
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["images_seen"] for line in lines] == [8, 16]
+    assert {"loss/l2", "loss/perceptual", "loss/code"} <= lines[-1]["means"].keys()
+    with Image.open(run / "samples/000000016.png") as samples:
+        assert samples.size == (4 * 64, 2 * 64)
+    page = (run / "report.html").read_text()
+    for words in ("refacer train-encoder: quick", "the picture of its code", "rendering: tiny", "--code-weight"):
+        assert words in page
+
+
+def test_a_resumed_run_ends_as_an_unbroken_one(run, renders, pair, tmp_path):
+    again = tmp_path / "quick"
+    shutil.copytree(run, again)
+    first = min((again / "checkpoints").iterdir())
+    (again / "encoder.safetensors").unlink()
+    _train([renders], again, pair).go(str(first))
+    for name in ("encoder.safetensors", "pair.json"):
+        assert (again / name).read_bytes() == (run / name).read_bytes(), name
+
+
+def test_without_faces_it_learns_from_the_generator_s_own(pair, tmp_path):
+    options = EncoderOptions(kind="e4e", batch=2, kimg=0.002, tick_kimg=0.002, sample_count=2, into="real")
+    _train([], tmp_path / "run", pair, options).go("auto")
+    made = load_pair(str(tmp_path / "run"))
+    config = made.network("encoder").config
+    assert (config.kind, config.into) == ("e4e", "real")  # pyright: ignore[reportAttributeAccessIssue]
+    assert json.loads((tmp_path / "run/config.json").read_text())["pictures"] == "the generator's own"
+
+
+def test_what_does_not_fit_is_refused_in_one_line(run, renders, pair, cli, stages, tmp_path):
+    face, to = stages / "display.face.png", tmp_path / "c.npy"
+    short = ("--kind", "psp", "--batch", 4, "--kimg", 0.016, "--samples", 0.5, "--optimizer", "adam")
+    train = ("train-encoder", renders, "--pair", pair, "-o")
+    for arguments, code, words in (
+        (("project", face, "-o", to, "--init", "encoder"), 8, "carries no encoder; train one"),
+        (("project", face, "-o", to, "--steps", 0), 2, "--steps 0: without steps"),
+        (("project", face, "-o", to, "--pair", run, "--init", "mean", "--steps", 0), 2, "--steps 0: without steps"),
+        (("project", face, "-o", to, "--pair", run, "--init", "encoder", "--into", "real"), 2, "--into rendering"),
+        (
+            (*train, run, *short, "--lr", 0.5),
+            2,
+            "--lr (0.0001 there, 0.5 here)",
+        ),
+        ((*train, run, *short[2:], "--kind", "e4e"), 2, "--kind (psp there"),
+        ((*train, tmp_path / "out", "--kimg", "0"), 2, "--kimg"),
+        (("distill", renders, "-o", run, "--pair", pair), 2, "a run of `refacer train-encoder`"),
+    ):
+        ended = cli(*arguments)
+        assert (ended.code, words in ended.err) == (code, True), (arguments, ended.err)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,134 @@
+"""Training encoders: they learn a generator's own codes, a resumed run equals an unbroken one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from refacer.errors import UsageError
+from refacer.networks.encoders import EncoderConfig, FaceEncoder
+from refacer.networks.perceptual import DiscriminatorFeatures
+from refacer.options import EncoderName, EncoderOptions
+from refacer.training.dataset import FaceDataset
+from refacer.training.encode import EncoderTrainer, Judges
+from refacer.training.latents import POOL, CodePool, of_random_layers
+from refacer.training.optimizers import Ranger
+from refacer.training.processes import Processes
+from tests.tiny import tiny_discriminator, tiny_generator
+
+OPTIONS = EncoderOptions(kind="psp", batch=8, kimg=0.32, optimizer="adam", lr=3e-3, samples=1.0)
+CPU = torch.device("cpu")
+WIDE = {"img_resolution": 32, "channel_base": 256, "channel_max": 8}
+
+
+def make_trainer(options: EncoderOptions = OPTIONS, pictures: Path | None = None) -> EncoderTrainer:
+    """A trainer over tiny networks, the same at each call."""
+    generator = tiny_generator(frozen=True, noise=0.02, **WIDE)
+    perceptual = DiscriminatorFeatures(tiny_discriminator(frozen=True, **WIDE))
+    torch.manual_seed(0)
+    config = EncoderConfig(
+        options.kind, generator.num_ws, 8, 32, (1, 1, 1, 1), (8, 8, 8, 8), 8, passes=2 if "re" in options.kind else 1
+    )
+    encoder = FaceEncoder(config)
+    for head in encoder.encoder.styles:
+        nn.init.zeros_(head.get_parameter("linear.weight"))
+    faces = None if pictures is None else FaceDataset([pictures], 32, seed=options.seed)
+    return EncoderTrainer(encoder, generator, faces, Judges(perceptual, 1.0), options, CPU)
+
+
+@pytest.mark.parametrize("kind", ["psp", "restyle-psp", "e4e"])
+def test_it_learns_the_generator_s_own_codes(kind: EncoderName):
+    """Its first answer is the average code; the loss of codes is known exactly there."""
+    trainer, losses = make_trainer(replace(OPTIONS, kind=kind, adversarial_weight=0.0)), []
+    for _ in range(40):
+        trainer.step()
+        losses.append(trainer.statistics.take())
+    first, last = ({name: sum(one[name] for one in part) for name in part[0]} for part in (losses[:4], losses[-4:]))
+    for name in ("loss/code", "loss/l2", "loss/perceptual"):
+        assert last[name] < 0.8 * first[name], name
+
+
+@pytest.mark.parametrize("options", [
+    replace(OPTIONS, kind="e4e", samples=0.5, jitter=0.05, prior_weight=0.1, deltas_from=0.0, d_interval=2),
+    replace(OPTIONS, kind="restyle-e4e", optimizer="ranger", rate_falls=True),
+])  # fmt: skip
+def test_a_resumed_trainer_goes_on_exactly(options: EncoderOptions, pictures: Path):
+    whole = make_trainer(options, pictures)
+    for _ in range(7):
+        whole.step()
+    broken = make_trainer(options, pictures)
+    for _ in range(3):
+        broken.step()
+    again = make_trainer(replace(options), pictures)
+    again.load_state_dict(broken.state_dict())
+    for _ in range(4):
+        again.step()
+    for name, value in whole.encoder.state_dict().items():
+        assert torch.equal(value, again.encoder.state_dict()[name]), name
+    assert whole.statistics.take() == again.statistics.take()
+
+
+def test_e4e_lets_its_codes_in_one_by_one():
+    trainer = make_trainer(replace(OPTIONS, kind="e4e", deltas_from=0.25, deltas_every=0.1))
+    counts = []
+    while trainer.images_seen < 320:
+        counts.append(trainer.deltas)
+        trainer.step()
+    assert counts[0] == 0
+    assert counts == sorted(counts)
+    assert counts.index(1) == 10
+    assert counts[-1] == trainer.encoder.config.num_ws - 1
+    assert {"loss/delta", "loss/adversarial", "loss/discriminator"} <= trainer.statistics.take().keys()
+
+
+def test_given_faces_and_own_pictures_share_a_batch(pictures):
+    trainer = make_trainer(replace(OPTIONS, samples=0.25), pictures)
+    examples = trainer._examples()
+    assert (len(examples.faces), len(examples.codes)) == (8, 2)
+    assert len(make_trainer(replace(OPTIONS, samples=0.0), pictures)._examples().codes) == 0
+    with pytest.raises(UsageError, match="3 processes"):
+        EncoderTrainer(
+            trainer.encoder, trainer.generator, None, trainer.judges, OPTIONS, CPU, Processes(rank=0, world=3)
+        )
+
+
+def test_the_generator_and_the_average_stay_as_they_are(pictures):
+    trainer = make_trainer(pictures=pictures)
+    before = {name: value.clone() for name, value in trainer.generator.state_dict().items()}
+    average = trainer.encoder.latent_avg.clone()
+    trainer.step()
+    assert all(torch.equal(value, before[name]) for name, value in trainer.generator.state_dict().items())
+    assert torch.equal(trainer.encoder.latent_avg, average)
+
+
+def test_a_pool_gives_back_older_codes():
+    random = torch.Generator().manual_seed(0)
+    pool = CodePool(1, CPU)
+    assert torch.equal(pool.query(torch.zeros(POOL, 1), random), torch.zeros(POOL, 1))
+    mixed = pool.query(torch.ones(40, 1), random)
+    assert 0.2 < float(mixed.mean()) < 0.8
+    assert len(pool.kept) == POOL
+    assert float(pool.kept.sum()) == 40 - float(mixed.sum())  # what was swapped in took the place of what came out
+
+
+def test_one_layer_of_each_code():
+    codes = torch.arange(6.0).view(1, 6, 1).expand(200, 6, 1)
+    found = of_random_layers(codes, torch.Generator().manual_seed(0))
+    assert set(found.flatten().tolist()) == set(range(6))
+
+
+def test_ranger_goes_half_the_way_back():
+    """Every sixth step ends halfway between where the fast weights are and where the slow ones were."""
+    parameter = nn.Parameter(torch.tensor([[1.0, -1.0]]))
+    fast = nn.Parameter(parameter.detach().clone())
+    ranger, radam = Ranger([parameter], 0.1), torch.optim.RAdam([fast], lr=0.1, betas=Ranger.BETAS, eps=Ranger.EPS)
+    for _ in range(6):
+        for one in (parameter, fast):
+            one.grad = torch.tensor([[3.0, 1.0]])
+        assert fast.grad is not None
+        fast.grad -= fast.grad.mean(1, keepdim=True)
+        ranger.step()
+        radam.step()
+    torch.testing.assert_close(parameter.detach(), torch.lerp(torch.tensor([[1.0, -1.0]]), fast.detach(), 0.5))

@@ -108,9 +108,10 @@ class Bars:
     items: TaskID
     steps: TaskID
 
-    def show_item(self, name: str, done: int) -> None:
-        """Name the item at work and how many are done."""
-        self.progress.update(self.items, description=one_line(name), completed=done)
+    def show_item(self, name: str, done: int, faces: int | None = None) -> None:
+        """Name the item at work, how many are done and how many faces they had."""
+        told = "" if faces is None else f"{faces} faces"
+        self.progress.update(self.items, description=one_line(name), completed=done, faces=told)
         self.progress.update(self.steps, visible=False)
 
     def show_steps(self, done: int, total: int) -> None:
@@ -120,21 +121,40 @@ class Bars:
 
 @contextmanager
 def bars(total: int, *, quiet: bool) -> Iterator[Bars]:
-    """Progress bars for `total` items, off when stderr is no terminal."""
+    """Progress bars for `total` items with faces, rate and time left, off when stderr is no terminal."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeRemainingColumn,
     )  # --help is quick
 
+    class RateColumn(ProgressColumn):
+        """Items a minute so far; steps a second are nobody's concern."""
+
+        def render(self, task: Task) -> Text:
+            return Text(rate(task.completed, task.elapsed) if task.id == items else "")
+
     stderr = Console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[faces]}", markup=False), RateColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
     disabled = quiet or not stderr.is_terminal
     with Progress(*columns, console=stderr, transient=True, disable=disabled) as progress:
-        items = progress.add_task("", total=total, visible=total > 1)
-        yield Bars(progress, items, progress.add_task("steps", visible=False))
+        items = progress.add_task("", total=total, visible=total > 1, faces="")
+        yield Bars(progress, items, progress.add_task("steps", visible=False, faces=""))
+
+
+def rate(done: float, elapsed_s: float | None) -> str:
+    """How fast it goes, in the unit that gives a number people can read; empty at the start."""
+    if not done or not elapsed_s:
+        return ""
+    each_s = elapsed_s / done
+    return f"{60 / each_s:.0f}/min" if each_s < 6 else f"{3600 / each_s:.0f}/h"
 
 
 @contextmanager

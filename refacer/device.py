@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -13,6 +15,8 @@ from refacer.errors import UsageError
 T = TypeVar("T")
 R = TypeVar("R")
 
+ONE_THREAD_PX = 256
+UNKNOWN_FREE = 4 * 1024**3
 ALLOCATOR_MESSAGES = ("not enough memory", "can't allocate memory", "out of memory")
 
 
@@ -43,6 +47,41 @@ def require_compiler(device: torch.device) -> None:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(f"--compile: torch.compile does not work here ({reason}); run without it") from error
+
+
+@contextmanager
+def one_thread(wanted: bool = True) -> Iterator[None]:
+    """Let torch work on the CPU in one thread, if `wanted`.
+
+    Small networks gain little from more, and a busy neighbour on one core keeps all of them waiting at every step
+    (docs/performance.md). What is computed does not depend on the machine's cores then.
+    """
+    threads = torch.get_num_threads()
+    if not wanted or threads == 1:  # nothing to give back, so that this may be nested in threads
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def suits_one_thread(device: torch.device, resolution: int) -> bool:
+    """Whether networks for pictures of so many pixels a side are worked with in one thread."""
+    return device.type == "cpu" and resolution <= ONE_THREAD_PX
+
+
+def free_memory() -> int:
+    """Bytes that are free in the machine's memory, and in the container's; UNKNOWN_FREE where nobody tells."""
+    free = [UNKNOWN_FREE]
+    with suppress(OSError, ValueError, KeyError):
+        known = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        free = [int(known["MemAvailable"].split()[0]) * 1024]
+    with suppress(OSError, ValueError):  # "max" is no number
+        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        free.append(max(limit - used, 0))
+    return min(free)
 
 
 def seeded_generator(seed: int) -> torch.Generator:

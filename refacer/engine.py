@@ -51,12 +51,14 @@ from refacer.stages.parse import mask_from_labels, parse
 from refacer.stages.pipeline import (
     FaceResult,
     Found,
+    Guided,
     Networks,
     Placed,
     aligned,
     composite_onto,
     decoded,
     find_faces,
+    run_guided,
     translated,
 )
 from refacer.stages.pipeline import (
@@ -395,11 +397,23 @@ class Refacer:
             done.append(replace(record, stages=(*record.stages, *history)))
         return Display(target, _pasted(target, blends), Passport(target.info, tuple(done)))
 
-    def run(self, image: Picture | Source, *, progress: Progress | None = None) -> Result:
+    def find(self, image: Picture | Source) -> list[Found]:
+        """The faces of a picture that `run` changes, from left to right. Raises NoFace."""
+        options = self.equipment.options
+        return find_faces(self.tensor(self.read(image)), self.equipment.detector, options.align, options.faces)
+
+    def run(
+        self,
+        image: Picture | Source,
+        *,
+        found: Sequence[Found] | None = None,
+        progress: Progress | None = None,
+    ) -> Result:
         """The whole job on one picture; as `refacer.run`, with the networks already read.
 
         Args:
             image: as for `refacer.run`.
+            found: what `find` gave for it, where that was asked already.
             progress: called with (steps done, steps in all).
 
         Returns:
@@ -418,9 +432,29 @@ class Refacer:
             self.tensor(source),
             self.networks(),
             self.equipment.options,
+            found=found,
             canvas=self._canvas(source),
             progress=progress,
         )
+        return self._result(image, source, results)
+
+    def run_frame(self, source: Source, faces: Sequence[Guided], sequence: StageRecord) -> Result:
+        """The whole job on a frame of a sequence, whose faces are known from its neighbours; none leaves it as it is.
+
+        sequence: what the passport says of the neighbours.
+        """
+        image, canvas = self.tensor(source), self._canvas(source)
+        results = run_guided(image, faces, self.networks(), self.equipment.options, canvas=canvas)
+        return self._result(source, source, results, (sequence,))
+
+    def _result(
+        self,
+        image: Picture | Source,
+        source: Source,
+        results: Sequence[FaceResult],
+        further: tuple[StageRecord, ...] = (),
+    ) -> Result:
+        """A finished picture with its passport; further: what is said of every face besides its stages."""
         self._tell_of_small([result.found for result in results])
         native = _pasted(source, [result.blend for result in results if result.blend is not None])
         for result in results:
@@ -430,7 +464,7 @@ class Refacer:
         for one in stages:
             record = one.face.passport.faces[0]
             history = self.records.history(record.count, one.face.source.info, left=one.left)
-            faces.append(replace(record, stages=history))
+            faces.append(replace(record, stages=(*history, *further)))
         display = Display(source, native, Passport(source.info, tuple(faces)))
         return Result(like_picture(image, display), tuple(stages), display)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from refacer.device import choose_device
+from refacer.device import choose_device, suits_one_thread
 from refacer.errors import ShapeMismatch, UsageError
 from refacer.files.artefacts import Latents
 from refacer.networks.encoders import FaceEncoder
@@ -182,6 +182,14 @@ class Equipment:
     def crop_px(self) -> int:
         """Side of the crops in pixels."""
         return self.choices.size or self.pair.resolution
+
+    def at_once(self, *, inverts: bool) -> int:
+        """Pictures that may be worked on at once, each in one thread, with the same pixels: one a thread of torch's.
+
+        1 where a picture takes all threads, or all of a GPU: where it inverts in more pixels.
+        """
+        alone = inverts and not suits_one_thread(self.device, self.resolution)
+        return 1 if alone else torch.get_num_threads()
 
     def start(self, into: GeneratorRole = "rendering") -> str:
         """Where the optimisation starts: 'mean', 'encoder', or a file; the pair's encoder where it has one for `into`.

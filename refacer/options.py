@@ -162,6 +162,22 @@ class TranslateOptions:
 
 
 @dataclass(frozen=True)
+class SequenceOptions:
+    """How faces are followed and kept steady from frame to frame (docs/sequences.md). Not in the paper."""
+
+    max_step: float = 0.5  # of a face's side, from where it is expected, in one frame
+    max_growth: float = 0.35  # of the logarithm of its side
+    look_weight: float = 1.0  # of its colours, in units of its side
+    max_gap: int = 3  # frames in which a face may be missed
+    min_frames: int = 3  # of a face; what is seen for less is none
+    cut_change: float = 0.12  # of the picture, in [0, 1]: less is no cut
+    cut_ratio: float = 4.0  # and than the usual change between frames
+    landmark_reach: int = 6  # frames on either side that steady the landmarks
+    max_shift: float = 0.03  # of a face's side: so far they may be moved
+    change_reach: int = 8  # frames on either side that steady the change and its mask
+
+
+@dataclass(frozen=True)
 class ParseOptions:
     """The pasted parts of Appendix B."""
 

@@ -22,6 +22,7 @@ from refacer.options import (
     DecodeOptions,
     GeneratorRole,
     ParseOptions,
+    SequenceOptions,
     TranslateOptions,
 )
 from refacer.stages.align import select_faces
@@ -77,6 +78,10 @@ class Records:
     def translate(self, options: TranslateOptions) -> StageRecord:
         """The pair's distilled network."""
         return _record("translate", asdict(options), {"translator": self.equipment.pair.sha256("translator")})
+
+    def sequence(self, options: SequenceOptions, faces: str, frames: str) -> StageRecord:
+        """What steadied a frame's faces; frames: the sha256 of all frames, since each depends on its neighbours."""
+        return _record("sequence", {**asdict(options), "faces": faces, "frames_sha256": frames}, {})
 
     # ------------------------------------------------------------ passports
 

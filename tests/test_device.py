@@ -1,13 +1,48 @@
 import pytest
 import torch
 
-from refacer.device import choose_device, in_batches, is_out_of_memory, require_compiler, seeded_generator
+from refacer.device import (
+    choose_device,
+    free_memory,
+    in_batches,
+    is_out_of_memory,
+    one_thread,
+    require_compiler,
+    seeded_generator,
+    suits_one_thread,
+)
 from refacer.errors import UsageError
 
 
 def test_the_cpu_is_always_there():
     assert choose_device("cpu") == torch.device("cpu")
     assert choose_device("auto").type in ("cpu", "cuda", "mps")
+
+
+def test_one_thread_is_given_back_and_may_be_nested():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with one_thread(False):
+            assert torch.get_num_threads() == 3
+        with one_thread():
+            with one_thread():
+                pass
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_only_small_networks_on_a_cpu_suit_one_thread():
+    cpu = torch.device("cpu")
+    assert suits_one_thread(cpu, 256)
+    assert not suits_one_thread(cpu, 512)
+    assert not suits_one_thread(torch.device("cuda"), 256)
+
+
+def test_free_memory_is_a_number_of_bytes():
+    assert 2**20 < free_memory() < 2**50
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "meta"])

@@ -162,7 +162,7 @@ def test_readmes_commands_run(workplace: Path, pair: Path):
         ["bash", "-euo", "pipefail", "-c", script], cwd=workplace, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    for made in ("look.real.png", "out/a.png", "out/report.ndjson", "codes.npy", "runs/a/pair.json", "look.npy"):
+    for made in ("look.real.png", "out/a.png", "out/report.html", "codes.npy", "runs/a/pair.json", "look.npy"):
         assert (workplace / made).is_file(), made
 
 

@@ -5,6 +5,7 @@ Defaults are those of refacer/options.py; commands/groups.py turns a group into 
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,20 @@ from refacer.options import (
     ProjectOptions,
 )
 
+PATIENCE = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+"""Threads that wait for others sleep instead of spinning: beside a busy neighbour they would take its time and ours.
+
+GNU's OpenMP and LLVM's read this when torch is imported, which no command does before its options are known.
+"""
+
 FINDING, INVERSION, DECODING, PASTING = "Finding faces", "Inversion", "Decoding", "Pasting"
 MACHINE, FILES, FOLDER = "Networks and machine", "Files", "Data and run folder"
 
 
 def call(files: FileOptions, machine: Machine, *groups: Any, **choices: Any) -> Call:
     """A command as it was typed; `groups` and `choices` are what it lets its user choose."""
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
     chosen = {name: value for group in groups for name, value in vars(group).items()}
     return Call(files, machine.pair, machine.device, Choices(**chosen, **choices))
 
@@ -64,7 +73,7 @@ Inputs = Annotated[
     typer.Argument(metavar="INPUT", help="Files, folders, or - for stdin.", callback=existing, show_default=False),
 ]
 Output = Annotated[str | None, option(FILES, "A file, a folder, or - for stdout.", "--output", "-o")]
-Report = Annotated[Path | None, option(FILES, "Write a line of JSON for each item and a summary.")]
+Report = Annotated[Path | None, option(FILES, "Write a line of JSON for each item and a summary; X.html is a page.")]
 Json = Annotated[bool, option(FILES, "Print the report to stdout as one JSON object.", "--json")]
 Quiet = Annotated[bool, option(FILES, "Print only errors.", "--quiet", "-q")]
 Verbose = Annotated[bool, option(FILES, "Print a line for each item, and the licence in use.", "--verbose", "-v")]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from refacer.commands.flags import (
     FILES,
+    FINDING,
     MACHINE,
     PASTING,
     Decoding,
@@ -49,6 +50,14 @@ def run(
         option(PASTING, "Leave faces unlike those that the pair knows as they are, or not.", "--range"),
     ] = Choices.range,
     keep_stages: Annotated[Path | None, option(FILES, "Folder for every stage's files.", file_okay=False)] = None,
+    identity: Annotated[
+        bool,
+        option(FILES, "Measure how alike each face stays, for the report; takes some time.", "--identity"),
+    ] = False,
+    sequence: Annotated[
+        bool,
+        option(FINDING, "The pictures are frames of one sequence: keep its faces steady.", "--sequence"),
+    ] = False,
     seed: Seed = Choices.seed,
     max_pixels: MaxPixels = Choices.max_pixels,
 ) -> None:
@@ -60,4 +69,4 @@ def run(
 
     groups = (finding, inversion, decoding, parsing, pasting)
     chosen = {"mask": mask, "way": way, "range": range_choice, "seed": seed, "max_pixels": max_pixels}
-    main(inputs, call(files, machine, *groups, **chosen), keep_stages)
+    main(inputs, call(files, machine, *groups, **chosen), keep_stages, identity=identity, sequence=sequence)

@@ -11,6 +11,7 @@ from refacer.files.encoding import (
     encode_labels,
     encode_mask,
     encode_png,
+    encode_preview,
     format_of,
     keeps_pixels,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "encode_mask",
     "encode_passport",
     "encode_png",
+    "encode_preview",
     "format_of",
     "keeps_pixels",
     "read_bytes",

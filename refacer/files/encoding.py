@@ -104,6 +104,12 @@ def encode_display(native: Native, source: Source, format: str, passport: Passpo
     return png.splice(data, passport_chunks(passport)) if format == "PNG" else data
 
 
+def encode_preview(rgb: Rgb, size: tuple[int, int]) -> bytes:
+    """A picture, (H, W, 3) uint8, as a small lossy WebP of (width, height) pixels, no larger than itself."""
+    small = Image.fromarray(np.ascontiguousarray(rgb)).resize(size, Image.Resampling.BOX)
+    return _saved(small, "WEBP", quality=80, method=2)
+
+
 def _display_png(native: NDArray[Any], source: Source) -> bytes:
     """PNG in the picture's depth, with the source's colour chunks."""
     stored = own_channels(native, grey=source.grey)

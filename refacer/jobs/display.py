@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from refacer import console
 from refacer.files import converts, format_of, keeps_pixels
 from refacer.files.artefacts import Display
 from refacer.jobs.runner import Outcome
+from refacer.jobs.views import Sizes, View, views_of
+
+LOSSY = "{output}: {format} does not keep the pixels around the face as they were; PNG does"
+CONVERTED = "{output}: {format} cannot tell this space of colours; all is converted to sRGB; PNG can"
 
 
 def outcome_of(
@@ -17,9 +21,14 @@ def outcome_of(
 ) -> Outcome:
     """The picture's bytes, its sidecar where the format carries no passport, and further files."""
     format = (format_of(output) if output else None) or "PNG"
+    warnings = []
     if not keeps_pixels(format, display.source.depth):
-        console.warn(f"{output}: {format} does not keep the pixels around the face as they were; PNG does")
+        warnings.append(LOSSY.format(output=output, format=format))
     elif converts(display.source, format):
-        console.warn(f"{output}: {format} cannot tell this space of colours; all is converted to sRGB; PNG can")
+        warnings.append(CONVERTED.format(output=output, format=format))
     data, beside = display.files(output)
-    return Outcome({None: data}, {**beside, **(extras or {})}, facts)
+    return Outcome({None: data}, {**beside, **(extras or {})}, facts, warnings, partial(_views, display))
+
+
+def _views(display: Display, sizes: Sizes) -> list[View]:
+    return views_of(display.source, display.native, display.passport, sizes)

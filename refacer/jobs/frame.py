@@ -35,7 +35,7 @@ class Frame:
         advice: str = "use --device cpu",
     ) -> None:
         self.files, self.planned, self.facts, self.advice = files, planned, facts, advice
-        self.report = Report(files.report)
+        self.report = Report(files.report, planned)
 
     def __enter__(self) -> Frame:
         return self

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
+from refacer.device import one_thread
 from refacer.engine import Refacer
 from refacer.files import READABLE
 from refacer.files.artefacts import Face
@@ -27,8 +29,12 @@ def main(inputs: Sequence[Path] | None, call: Call, into: GeneratorRole, trace: 
     skips = plan.keeps(force=call.files.force)
     with Lines(trace, "--trace") as lines:
         projecting = Projecting(studio, into, skips, lines)
-        work = Work(projecting.load, projecting.process, ADVICE, call.choices.batch, studio.equipment.facts)
-        run_plan(plan, work, call.files)
+        in_turn = trace is not None or call.choices.batch > 1  # lines of faces in turn, or faces together
+        at_once = 1 if in_turn else studio.equipment.at_once(inverts=True)
+        facts, batch = studio.equipment.facts, call.choices.batch
+        work = Work(projecting.load, projecting.process, ADVICE, batch, facts, side_by_side=at_once)
+        with one_thread(at_once > 1 and plan.count > 1):
+            run_plan(plan, work, call.files)
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Projecting:
     into: GeneratorRole
     skips: bool
     trace: Lines
+    reading: Lock = field(default_factory=Lock)
 
     def load(self, item: Item) -> Face | None:
         """A face; None where its codes are up to date."""
@@ -48,6 +55,9 @@ class Projecting:
 
     def process(self, faces: list[Face], progress: Progress) -> list[Outcome]:
         """The codes of up to `batch` faces."""
+        with self.reading:  # networks are read once, whoever comes first
+            _ = self.studio.equipment.generator(self.into)
+            chosen_method(self.studio.equipment, self.into).inverter()
         outcomes = []
         for face, found in zip(faces, self.studio.project_all(faces, into=self.into, progress=progress), strict=True):
             for row in found.trace:

@@ -1,30 +1,46 @@
-"""What became of each item: a line of JSON as it happens, a summary at the end."""
+"""What became of each item as it happens, and a summary at the end: lines of JSON, or a page to look at."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from refacer import __version__, console
 from refacer.errors import OutputNotWritable, RefacerError, UsageError
+from refacer.jobs.page import PAGE_SUFFIXES, Page
+from refacer.jobs.views import View
 
 
 class Report:
-    """Collects results; `path` gets them as lines of JSON at once, so that an interrupted run leaves them."""
+    """Collects results; `path` gets them at once, so that an interrupted run leaves them.
 
-    def __init__(self, path: Path | None) -> None:
+    A path that ends in .html becomes a page, another one lines of JSON. planned: items that are expected.
+    """
+
+    def __init__(self, path: Path | None, planned: int = 0) -> None:
+        self.path = path
         self.results: list[dict[str, Any]] = []
         self.facts: dict[str, Any] = {}
-        self._lines = Lines(path, "--report")
+        self.page = _page(path, planned) if path and path.suffix.lower() in PAGE_SUFFIXES else None
+        self._lines = Lines(None if self.page else path, "--report")
         self._start = time.perf_counter()
 
-    def add(self, name: str, status: str, outputs: list[str], seconds: float, facts: Mapping[str, Any]) -> None:
-        """One item that is done or skipped."""
+    def add(
+        self,
+        name: str,
+        status: str,
+        outputs: list[str],
+        seconds: float,
+        facts: Mapping[str, Any],
+        views: Sequence[View] = (),
+    ) -> None:
+        """One item that is done or skipped, with the pictures that a page shows of it."""
         line = {"input": name, "status": status, "outputs": outputs, "exit_code": 0, "error": None, **facts}
-        self._add({**line, "seconds": round(seconds, 3)})
+        self._add({**line, "seconds": round(seconds, 3)}, views)
 
     def add_failure(self, name: str, error: Exception) -> None:
         """One item that failed."""
@@ -47,12 +63,27 @@ class Report:
 
     def close(self, code: int, planned: int) -> None:
         """Write the summary and close the file."""
-        with self._lines:
-            self._lines.write(self.summary(code, planned))
+        with self._writing():
+            if self.page:
+                self.page.close(self.summary(code, planned))
+            with self._lines:
+                self._lines.write(self.summary(code, planned))
 
-    def _add(self, line: dict[str, Any]) -> None:
+    def _add(self, line: dict[str, Any], views: Sequence[View] = ()) -> None:
         self.results.append(line)
-        self._lines.write(line)
+        with self._writing():
+            self._lines.write(line)
+            if self.page:
+                self.page.write(line, views)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A full disk is an error of ours, not of the item at work."""
+        try:
+            yield
+        except OSError as error:
+            assert self.path is not None
+            raise _unwritable(self.path, "--report", error) from error
 
 
 def exit_code(error: BaseException) -> int:
@@ -88,5 +119,16 @@ def _opened(path: Path, option: str) -> IO[str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("w", encoding="utf-8")
     except OSError as error:
-        reason = f"cannot be written ({error.strerror}); choose another place"
-        raise OutputNotWritable(f"{option} {path}: {reason}") from error
+        raise _unwritable(path, option, error) from error
+
+
+def _page(path: Path, planned: int) -> Page:
+    """The page that a report becomes; raises OutputNotWritable."""
+    try:
+        return Page(path, planned)
+    except OSError as error:
+        raise _unwritable(path, "--report", error) from error
+
+
+def _unwritable(path: Path, option: str, error: OSError) -> OutputNotWritable:
+    return OutputNotWritable(f"{option} {path}: cannot be written ({error.strerror}); choose another place")

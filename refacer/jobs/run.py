@@ -3,79 +3,142 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
-from refacer import console
+from refacer.device import free_memory, one_thread
 from refacer.engine import Refacer, Stages
 from refacer.files import READABLE, SUFFIXES, Source
+from refacer.jobs.ahead import Room
 from refacer.jobs.display import outcome_of
+from refacer.jobs.identity import FaceIdentity
 from refacer.jobs.parse import warn_of_borrowed_parser
 from refacer.jobs.plan import Item, Kind, make_plan
 from refacer.jobs.runner import Outcome, Work, passport_of, run_plan
+from refacer.jobs.sequence import Sequencer, in_natural_order
+from refacer.jobs.views import Sizes, View, views_of_files
 from refacer.options import Call
 from refacer.records import like
+from refacer.stages.pipeline import Found, Guided
 from refacer.types import Passport, Progress, SourceInfo
+
+BYTES_A_PIXEL = 120
+"""Memory that a picture takes while it is worked on, at most."""
 
 ADVICE = "give a smaller picture, lower --batch, choose a pair of a lower resolution, or use --device cpu"
 
 
-def main(inputs: Sequence[Path] | None, call: Call, keep_stages: Path | None) -> None:
-    """Treat every picture; in a folder only those that are not up to date."""
+def main(
+    inputs: Sequence[Path] | None,
+    call: Call,
+    keep_stages: Path | None,
+    *,
+    identity: bool = False,
+    sequence: bool = False,
+) -> None:
+    """Treat every picture; in a folder only those that are not up to date. sequence: they are frames of one."""
     kind = Kind(READABLE, ".png", SUFFIXES, makes=("composite", "left"))
     plan = make_plan(inputs, call.files.output, kind, extra=[call.files.report], skip=keep_stages)
     studio = Refacer.of(call)
     studio.check()
     if call.choices.mask == "auto":
         warn_of_borrowed_parser(studio, quiet=call.files.quiet)
-    running = Running(studio, plan.keeps(force=call.files.force), call.files.quiet, keep_stages)
-    run_plan(plan, Work(running.load, running.process, ADVICE, facts=studio.equipment.facts), call.files)
+    at_once = studio.equipment.at_once(inverts=studio.equipment.way == "project")
+    frames = None
+    if sequence:
+        plan = in_natural_order(plan)
+        frames = Sequencer(studio, plan.items, at_once=at_once, quiet=call.files.quiet)
+    measure = FaceIdentity(studio) if identity else None
+    running = Running(studio, plan.keeps(force=call.files.force), call.files.quiet, keep_stages, measure, frames)
+    work = Work(running.load, running.process, ADVICE, facts=running.facts, shown=running.shown, side_by_side=at_once)
+    with one_thread(at_once > 1 and plan.count > 1):
+        run_plan(plan, work, call.files)
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A picture that is due."""
+    """A picture that is due, and its faces; guided: those of a frame of a sequence."""
 
     item: Item
     source: Source
+    found: list[Found] = field(default_factory=list)
+    guided: list[Guided] | None = None
 
 
 @dataclass(frozen=True)
 class Running:
-    """Read pictures and treat their faces."""
+    """Read pictures and treat their faces. identity: what compares each face before and after, where that is wanted."""
 
     studio: Refacer
     skips: bool
     quiet: bool
     keep_stages: Path | None
+    identity: FaceIdentity | None = None
+    frames: Sequencer | None = None
+    room: Room = field(default_factory=lambda: Room(free_memory() // 2))
+    reading: Lock = field(default_factory=Lock)
 
     def load(self, item: Item) -> Loaded | None:
-        """A picture; None where its output is up to date."""
+        """A picture and its faces; None where its output is up to date."""
         source = self.studio.read(item.read())
         done = passport_of(item.output) if self.skips and item.output else None
-        return None if done and self._is_current(done, source.info) else Loaded(item, source)
+        if done and self._is_current(done, source.info):
+            return None
+        with self.reading:  # networks are read once, whoever comes first
+            self.studio.networks()
+            if self.frames:
+                return Loaded(item, source, guided=self.frames.faces(item))
+        return Loaded(item, source, self.studio.find(source))
 
     def process(self, loaded: list[Loaded], progress: Progress) -> list[Outcome]:
         """The finished pictures."""
         return [self._finish(one, progress) for one in loaded]
 
-    def _finish(self, one: Loaded, progress: Progress) -> Outcome:
-        result = self.studio.run(one.source, progress=progress)
-        extras = dict(_artefacts(self.keep_stages / one.item.key, result.faces)) if self.keep_stages else {}
-        left = [stages.face.passport.faces[0].index for stages in result.faces if stages.left]
-        for stages in result.faces if left and not self.quiet else ():
-            if stages.left:
-                self._tell_of_left(one.item.name, stages)
-        facts = {"faces": len(result.faces), "left": left, "distance": [face.apart for face in result.faces]}
-        return outcome_of(result.display, one.item.output, extras=extras, facts=facts)
+    def shown(self, item: Item, sizes: Sizes) -> list[View]:
+        """What a page shows of a picture that is up to date."""
+        if item.path is None or item.output is None:
+            return []
+        return views_of_files(item.path, item.output, sizes, max_pixels=self.studio.choices.max_pixels)
 
-    def _tell_of_left(self, name: str, stages: Stages) -> None:
+    def facts(self) -> dict[str, Any]:
+        """What the report says in the end: what was used, and the settings of every stage."""
+        equipment = self.studio.equipment
+        size = equipment.crop_px
+        history = self.studio.records.history(1, SourceInfo(size, size, ""))
+        stages = [{"stage": one.stage, "parameters": dict(one.parameters), "seed": one.seed} for one in history]
+        return {**equipment.facts(), "way": equipment.way, "stages": stages}
+
+    def _finish(self, one: Loaded, progress: Progress) -> Outcome:
+        height, width = one.source.native.shape[:2]
+        with self.room.taken(height * width * BYTES_A_PIXEL):
+            if self.frames and one.guided is not None:
+                result = self.studio.run_frame(one.source, one.guided, self.frames.record)
+            else:
+                result = self.studio.run(one.source, found=one.found, progress=progress)
+        extras = dict(_artefacts(self.keep_stages / one.item.key, result.faces)) if self.keep_stages else {}
+        indices = [stages.face.passport.faces[0].index for stages in result.faces]
+        left = [index for index, stages in zip(indices, result.faces, strict=True) if stages.left]
+        facts: dict[str, Any] = {
+            "faces": len(result.faces), "indices": indices, "left": left,
+            "distance": [face.apart for face in result.faces], "limit": self.studio.equipment.limit,
+        }  # fmt: skip
+        if self.identity:
+            facts["identity"] = [None if face.left else self.identity.of(face) for face in result.faces]
+        outcome = outcome_of(result.display, one.item.output, extras=extras, facts=facts)
+        told = [self._told_of_left(one.item.name, stages) for stages in result.faces if stages.left and not self.quiet]
+        if not result.faces and not self.quiet:
+            told.append(f"{one.item.name}: no face is followed through this frame; it is left as it was")
+        return replace(outcome, warnings=[*told, *outcome.warnings])
+
+    def _told_of_left(self, name: str, stages: Stages) -> str:
         """One line about a face that stayed as it was."""
         index, limit = stages.face.passport.faces[0].index, self.studio.equipment.limit
         told = (
             f"{name}: face {index} is unlike those that the pair knows ({stages.apart:.3g}, most are below {limit:.3g})"
         )
-        console.warn(f"{told}; it is left as it was, --range ignore changes it")
+        return f"{told}; it is left as it was, --range ignore changes it"
 
     def _is_current(self, done: Passport, source: SourceInfo) -> bool:
         """Whether a finished picture is what this call would make of its source."""
@@ -83,9 +146,14 @@ class Running:
             return False
         studio, count = self.studio, done.faces[0].count
         size = studio.equipment.crop_px
-        both = [studio.records.history(count, SourceInfo(size, size, ""), left=left) for left in (False, True)]
+        further = (self.frames.record,) if self.frames else ()
+        both = [
+            (*studio.records.history(count, SourceInfo(size, size, ""), left=left), *further) for left in (False, True)
+        ]
         if not all(any(like(face.stages, history) for history in both) for face in done.faces):
             return False
+        if self.frames:
+            return True
         chosen = [face.index for face in done.faces]
         return studio.records.would_choose(chosen, count, studio.equipment.options.faces)
 

@@ -6,6 +6,7 @@ dlib works on numpy arrays on the CPU; everything else between files works on to
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -39,7 +40,7 @@ class DlibLandmarks:
         import dlib  # here, so that a machine without dlib can import this module
 
         self._dlib: Any = dlib
-        self._detector = self._dlib.get_frontal_face_detector()
+        self._own = threading.local()  # dlib's detector is not to be shared: it keeps the picture it looks at
         try:
             self._predictor = self._dlib.shape_predictor(str(path))
         except RuntimeError as error:
@@ -58,7 +59,9 @@ class DlibLandmarks:
         """The detector's boxes, best first, without duplicates."""
         if min(image.shape[2:]) < 2:  # dlib takes no array that is one pixel wide, and there is no face in one
             return []
-        rectangles, scores, _ = self._detector.run(rgb_from_tensor(image), upsample, 0.0)
+        if not hasattr(self._own, "detector"):
+            self._own.detector = self._dlib.get_frontal_face_detector()
+        rectangles, scores, _ = self._own.detector.run(rgb_from_tensor(image), upsample, 0.0)
         ranked = sorted(zip(scores, rectangles, strict=True), key=lambda found: -found[0])
         boxes = [(float(r.left()), float(r.top()), float(r.right()), float(r.bottom())) for _, r in ranked]
         return without_duplicates(boxes)

@@ -123,7 +123,14 @@ class Translator(nn.Module):
         Returns:
             (N, 12, S, S): row c of the map at a place is channels 4c ... 4c + 3, its last one the offset.
         """
-        restored, limits = faces + lost_color(faces, self.config.input_px // 4), self.config
+        return self.fields(self.maps(faces), faces)
+
+    def maps(self, faces: Tensor) -> Tensor:
+        """What the network itself has to say of faces: maps of colour, a shade and a dulling, (N, 14, h, h).
+
+        They lie still on a face, so that those of neighbouring frames may be averaged.
+        """
+        restored, limits = self._restored(faces), self.config
         skips = self._encoded(restored)
         x = self.middle(skips.pop())
         x = x + self.context(x.mean((2, 3)))[:, :, None, None]
@@ -136,8 +143,12 @@ class Translator(nn.Module):
         light, dulling = self.light(for_light).tanh().split((2, 1), 1)
         gain, shade = (light * _where_light_may_change(light)).split(1, 1)
         dulling = dulling.clamp(min=0) * limits.dull_limit
-        drawn = torch.cat([maps * (1 + gain * limits.gain_limit), shade * limits.shade_limit, dulling], 1)
-        smooth = F.interpolate(drawn, scale_factor=2, mode="bilinear")
+        return torch.cat([maps * (1 + gain * limits.gain_limit), shade * limits.shade_limit, dulling], 1)
+
+    def fields(self, maps: Tensor, faces: Tensor) -> Tensor:
+        """The change that these maps make of these very faces; shapes as for `maps` and `forward`."""
+        restored = self._restored(faces)
+        smooth = F.interpolate(maps, scale_factor=2, mode="bilinear")
         enlarged = F.interpolate(smooth, size=faces.shape[2:], mode="bilinear", align_corners=False)
         maps, shade, dulling = enlarged.split((FIELDS, 1, 1), 1)
         slopes, offsets = (rows := maps.unflatten(1, (3, 4)))[:, :, :3], rows[:, :, 3] + shade
@@ -146,6 +157,10 @@ class Translator(nn.Module):
         changed = (slopes * matt[:, None]).sum(2) + offsets
         offsets = with_own_eyes(changed, matt, around) - (slopes * faces[:, None]).sum(2)
         return torch.cat([slopes, offsets[:, :, None]], 2).flatten(1, 2)
+
+    def _restored(self, faces: Tensor) -> Tensor:
+        """Faces with the hue of what lies under clipped highlights."""
+        return faces + lost_color(faces, self.config.input_px // 4)
 
     def _color_maps(self, features: Tensor) -> Tensor:
         """Maps (N, 3, 4, h, w) within their limits, under which white turns no greener than grey.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from refacer.device import in_batches
+from refacer.device import in_batches, one_thread, suits_one_thread
 from refacer.errors import ShapeMismatch
 from refacer.networks.stylegan2.networks import Generator
 from refacer.options import PROJECT_BATCH
@@ -70,8 +70,10 @@ def invert_each(
         done.extend(_split(inverter(torch.cat(list(chunk)), generator, progress=inner)))
         return done[-len(chunk) :]
 
-    for _, group in groupby(faces, key=lambda face: face.shape):
-        in_batches(work, list(group), batch)
+    on_cpu = bool(faces) and suits_one_thread(faces[0].device, generator.img_resolution)
+    with one_thread(on_cpu):
+        for _, group in groupby(faces, key=lambda face: face.shape):
+            in_batches(work, list(group), batch)
     return done
 
 

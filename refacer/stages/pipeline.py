@@ -33,6 +33,9 @@ from refacer.stages.parse import mask_from_labels, parse
 from refacer.stages.translate import translate
 from refacer.types import Points, Progress
 
+HALF = 0.5
+"""Above it a soft mask counts as one."""
+
 Detector = Callable[[Tensor, AlignOptions], list[Points]]
 """(1, 3, H, W) in [-1, 1] -> landmarks of each face, from left to right."""
 
@@ -116,15 +119,18 @@ def run(
     networks: Networks,
     options: RunOptions,
     *,
+    found: Sequence[Found] | None = None,
     canvas: Tensor | None = None,
     progress: Progress | None = None,
 ) -> list[FaceResult]:
     """Every chosen face of a picture (1, 3, H, W) in [-1, 1], in order; the picture itself is not changed.
 
-    canvas: what is pasted into, where its colours are not those looked at (transparency, 16 bits). Raises NoFace,
-    ShapeMismatch where the generators do not share codes, and what the stages raise.
+    found: the faces, where `find_faces` was asked already. canvas: what is pasted into, where its colours are not those
+    looked at (transparency, 16 bits). Raises NoFace, ShapeMismatch where the generators do not share codes, and what
+    the stages raise.
     """
-    found = find_faces(image, networks.detector, options.align, options.faces)
+    if found is None:
+        found = find_faces(image, networks.detector, options.align, options.faces)
     assert options.align.size is not None, "only who knows the pair knows the size"
     faces = [aligned(image, face, options.align.size, options.align) for face in found]
     looks = _both_looks(faces, networks, options, progress)
@@ -144,6 +150,40 @@ def run(
         )
         for one, face, look, known, mask, kept in zip(found, faces, looks, labels, masks, within, strict=True)
     ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Guided:
+    """A face of a frame, with what its neighbours in time say of it.
+
+    maps: (1, 14, h, h) of the translator; mask: (1, S, S) in [0, 1], None for all of the crop; apart: how far the face
+    of this track is from what is known.
+    """
+
+    found: Found
+    maps: Tensor
+    mask: Tensor | None
+    apart: float
+
+
+def run_guided(
+    image: Tensor, faces: Sequence[Guided], networks: Networks, options: RunOptions, *, canvas: Tensor | None = None
+) -> list[FaceResult]:
+    """As `run`, without inversion, for a frame of a sequence whose faces are known."""
+    translator, size = networks.translator, options.align.size
+    assert translator is not None
+    assert size is not None
+    canvas = (image if canvas is None else canvas).clone()
+    results = []
+    for one in faces:
+        face = aligned(image, one.found, size, options.align)
+        real = translated(face, translator, options.translate, one.maps)
+        placed = Placed(real, one.mask, one.found.quad, face, fields_of_difference(face, real))
+        left = options.limit is not None and one.apart > options.limit
+        blend = None if left else composite_onto(canvas, placed, options.composite)
+        mask = None if one.mask is None else one.mask >= HALF
+        results.append(FaceResult(one.found, face, None, real, face, None, mask, one.apart, blend))
+    return results
 
 
 class _Looks(NamedTuple):
@@ -202,9 +242,9 @@ def decoded(codes: Tensor, generator: Generator, options: DecodeOptions) -> Tens
     return snap(decode(codes, generator, options)).contiguous()
 
 
-def translated(face: Tensor, translator: Translator, options: TranslateOptions) -> Tensor:
-    """The realistic picture of a face (1, 3, S, S) as its file holds it, without inversion."""
-    return snap(translate(face, translator, options)).contiguous()
+def translated(face: Tensor, translator: Translator, options: TranslateOptions, maps: Tensor | None = None) -> Tensor:
+    """The realistic picture of a face (1, 3, S, S) as its file holds it, without inversion; maps: as `translate`."""
+    return snap(translate(face, translator, options, maps)).contiguous()
 
 
 def composite_all(canvas: Tensor, faces: Sequence[Placed], options: CompositeOptions) -> list[Blend]:

@@ -19,18 +19,23 @@ BLUR_TRUNCATE = 3.0  # sigmas after which the blur ends
 
 
 @torch.no_grad()
-def translate(faces: Tensor, translator: Translator, options: TranslateOptions) -> Tensor:
-    """Realistic faces (N, 3, S, S) in [-1, 1] of rendered ones of any size; strength 0 gives them back bit for bit."""
-    return applied(change_fields(faces, translator, options), faces, options.strength)
+def translate(faces: Tensor, translator: Translator, options: TranslateOptions, maps: Tensor | None = None) -> Tensor:
+    """Realistic faces (N, 3, S, S) in [-1, 1] of rendered ones of any size; strength 0 gives them back bit for bit.
+
+    maps: what the network says of them, where that is known (`Translator.maps`).
+    """
+    return applied(change_fields(faces, translator, options, maps), faces, options.strength)
 
 
 @torch.no_grad()
-def change_fields(faces: Tensor, translator: Translator, options: TranslateOptions) -> Tensor:
+def change_fields(
+    faces: Tensor, translator: Translator, options: TranslateOptions, maps: Tensor | None = None
+) -> Tensor:
     """The whole change of faces (N, 3, S, S) in [-1, 1], as fields (N, 12, S, S).
 
-    What sharpens a face is in their offsets.
+    What sharpens a face is in their offsets. maps: what the network says of them, where that is known.
     """
-    fields = translator(faces)
+    fields = translator.fields(translator.maps(faces) if maps is None else maps, faces)
     if options.complexion != 1:
         fields = _with_complexion(fields, faces, options.complexion)
     if not options.sharpening:

@@ -16,6 +16,24 @@ FLAGS = (
 )  # fmt: skip
 
 
+FAINT = """(selectors) => {
+    const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+    const light = (color) => numbers(color).slice(0, 3).map((v) => v / 255)
+        .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const behind = (element) => {
+        const own = getComputedStyle(element).backgroundColor;
+        return numbers(own).length === 4 && numbers(own)[3] === 0 ? behind(element.parentElement) : own;
+    };
+    return [...document.querySelectorAll(selectors)].filter((element) => {
+        const style = getComputedStyle(element);
+        const color = element.tagName === 'text' ? style.fill : style.color;
+        const [a, b] = [light(color), light(behind(element))];
+        return element.textContent && (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
+    }).map((element) => element.textContent);
+}"""
+
+
 @dataclass
 class Opened:
     """A page, and what it has asked for and complained of."""
@@ -65,3 +83,9 @@ def visit(browser) -> Iterator[Callable[..., Opened]]:
     yield go
     for found in opened:
         found.page.close()
+
+
+@pytest.fixture(scope="session")
+def faint() -> Callable[[Any, str], list[str]]:
+    """A function: page, CSS selectors -> the texts of a contrast below WCAG's 4.5 to what lies behind them."""
+    return lambda page, selectors: page.evaluate(FAINT, selectors)

@@ -53,27 +53,10 @@ OVERLAPPING = """() => [...document.querySelectorAll('svg')].flatMap((svg) => {
         p.left < q.right && q.left < p.right && p.top < q.bottom && q.top < p.bottom).map(([b]) => [a, b]));
 })"""
 
-FAINT = """() => {
-    const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
-    const light = (color) => numbers(color).slice(0, 3).map((v) => v / 255)
-        .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-    const behind = (element) => {
-        const own = getComputedStyle(element).backgroundColor;
-        return numbers(own).length === 4 && numbers(own)[3] === 0 ? behind(element.parentElement) : own;
-    };
-    return [...document.querySelectorAll('h1, h2, p, b, span, th, td, summary, svg text')].filter((element) => {
-        const style = getComputedStyle(element);
-        const color = element.tagName === 'text' ? style.fill : style.color;
-        const [a, b] = [light(color), light(behind(element))];
-        return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
-    }).map((element) => element.textContent);
-}"""
-
 
 @pytest.mark.parametrize("width_px", [1280, 420])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_stands_alone_and_can_be_read(run: Path, visit, width_px: int, scheme: str):
+def test_it_stands_alone_and_can_be_read(run: Path, visit, faint, width_px: int, scheme: str):
     opened = visit(run / "report.html", width_px, scheme)
     page = opened.page
     assert [url for url in opened.requests if not url.startswith("data:")] == [(run / "report.html").as_uri()]
@@ -81,7 +64,7 @@ def test_it_stands_alone_and_can_be_read(run: Path, visit, width_px: int, scheme
     assert page.evaluate("document.documentElement.scrollWidth") <= width_px
     assert page.evaluate(CUT) == []
     assert page.evaluate(OVERLAPPING) == []
-    assert page.evaluate(FAINT) == []
+    assert faint(page, "h1, h2, p, b, span, th, td, summary, svg text") == []
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, ground[4:-1].split(","))) > 382) == (scheme == "light")
 

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,51 @@ from refacer.files import Source, encode_display, read_source
 from refacer.files.spaces import srgb_light
 
 LIMIT = 10**6
+
+
+def views_in(page):
+    """Of each picture, how many comparisons its page holds."""
+    found = re.findall(r'class="views" id="views-\d+">(.*)</script>', page.read_text())
+    return [len(json.loads(text)) for text in found]
+
+
+def test_a_page_shows_what_was_done_and_what_was_up_to_date(cli, tmp_path, look, two):
+    shots, page = tmp_path / "shots", tmp_path / "pages/report.html"
+    shots.mkdir()
+    shutil.copy(look, shots / "a.png")
+    shutil.copy(two, shots / "b.png")
+    for status in ("done", "skipped"):
+        assert cli("run", shots, "-o", tmp_path / "out", "--report", page).code == 0
+        assert views_in(page) == [2, 3]  # each face, and the whole
+        assert page.read_text().count(f'"status": "{status}"') == 2
+
+
+@pytest.mark.parametrize("way", ["translate", "project"])
+def test_pictures_side_by_side_become_the_same_files(cli, tmp_path, look, two, monkeypatch, way):
+    shots = tmp_path / "shots"
+    shots.mkdir()
+    for name, path in (("a.png", look), ("b.png", two), ("c.png", look)):
+        shutil.copy(path, shots / name)
+    for at_once in (1, 3):
+        monkeypatch.setattr("refacer.equipment.Equipment.at_once", lambda *_, count=at_once, **_choice: count)
+        assert cli("run", shots, "-o", tmp_path / f"out{at_once}", "--way", way).code == 0
+    for name in ("a.png", "b.png", "c.png"):
+        assert (tmp_path / "out1" / name).read_bytes() == (tmp_path / "out3" / name).read_bytes()
+
+
+class Alike:
+    """A network that finds every face alike; tiny faces are none for the real one."""
+
+    def compare(self, before, after):
+        return 0.25 if before.shape == after.shape == (1, 3, 64, 64) else None
+
+
+def test_identity_is_measured_where_that_is_asked_for(cli, tmp_path, two, monkeypatch):
+    monkeypatch.setattr("refacer.jobs.identity.FaceIdentity._network", Alike())
+    report = tmp_path / "report"
+    for asked, expected in (((), None), (("--identity",), [0.25, 0.25])):
+        assert cli("run", two, "-o", tmp_path / "x.png", "--report", report, *asked).code == 0
+        assert json.loads(report.read_text().splitlines()[0]).get("identity") == expected
 
 
 def pixels(path):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,20 +53,23 @@ def process(values, _progress):
     return [Outcome({None: f"{value} ours".encode()}, facts={"length": len(value)}) for value in values]
 
 
-def go(folder, out, size=1, **options):
+def go(folder, out, size=1, side_by_side=1, **options):
     files = FileOptions(output=str(out), **options)
     plan = make_plan([folder], files.output, TEXTS, extra=[files.report])
-    run_plan(plan, Work(load, process, "lower --batch", size, lambda: {"pair": "tiny"}), files)
+    work = Work(load, process, "lower --batch", size, lambda: {"pair": "tiny"}, side_by_side=side_by_side)
+    run_plan(plan, work, files)
 
 
 def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_every_good_item_is_done_though_others_fail(texts, tmp_path, capsys):
+@pytest.mark.parametrize("side_by_side", [1, 4])
+def test_every_good_item_is_done_though_others_fail(texts, tmp_path, capsys, side_by_side):
     report = tmp_path / "logs/report.ndjson"
+    folder = texts(a="one", b="bad", c="current", d="faceless", e="two")
     with pytest.raises(typer.Exit) as stop:
-        go(texts(a="one", b="bad", c="current", d="faceless", e="two"), tmp_path / "out", report=report)
+        go(folder, tmp_path / "out", report=report, side_by_side=side_by_side)
     assert stop.value.exit_code == 1
     assert (tmp_path / "out/a.out").read_text() == "one ours"
     assert (tmp_path / "out/e.out").exists()
@@ -80,7 +84,7 @@ def test_every_good_item_is_done_though_others_fail(texts, tmp_path, capsys):
     assert [line for line in printed if "error" in line] == [
         f"refacer: error: {tmp_path}/in/b.txt: is broken", f"refacer: error: {tmp_path}/in/d.txt: no face found",
     ]  # fmt: skip
-    assert printed[-1] == "refacer: 2 done, 1 up to date, 2 failed"
+    assert printed[-1] == f"refacer: 2 done, 1 up to date, 2 failed; in {tmp_path}/out, report {report}"
 
 
 def test_one_item_raises_its_own_error_with_its_name(texts, tmp_path):
@@ -92,10 +96,12 @@ def test_all_done_ends_normally(texts, tmp_path):
     go(texts(a="one", b="two"), tmp_path / "out")
 
 
-def test_fail_fast_stops(texts, tmp_path):
+@pytest.mark.parametrize("side_by_side", [1, 4])
+def test_fail_fast_stops(texts, tmp_path, side_by_side):
     report = tmp_path / "report"
+    folder = texts(a="bad", b="two")
     with pytest.raises(typer.Exit) as stop:
-        go(texts(a="bad", b="two"), tmp_path / "out", fail_fast=True, report=report)
+        go(folder, tmp_path / "out", fail_fast=True, report=report, side_by_side=side_by_side)
     assert stop.value.exit_code == 1
     assert not (tmp_path / "out/b.out").exists()
     assert lines(report)[-1]["not_started"] == 1
@@ -120,9 +126,11 @@ def test_memory_that_does_not_suffice_ends_in_advice(texts, tmp_path, how):
         go(texts(a=how), tmp_path / "out")
 
 
-def test_an_interrupt_leaves_a_summary(texts, tmp_path):
+@pytest.mark.parametrize("side_by_side", [1, 4])
+def test_an_interrupt_leaves_a_summary(texts, tmp_path, side_by_side):
+    folder = texts(a="one", b="interrupt", c="two")
     with pytest.raises(KeyboardInterrupt):
-        go(texts(a="one", b="interrupt", c="two"), tmp_path / "out", report=tmp_path / "report")
+        go(folder, tmp_path / "out", report=tmp_path / "report", side_by_side=side_by_side)
     assert lines(tmp_path / "report")[-1]["exit_code"] == 130
     assert lines(tmp_path / "report")[-1]["not_started"] == 2
 
@@ -190,6 +198,26 @@ class Refuse:
     def __call__(self, folder):
         self.asked.append(folder)
         raise OutputNotWritable(f"{folder}: takes no files")
+
+
+def test_the_end_tells_of_faces_that_were_left(texts, tmp_path, capsys):
+    def left_in_the_first(values, progress):
+        return [replace(one, facts={"left": [0] if values == ["one"] else []}) for one in process(values, progress)]
+
+    files = FileOptions(output=str(tmp_path / "out"))
+    plan = make_plan([texts(a="one", b="two")], files.output, TEXTS)
+    run_plan(plan, Work(load, left_in_the_first, ""), files)
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == f"refacer: 2 done, 0 up to date, 1 with a face left as it was, 0 failed; in {tmp_path}/out"
+
+
+def test_a_report_that_fills_the_disk_is_said_to(texts, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("refacer.jobs.report.Lines.write", full)
+    with pytest.raises(OutputNotWritable, match=r"--report .*: cannot be written \(No space left"):
+        go(texts(a="one", b="two"), tmp_path / "out", report=tmp_path / "report")
 
 
 def test_a_report_that_cannot_be_written(texts, tmp_path):

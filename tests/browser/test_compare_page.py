@@ -9,7 +9,7 @@ from PIL import Image
 from refacer.comparison.measures import Column
 from refacer.comparison.page import compare_page
 from refacer.comparison.tables import Row, Table
-from tests.browser.test_report_page import FAINT
+from tests.browser.conftest import FAINT
 
 pytestmark = pytest.mark.browser
 METHODS = {"inputs": 40, "ours": 120, "direct": 200}

@@ -14,7 +14,7 @@ from refacer.studies.folder import StudyFolder
 from refacer.studies.page import collecting
 from refacer.studies.serve import Ballot, listening
 from refacer.studies.votes import read_votes
-from tests.browser.test_report_page import FAINT
+from tests.browser.conftest import FAINT
 
 pytestmark = pytest.mark.browser
 METHODS, FACES = ("ours", "b", "c"), 2

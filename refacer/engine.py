@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -64,7 +64,7 @@ from refacer.stages.pipeline import (
 from refacer.stages.pipeline import (
     run as run_stages,
 )
-from refacer.types import Codes, Passport, Progress, Rgb, SourceInfo, StageRecord
+from refacer.types import Codes, Offsets, Passport, Progress, Rgb, SourceInfo, StageRecord
 
 FAR_SMALLER = 0.5
 """A face whose side is less than so much of the largest one's may be no one's: a print, a poster, a toy."""
@@ -245,7 +245,7 @@ class Refacer:
             progress=progress,
         )
         return [
-            Latents(_stored(one.codes), passport, float(one.distance[0]), one.trace)
+            Latents(_stored(one.codes), passport, float(one.distance[0]), one.trace, _stored_offsets(one.offsets))
             for one, passport in zip(found, passports, strict=True)
         ]
 
@@ -275,16 +275,19 @@ class Refacer:
         generator, options = self.equipment.drawing_generator(into), self.equipment.decode_options(into)
         codes = torch.from_numpy(latents.values).to(self.equipment.device)
         passports, faces = self.records.decoded_passports(latents, into), []
-        for w, passport, code in zip(codes.split(1), passports, latents.values, strict=True):
-            picture = rgb_from_tensor(decoded(w, generator, options))
+        changes = _of_each(latents, self.equipment.device)
+        for w, offsets, passport, code in zip(codes.split(1), changes, passports, latents.values, strict=True):
+            picture = rgb_from_tensor(decoded(w, generator, options, offsets))
             if passport is None:
                 own = own_passport(Source(picture).info).with_stage(self.records.decode(options, code[None]))
                 faces.append(Face.of(picture, own))
             else:
-                faces.append(Face.of(picture, passport, self._other_look(w, picture, into)))
+                faces.append(Face.of(picture, passport, self._other_look(w, offsets, picture, into)))
         return faces
 
-    def _other_look(self, code: Tensor, picture: Rgb, into: GeneratorRole) -> Rgb | None:
+    def _other_look(
+        self, code: Tensor, offsets: Mapping[str, Tensor] | None, picture: Rgb, into: GeneratorRole
+    ) -> Rgb | None:
         """The rendering generator's picture of a code that is drawn as a realistic face; None where there is none.
 
         A generator from a file is no partner of the pair's: between the two pictures lies more than a change of look.
@@ -294,7 +297,7 @@ class Refacer:
         generator = self.equipment.rendering
         if (generator.num_ws, generator.w_dim) != tuple(code.shape[1:]):
             return None
-        drawn = rgb_from_tensor(decoded(code, generator, self.equipment.decode_options(into)))
+        drawn = rgb_from_tensor(decoded(code, generator, self.equipment.decode_options(into), offsets))
         return drawn if drawn.shape == picture.shape else None
 
     def translate(self, face: Picture | Face) -> Face:
@@ -478,7 +481,9 @@ class Refacer:
             return Passport(source, (replace(record, stages=history[:stages]),))
 
         found, way = result.inversion, 2 if result.inversion is None else 3  # stages up to the realistic face
-        latents = found and Latents(_stored(found.codes), passport(2), result.apart, found.trace)
+        latents = found and Latents(
+            _stored(found.codes), passport(2), result.apart, found.trace, _stored_offsets(found.offsets)
+        )
         rendering = None if self.choices.generator and found else rgb_from_tensor(result.rendering)
         mask = None if result.mask is None else Mask(array_from_labels(result.mask[0]) > 0, passport(way + 1))
         return Stages(
@@ -553,6 +558,22 @@ def _tell_of_empty(index: int, blend: Blend | None) -> None:
     if blend is not None and not bool((blend.alpha > 0).any()):
         told = f"face {index}: its mask is empty, so that nothing of it was changed"
         warnings.warn(f"{told}; give other --classes, or --mask none for all of the crop", RefacerWarning, stacklevel=3)
+
+
+def _of_each(latents: Latents, device: torch.device) -> list[Mapping[str, Tensor] | None]:
+    """The offsets of each code, (1, ...) by the name of their weight; raises ShapeMismatch unless all have some."""
+    count = len(latents.values)
+    if latents.offsets is None:
+        return [None] * count
+    if any(len(value) != count for value in latents.offsets.values()):
+        raise ShapeMismatch(f"the weight offsets are not those of {count} codes; project the faces again")
+    tensors = {name: torch.from_numpy(value.copy()).to(device) for name, value in latents.offsets.items()}
+    return [{name: value[i : i + 1] for name, value in tensors.items()} for i in range(count)]
+
+
+def _stored_offsets(offsets: Mapping[str, Tensor] | None) -> Offsets | None:
+    """Weight offsets as they are stored."""
+    return None if offsets is None else {name: value.half().cpu().numpy() for name, value in offsets.items()}
 
 
 def _pasted(source: Source, blends: Sequence[Blend]) -> Native:

@@ -56,6 +56,7 @@ INVERTERS = {
     "e4e": "encode:Encode",
     "restyle-psp": "encode:Encode",
     "restyle-e4e": "encode:Encode",
+    "hyperstyle": "hyperstyle:Hyper",
 }
 """The ways to a code by the names that --inverter takes, each with its module and class in refacer/inverters."""
 

@@ -21,6 +21,10 @@ Rgb = NDArray[np.uint8]
 Codes = NDArray[np.float32]
 """W+ codes: (N, num_ws, w_dim), float32, finite."""
 
+Offsets = Mapping[str, NDArray[np.float16]]
+"""Changes of a generator's weights, one set a code: a weight's name to shares (N, out, in, k, k) or (N, out, in, 1, 1).
+"""
+
 Points = tuple[tuple[float, float], ...]
 """Points (x, y) in source pixels: 68 landmarks, or the quad's NW, SW, SE, NE corners."""
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from refacer.errors import InputRefused, PassportMismatch, ShapeMismatch, UsageError
 from refacer.files import png
-from refacer.files.codes import encode_codes, read_codes
+from refacer.files.codes import encode_codes, read_codes, read_offsets
 from refacer.files.encoding import (
     SUFFIXES,
     carries_passport,
@@ -34,7 +34,7 @@ from refacer.files.pictures import Source, read_mask, read_rendering, read_sourc
 from refacer.files.samples import CONVERTED, Native, own_channels, pillow_image
 from refacer.files.streams import shown, write_atomic
 from refacer.options import MAX_PIXELS
-from refacer.types import Codes, FaceRecord, Passport, Points, Rgb, SourceInfo
+from refacer.types import Codes, FaceRecord, Offsets, Passport, Points, Rgb, SourceInfo
 
 Picture = str | Path | bytes | Image.Image | Native
 """A picture as users have it: a path, a file's bytes, a PIL image, or (H, W, 3 or 4) uint8 or uint16."""
@@ -173,12 +173,14 @@ class Latents:
     """W+ codes: values (N, num_ws, w_dim) float32 and, where it travelled along, their passport.
 
     distance: how far G_rendering(w+) stayed from the face (Eq. 4), where the code was just found; trace: the steps.
+    offsets: where the generator's weights change with the codes.
     """
 
     values: Codes
     passport: Passport | None = None
     distance: float | None = None
     trace: list[dict[str, Any]] = field(default_factory=list)
+    offsets: Offsets | None = None
 
     @staticmethod
     def read(codes: str | Path | bytes | Codes | Latents) -> Latents:
@@ -187,11 +189,12 @@ class Latents:
             return codes
         if isinstance(codes, np.ndarray):
             return Latents(*read_codes(encode_codes(codes, None)))
-        return Latents(*read_codes(codes if isinstance(codes, bytes) else Path(codes)))
+        source = codes if isinstance(codes, bytes) else Path(codes)
+        return Latents(*read_codes(source), offsets=read_offsets(source))
 
     def encode(self) -> bytes:
-        """The codes as `.npy`, the passport behind them."""
-        return encode_codes(self.values, self.passport)
+        """The codes as `.npy`, behind them the passport and the offsets."""
+        return encode_codes(self.values, self.passport, self.offsets)
 
     def save(self, path: str | Path) -> None:
         """Write the `.npy` file, whole or not at all; raises OutputNotWritable."""

@@ -1,5 +1,6 @@
 """W+ codes as `.npy`: float32 (N, num_ws, w_dim), and behind them the passport as an array of JSON bytes.
 
+Where weights of the generator change with the codes, their offsets are a third array: the bytes of a safetensors file.
 Read, too: `.npz` as the published projectors write it, and codes of W, one for all layers.
 """
 
@@ -10,13 +11,15 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from refacer.errors import InputRefused, ShapeMismatch
 from refacer.files import npy
 from refacer.files.archives import DAMAGE
-from refacer.files.passports import npy_passport
+from refacer.files.passports import npy_passport, passport_array
 from refacer.files.streams import read_bytes, shown
-from refacer.types import Codes, Passport
+from refacer.types import Codes, Offsets, Passport
 
 ZIP_MAGIC = b"PK\x03\x04"
 NPZ_NAMES = ("w.npy", "ws.npy", "w_plus.npy", "latents.npy")
@@ -25,12 +28,14 @@ NPZ_NAMES = ("w.npy", "ws.npy", "w_plus.npy", "latents.npy")
 MAX_NPZ_BYTES = 1 << 30
 
 
-def encode_codes(codes: Codes, passport: Passport | None) -> bytes:
-    """Codes (N, num_ws, w_dim) and their passport; `np.load` of the file gives the codes alone."""
+def encode_codes(codes: Codes, passport: Passport | None, offsets: Offsets | None = None) -> bytes:
+    """Codes (N, num_ws, w_dim), their passport and weight offsets; `np.load` of the file gives the codes alone."""
     buffer = BytesIO()
     np.save(buffer, np.ascontiguousarray(codes, np.float32), allow_pickle=False)
     if passport is not None:
         np.save(buffer, np.frombuffer(passport.to_json().encode(), np.uint8), allow_pickle=False)
+    if offsets is not None:
+        np.save(buffer, np.frombuffer(save({**offsets}), np.uint8), allow_pickle=False)
     return buffer.getvalue()
 
 
@@ -50,6 +55,26 @@ def read_codes(data: Path | bytes) -> tuple[Codes, Passport | None]:
         return _checked(stored), passport
     except (InputRefused, ShapeMismatch) as error:
         raise type(error)(f"{name}: {error}") from error
+
+
+def read_offsets(data: Path | bytes) -> Offsets | None:
+    """The weight offsets that travelled with codes, float16 by the name of their weight; None without any.
+
+    Raises InputRefused where they are damaged or not finite.
+    """
+    raw, name = read_bytes(data), shown(data)
+    if not raw.startswith(npy.MAGIC):
+        return None
+    text = passport_array(raw, npy.read_array(raw, 0, "f").end)
+    if text is None or text.end == len(raw):
+        return None
+    try:
+        offsets = load(npy.read_array(raw, text.end, "u").values.tobytes())
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise InputRefused(f"{name}: its weight offsets are damaged; project the face again") from error
+    if any(value.dtype != np.float16 or not np.isfinite(value).all() for value in offsets.values()):
+        raise InputRefused(f"{name}: its weight offsets are no finite numbers; project the face again")
+    return offsets
 
 
 def _checked(stored: npy.StoredArray) -> Codes:

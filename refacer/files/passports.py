@@ -71,12 +71,20 @@ def png_passport(picture: png.Png) -> Passport | None:
 
 def npy_passport(data: bytes, start: int) -> Passport | None:
     """The passport behind the codes, which end at `start`; raises InputRefused for anything else that lies there."""
+    text = passport_array(data, start)
+    return None if text is None else decode_passport(text.values.tobytes())
+
+
+def passport_array(data: bytes, start: int) -> npy.StoredArray | None:
+    """The array of bytes behind the codes; at most one more, of weight offsets, may follow it."""
     if start == len(data):
         return None
     text = npy.read_array(data, start, "u")
-    if text.values.dtype != np.uint8 or text.end != len(data):
+    if text.values.dtype != np.uint8 or (
+        text.end != len(data) and npy.read_array(data, text.end, "u").end != len(data)
+    ):
         raise InputRefused("what follows the codes is no passport")
-    return decode_passport(text.values.tobytes())
+    return text
 
 
 def passport_chunks(passport: Passport | None) -> list[png.Chunk]:

@@ -41,7 +41,12 @@ class Encoding:
 def check_is_of(encoder: FaceEncoder, generator: Generator, w_std: float, name: str) -> None:
     """Raise ShapeMismatch unless an encoder's codes are a generator's: their shape, and where they lie on average."""
     encoder.check(generator)
-    strays = (encoder.latent_avg - generator.mapping.w_avg.to(encoder.latent_avg.device)).norm(dim=1).mean()
+    check_average(encoder.latent_avg, generator, w_std, name)
+
+
+def check_average(average: Tensor, generator: Generator, w_std: float, name: str) -> None:
+    """The same for an average code alone, (num_ws, w_dim)."""
+    strays = (average - generator.mapping.w_avg.to(average.device)).norm(dim=1).mean()
     if float(strays) > STRAY * w_std:
         told = f"--inverter {name}: the encoder is another generator's, its average code is not this one's"
         raise ShapeMismatch(f"{told}; use --pair with the generator it was trained for, or --inverter optimise")

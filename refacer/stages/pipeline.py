@@ -28,7 +28,7 @@ from refacer.stages.align import align, quad_from_landmarks, select_faces, side_
 from refacer.stages.change import fields_of_difference
 from refacer.stages.composite import Blend, composite
 from refacer.stages.decode import decode
-from refacer.stages.inversion import Inversion, Inverter, invert_each
+from refacer.stages.inversion import Inversion, Inverter, Offsets, invert_each
 from refacer.stages.parse import mask_from_labels, parse
 from refacer.stages.translate import translate
 from refacer.types import Points, Progress
@@ -218,7 +218,7 @@ def _both_looks(
     found = invert_each(faces, rendering, inverter, batch=options.batch, progress=progress)
     looks = []
     for one in found:
-        drawn, rendered = (decoded(one.codes, network, options.decode) for network in (real, rendering))
+        drawn, rendered = (decoded(one.codes, network, options.decode, one.offsets) for network in (real, rendering))
         looks.append(_Looks(drawn, rendered, float(one.distance[0]), one))
     return looks
 
@@ -237,9 +237,9 @@ def aligned(image: Tensor, face: Found, size: int, options: AlignOptions) -> Ten
     return snap(align(image, face.quad, size, options)).contiguous()
 
 
-def decoded(codes: Tensor, generator: Generator, options: DecodeOptions) -> Tensor:
-    """Pictures of codes as their files hold them: (N, 3, R, R)."""
-    return snap(decode(codes, generator, options)).contiguous()
+def decoded(codes: Tensor, generator: Generator, options: DecodeOptions, offsets: Offsets | None = None) -> Tensor:
+    """Pictures of codes, and of the offsets that belong to them, as their files hold them: (N, 3, R, R)."""
+    return snap(decode(codes, generator, options, offsets)).contiguous()
 
 
 def translated(face: Tensor, translator: Translator, options: TranslateOptions, maps: Tensor | None = None) -> Tensor:

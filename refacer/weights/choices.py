@@ -118,6 +118,11 @@ ROLES: Mapping[RoleName, Role] = {
         {
             name: Network(label, {"encoder": name}, partial(published.load_face_encoder, name))
             for name, label in ENCODERS.items()
+        }
+        | {
+            "hyperstyle": Network(
+                "HyperStyle", {"encoder": "hyperstyle", "w_encoder": "hyperstyle-w"}, published.load_hyperstyle
+            )
         },
         (),
     ),

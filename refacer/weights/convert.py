@@ -15,7 +15,7 @@ from safetensors.torch import save
 
 from refacer.errors import InputRefused
 from refacer.networks.stylegan2.networks import Discriminator, Generator
-from refacer.weights.formats import encoders, nvidia, rosinality
+from refacer.weights.formats import encoders, hyperstyle, nvidia, rosinality
 from refacer.weights.formats.bounded import shown
 from refacer.weights.formats.containers import read_weights, refusing
 from refacer.weights.formats.inert import LazyTensor
@@ -35,7 +35,8 @@ class Converted:
     """What a public file holds.
 
     kind: 'stylegan2', 'bisenet', 'parsenet', 'retinaface', 'ir_se50', 'curricularface', 'vgg16', 'alexnet',
-        'inception', 'sketch', 'e4e', 'psp', 'restyle-psp', 'restyle-e4e', 'hyperstyle', 'encoder'.
+        'inception', 'sketch', 'e4e', 'psp', 'restyle-psp', 'restyle-e4e', 'hyperstyle',
+        'hyperstyle-w', 'encoder'.
     files: safetensors bytes by file name. generator.safetensors and discriminator.safetensors are read by
         `refacer.weights.loaders`; network.safetensors holds any other state under its published names, with `kind` in
         its metadata (`loaders.read_network(path, kind)`).
@@ -151,14 +152,18 @@ def _encoder(content: dict[str, Any]) -> Converted:
     own, decoder, _ = encoders.states(content)
     options = encoders.options(content)
     kind = encoders.kind(own, options)
+    made = _generator(content) if decoder else None
     known: dict[str, Any] = {"options": options}
     if kind in encoders.USABLE:
         known["network"] = encoders.network_config(encoders.USABLE[kind], own, options).to_dict()
+    elif kind == hyperstyle.HYPERSTYLE:
+        own = hyperstyle.without_aliases(own)
+        known["network"] = hyperstyle.network_config(own, made[0] if made else None, options)
+    elif kind == hyperstyle.W_ENCODER:
+        known["network"] = hyperstyle.encoder_sizes(own)
     files = {NETWORK_FILE: _encoded_state(own, kind, known)}
     notes = tuple(f"{name}: {options[name]}" for name in ("encoder_type", "output_size") if name in options)
-    if decoder:
-        made = _generator(content)
-        assert made is not None
+    if made:
         files[GENERATOR_FILE] = _encoded(made[0])
         notes += ("its decoder is kept as a generator of its own", *made[1])
     return Converted(kind, files, notes)

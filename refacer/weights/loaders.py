@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from refacer.errors import InputRefused, RefacerError, WeightsMissing
 from refacer.networks.encoders import EncoderConfig, FaceEncoder
+from refacer.networks.hyperstyle import HyperConfig
 from refacer.networks.parser import StudioParser
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.networks.translator import Translator, TranslatorConfig
@@ -138,3 +139,14 @@ def encoder_config(config: dict[str, Any]) -> EncoderConfig:
     if config["kind"] not in get_args(EncoderName) or config["into"] not in get_args(GeneratorRole):
         raise InputRefused("its kind is none that is known")
     return EncoderConfig(**{**config, "units": tuple(units), "widths": tuple(widths)})
+
+
+def hyper_config(hyper: dict[str, Any], encoder: dict[str, Any]) -> HyperConfig:
+    """HyperStyle's sizes from what `convert` has found in its two files; InputRefused where they do not fit."""
+    if hyper["w_dim"] != encoder["w_dim"]:
+        raise InputRefused(f"codes of {encoder['w_dim']} numbers and a generator of {hyper['w_dim']}: no pair")
+    layers = {int(index): (int(shape[0]), int(shape[1])) for index, shape in hyper["layers"].items()}
+    merged: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in {**hyper, **encoder}.items()
+    }
+    return HyperConfig(**{**merged, "layers": layers})

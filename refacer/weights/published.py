@@ -18,6 +18,7 @@ from refacer.networks.curricular_face import CurricularFace
 from refacer.networks.efficientnet import EfficientNetFeatures
 from refacer.networks.encoders import FaceEncoder
 from refacer.networks.fid_features import EfficientNetPooled, InceptionFeatures
+from refacer.networks.hyperstyle import HyperStyle
 from refacer.networks.identity import CurricularFaceIdentity, DlibIdentity
 from refacer.networks.landmarks import DlibLandmarks, RetinaFaceLandmarks
 from refacer.networks.parser import BiSeNetParser, ParseNetParser
@@ -25,7 +26,7 @@ from refacer.networks.perceptual import LpipsVgg
 from refacer.networks.sketch import DeepFaceSketch
 from refacer.weights import cache
 from refacer.weights.formats.states import filled_with
-from refacer.weights.loaders import encoder_config, read_network
+from refacer.weights.loaders import encoder_config, hyper_config, read_network
 from refacer.weights.packages import verified_path
 
 NETWORK_FILE = "network.safetensors"
@@ -100,6 +101,20 @@ def load_face_encoder(name: str, device: torch.device) -> FaceEncoder:
         )
 
     return _build(name, build).to(device)
+
+
+def load_hyperstyle(device: torch.device) -> HyperStyle:
+    """HyperStyle from its two files: the hypernetwork, and the encoder into W with its average code."""
+
+    def with_encoder(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> HyperStyle:
+        def build(hyper: Mapping[str, Tensor], about: Mapping[str, Any]) -> HyperStyle:
+            network = hyper_config(about["network"], config["network"])
+            average = state["latent_avg"].expand(network.num_ws, network.w_dim)
+            return filled_with(lambda: HyperStyle(network), {**hyper, **state, "latent_avg": average})
+
+        return _build("hyperstyle", build)
+
+    return _build("hyperstyle-w", with_encoder).to(device)
 
 
 def load_sketch(device: torch.device) -> DeepFaceSketch:

@@ -14,6 +14,7 @@ from refacer.errors import InputRefused, RefacerError
 from refacer.networks.encoders import EncoderConfig, FaceEncoder
 from refacer.options import EncoderName
 from refacer.weights.formats.bounded import shown
+from refacer.weights.formats.hyperstyle import HYPERSTYLE, W_ENCODER
 from refacer.weights.formats.inert import Fields, LazyTensor
 from refacer.weights.formats.states import LazyState, require, shapes_of, state_dict, under
 
@@ -59,9 +60,11 @@ def options(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def kind(state: dict[str, LazyTensor], found: dict[str, Any]) -> str:
-    """'e4e', 'psp', 'restyle-psp', 'restyle-e4e', 'hyperstyle' or, where the options name another one, 'encoder'."""
+    """'e4e', 'psp', 'restyle-psp', 'restyle-e4e', one of HyperStyle's two, or 'encoder' for others."""
     if any(name.startswith("hypernet.") for name in state):
-        return "hyperstyle"
+        return HYPERSTYLE
+    if "encoder.linear.weight" in state and "encoder.styles.0.linear.weight" not in state:
+        return W_ENCODER
     return TYPES.get(str(found.get("encoder_type", "")), "encoder")
 
 

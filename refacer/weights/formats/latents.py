@@ -36,7 +36,7 @@ def read_latents(codes: str | Path | bytes | Codes | Latents) -> Latents:
     source = Path(codes) if isinstance(codes, str) else codes
     data, name = read_bytes(source), shown(source)
     if not _is_torch(data):
-        return Latents(*read_codes(source if isinstance(source, Path) else data))
+        return Latents.read(source if isinstance(source, Path) else data)
     with refusing(Path(name)):
         values = _codes(read_content(memoryview(data)))
     with refusing(Path(name)):

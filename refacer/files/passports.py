@@ -80,11 +80,17 @@ def passport_array(data: bytes, start: int) -> npy.StoredArray | None:
     if start == len(data):
         return None
     text = npy.read_array(data, start, "u")
-    if text.values.dtype != np.uint8 or (
-        text.end != len(data) and npy.read_array(data, text.end, "u").end != len(data)
-    ):
+    if text.values.dtype != np.uint8 or not (text.end == len(data) or _is_one_array(data, text.end)):
         raise InputRefused("what follows the codes is no passport")
     return text
+
+
+def _is_one_array(data: bytes, start: int) -> bool:
+    """Whether the rest is one array of bytes and nothing else."""
+    try:
+        return npy.read_array(data, start, "u").end == len(data)
+    except InputRefused:
+        return False
 
 
 def passport_chunks(passport: Passport | None) -> list[png.Chunk]:

@@ -8,12 +8,14 @@ from refacer.errors import UsageError
 from refacer.weights import registry
 from refacer.weights.convert import STYLEGAN2
 from refacer.weights.formats import encoders, recognise
+from refacer.weights.formats.hyperstyle import HYPERSTYLE, W_ENCODER
 
 NEEDED = {
-    "ffhq", "ffhq-rosinality", "e4e", "retinaface", "bisenet", "parsenet", "vgg16", "alexnet", "lpips-vgg", "sketch",
+    "ffhq", "ffhq-rosinality", "e4e", "psp", "restyle-psp", "restyle-e4e", "hyperstyle", "hyperstyle-w",
+    "retinaface", "bisenet", "parsenet", "vgg16", "alexnet", "lpips-vgg", "sketch",
     "inception", "curricularface", "arcface", "dlib-landmarks", "dlib-recognition", "efficientnet-lite0",
 }  # fmt: skip
-KINDS = {STYLEGAN2, *(network.kind for network in recognise.NETWORKS), *encoders.TYPES.values()}
+KINDS = {STYLEGAN2, *(network.kind for network in recognise.NETWORKS), *encoders.TYPES.values(), HYPERSTYLE, W_ENCODER}
 
 
 def test_all_that_the_method_and_its_metrics_use_is_there():

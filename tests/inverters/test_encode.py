@@ -92,5 +92,5 @@ def test_what_does_not_fit_is_refused_in_one_line(imported, published, cli, stag
     ended = cli("project", face, "-o", out, "--inverter", "psp", "--pair", "studio")
     assert (ended.code, "the encoder gives codes (10, 16)" in ended.err) == (4, True), ended.err
     ended = cli("project", face, "-o", out, "--inverter", "swim")
-    assert (ended.code, "choose among optimise, psp" in ended.err) == (2, True), ended.err
+    assert (ended.code, "choose among optimise, ii2s, psp" in ended.err) == (2, True), ended.err
     assert not out.exists()

@@ -127,7 +127,8 @@ def facts(run: Pair, defaults: PairDefaults, perceptual: dict[str, Any] | None) 
         names = (*names, "range")
     shared = {key: run.facts[key] for key in names if key in run.facts}
     about = {"name": "studio", "licence": LICENCE, "commercial": COMMERCIAL}
-    return {**shared, **about, "defaults": asdict(defaults), "perceptual": perceptual}
+    chosen = {name: value for name, value in asdict(defaults).items() if value is not None}
+    return {**shared, **about, "defaults": chosen, "perceptual": perceptual}
 
 
 def check_shared_codes(real: Generator, rendering: Generator) -> None:

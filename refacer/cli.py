@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -95,7 +96,8 @@ def _exit_code(stop: SystemExit) -> int:
     if isinstance(stop.__context__, BrokenPipeError):
         return _close_pipe()
     if stop.code == INTERRUPTED:
-        console.note("interrupted; nothing is half-written")
+        with suppress(OSError, SystemExit):  # Rich leaves with code 1 where stderr was closed
+            console.note("interrupted; nothing is half-written")
     return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
 
 

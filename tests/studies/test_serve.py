@@ -133,6 +133,7 @@ def test_nothing_is_lost_when_it_is_killed(program, cli, compared, tmp_path, num
         assert (status, b"connect-src 'self'" in page, b'data-collect="votes"' in page) == (200, True, True)
         for _ in range(3):
             assert cast(port, vote) == 200
+        process.stderr.close()  # nobody listens any more
         process.send_signal(number)
     assert process.returncode == code
     assert (tmp_path / "study/votes/votes.jsonl").read_bytes() == (vote + b"\n") * 3

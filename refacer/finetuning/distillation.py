@@ -9,7 +9,7 @@ from typing import Any
 
 from refacer.device import choose_device
 from refacer.errors import UsageError
-from refacer.finetuning.folder import RunFolder
+from refacer.finetuning.folder import RunFolder, spelled
 from refacer.finetuning.identity import RunIdentity
 from refacer.finetuning.record import TERMS_OF_PICTURES, Observation, weighted
 from refacer.images.pixels import scale_to_unit
@@ -92,7 +92,7 @@ class DistillationRecipe:
 
     def spelled(self, name: str) -> str:
         """The option that sets a value of the configuration; its own name where there is none."""
-        return SPELLED.get(name) or (f"--{name.replace('_', '-')}" if name in OPTIONS else name)
+        return spelled(name, SPELLED, OPTIONS)
 
     def load_data(self) -> dict[str, FaceDataset]:
         """The aligned faces, which should be as large as the pair's, at the size at which the network looks at them."""

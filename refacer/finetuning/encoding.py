@@ -12,7 +12,7 @@ from torch import nn
 
 from refacer.device import choose_device
 from refacer.errors import UsageError
-from refacer.finetuning.folder import RunFolder
+from refacer.finetuning.folder import RunFolder, spelled
 from refacer.finetuning.identity import RunIdentity
 from refacer.finetuning.record import TERMS_OF_PICTURES, Observation, weighted
 from refacer.images.pixels import scale_to_unit
@@ -97,7 +97,7 @@ class EncoderRecipe:
 
     def spelled(self, name: str) -> str:
         """The option that sets a value of the configuration; its own name where there is none."""
-        return SPELLED.get(name) or (f"--{name.replace('_', '-')}" if name in OPTIONS else name)
+        return spelled(name, SPELLED, OPTIONS)
 
     def load_data(self) -> dict[str, FaceDataset]:
         """The aligned faces, at the size at which pictures are compared."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,11 @@ KEPT_OF_A_RUN = (LOG, MESSAGES, STATES, "samples", "report", "report.html", "ref
 
 MAY_CHANGE = {"kimg", "tick_kimg", "sample_count", "range_faces", "accumulate", "batch_gpu", "compile"}
 """Options that a resumed run may change without becoming another run; the device is none of its options."""
+
+
+def spelled(name: str, own: Mapping[str, str], options: Collection[str]) -> str:
+    """How users know a value of a configuration: by a word of its own, as the option of that name, or by its name."""
+    return own.get(name) or (f"--{name.replace('_', '-')}" if name in options else name)
 
 
 class RunFolder:

@@ -123,14 +123,22 @@ class Translator(nn.Module):
         Returns:
             (N, 12, S, S): row c of the map at a place is channels 4c ... 4c + 3, its last one the offset.
         """
-        return self.fields(self.maps(faces), faces)
+        restored = self._restored(faces)
+        return self._fields(self._maps(restored), faces, restored)
 
     def maps(self, faces: Tensor) -> Tensor:
         """What the network itself has to say of faces: maps of colour, a shade and a dulling, (N, 14, h, h).
 
         They lie still on a face, so that those of neighbouring frames may be averaged.
         """
-        restored, limits = self._restored(faces), self.config
+        return self._maps(self._restored(faces))
+
+    def fields(self, maps: Tensor, faces: Tensor) -> Tensor:
+        """The change that these maps make of these very faces; shapes as for `maps` and `forward`."""
+        return self._fields(maps, faces, self._restored(faces))
+
+    def _maps(self, restored: Tensor) -> Tensor:
+        limits = self.config
         skips = self._encoded(restored)
         x = self.middle(skips.pop())
         x = x + self.context(x.mean((2, 3)))[:, :, None, None]
@@ -145,9 +153,7 @@ class Translator(nn.Module):
         dulling = dulling.clamp(min=0) * limits.dull_limit
         return torch.cat([maps * (1 + gain * limits.gain_limit), shade * limits.shade_limit, dulling], 1)
 
-    def fields(self, maps: Tensor, faces: Tensor) -> Tensor:
-        """The change that these maps make of these very faces; shapes as for `maps` and `forward`."""
-        restored = self._restored(faces)
+    def _fields(self, maps: Tensor, faces: Tensor, restored: Tensor) -> Tensor:
         smooth = F.interpolate(maps, scale_factor=2, mode="bilinear")
         enlarged = F.interpolate(smooth, size=faces.shape[2:], mode="bilinear", align_corners=False)
         maps, shade, dulling = enlarged.split((FIELDS, 1, 1), 1)

@@ -35,7 +35,7 @@ def change_fields(
 
     What sharpens a face is in their offsets. maps: what the network says of them, where that is known.
     """
-    fields = translator.fields(translator.maps(faces) if maps is None else maps, faces)
+    fields = translator(faces) if maps is None else translator.fields(maps, faces)
     if options.complexion != 1:
         fields = _with_complexion(fields, faces, options.complexion)
     if not options.sharpening:

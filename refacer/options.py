@@ -158,6 +158,7 @@ class TranslateOptions:
 
     strength: float = 1.0  # times the change that the network draws; 0 leaves the face as it is
     complexion: float = 0.5  # share of the change of the skin's mean hue; more leaves a pale head on a warm neck
+    evenness: float = 0.6  # share of what the hue's change over the skin loses of its unevenness
     sharpening: float = 0.12  # of what is finer than `fine_frac`, where the change is whole
     fine_frac: float = 0.006  # sigma of the Gaussian, as a fraction of the crop's side
 

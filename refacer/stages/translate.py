@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from refacer.images.resampling import filter_both, gaussian_taps
-from refacer.networks.translator import Translator, mapped
+from refacer.networks.translator import Translator, mapped, skin_around
 from refacer.options import TranslateOptions
 from refacer.stages.change import applied
 
 SKIN = (0.5, 0.57, 0.2)  # where an aligned face is mostly skin: centre and radius, as fractions of the crop's side
 BLUR_TRUNCATE = 3.0  # sigmas after which the blur ends
+LIKE_SKIN = 0.5  # how far a hue may be from the skin's, all three channels together, to be evened with it
 
 
 @torch.no_grad()
@@ -38,6 +39,8 @@ def change_fields(
     fields = translator(faces) if maps is None else translator.fields(maps, faces)
     if options.complexion != 1:
         fields = _with_complexion(fields, faces, options.complexion)
+    if options.evenness:
+        fields = _evened(fields, faces, options.evenness, translator.config.input_px // 4)
     if not options.sharpening:
         return fields
     taps = gaussian_taps(options.fine_frac * faces.shape[-1], BLUR_TRUNCATE, faces.device)
@@ -48,14 +51,39 @@ def change_fields(
 
 def _with_complexion(fields: Tensor, faces: Tensor, share: float) -> Tensor:
     """Fields that take over `share` of how the hue of the face's mean colour changes, and all of how bright it gets."""
-    size = faces.shape[-1]
-    place = (torch.arange(size, device=faces.device) + 0.5) / size
-    x, y, radius = SKIN
-    skin = (torch.hypot(place[None, :] - x, place[:, None] - y) < radius).float()
-    before, after = (
-        ((image.clamp(-1, 1) + 1) * skin).sum((2, 3)) / skin.sum() + 1e-3 for image in (faces, mapped(fields, faces))
-    )
-    hues = [color / color.mean(1, keepdim=True) for color in (before, after)]
-    gain = (hues[0] / hues[1]).pow(1 - share)[:, :, None, None, None]
+    before, after = (_mean_of_skin(image.clamp(-1, 1) + 1) + 1e-3 for image in (faces, mapped(fields, faces)))
+    return _tinted(fields, (_hue(before) / _hue(after)).pow(1 - share))
+
+
+def _evened(fields: Tensor, faces: Tensor, share: float, side_px: int) -> Tensor:
+    """Fields whose change of hue is nearer by `share` to its mean over the face wherever the face looks like skin.
+
+    A network that makes cheeks paler and leaves temples orange has made stains. Found at side_px, so that lips and
+    eyes keep what it says of them.
+    """
+    hue = _hue(skin_around(mapped(fields, faces).clamp(-1, 1), side_px))
+    change = hue / _hue(skin_around(faces, side_px))
+    apart = (hue - _mean_of_skin(hue)).abs().sum(1, keepdim=True)
+    like_skin = torch.exp(-(apart / LIKE_SKIN).square())
+    return _tinted(fields, 1 + ((_mean_of_skin(change) / change).pow(share) - 1) * like_skin)
+
+
+def _tinted(fields: Tensor, gain: Tensor) -> Tensor:
+    """Fields that multiply light, (x + 1) / 2, by a gain (N, 3, H, W) or (N, 3, 1, 1) afterwards."""
+    gain = gain[:, :, None]
     rows = fields.unflatten(1, (3, 4)) * gain
     return torch.cat([rows[:, :, :3], rows[:, :, 3:] + gain - 1], 2).flatten(1, 2)
+
+
+def _hue(colors: Tensor) -> Tensor:
+    """Colours (N, 3, H, W) by the mean of their three values."""
+    return colors / colors.mean(1, keepdim=True)
+
+
+def _mean_of_skin(image: Tensor) -> Tensor:
+    """The mean (N, 3, 1, 1) over where an aligned face is mostly skin."""
+    size = image.shape[-1]
+    place = (torch.arange(size, device=image.device) + 0.5) / size
+    x, y, radius = SKIN
+    skin = (torch.hypot(place[None, :] - x, place[:, None] - y) < radius).float()
+    return (image * skin).sum((2, 3), keepdim=True) / skin.sum()

@@ -10,7 +10,7 @@ from refacer.options import TranslateOptions
 from refacer.stages.change import applied
 from refacer.stages.translate import change_fields, translate
 
-PLAIN = TranslateOptions(sharpening=0.0, complexion=1.0)
+PLAIN = TranslateOptions(sharpening=0.0, complexion=1.0, evenness=0.0)
 
 
 @pytest.fixture
@@ -73,6 +73,26 @@ def test_without_a_change_of_complexion_the_face_as_a_whole_keeps_its_hue(transl
     whole, kept = (translate(face, translator, replace(PLAIN, complexion=share)) for share in (1.0, 0.0))
     assert (hue(whole) - hue(face)).abs().max() > 0.02
     assert (hue(kept) - hue(face)).abs().max() < 0.4 * (hue(whole) - hue(face)).abs().max()
+
+
+def test_evenness_leaves_no_stains_of_the_networks_making():
+    face = torch.full((1, 3, 128, 128), -0.1)
+    face[:, 0] = 0.3  # skin, all alike
+
+    class Stains(Translator):
+        """Takes red off the left half alone."""
+
+        def forward(self, faces: torch.Tensor) -> torch.Tensor:
+            fields = torch.zeros(1, 3, 4, *faces.shape[2:])
+            fields[0, range(3), range(3)] = 1.0
+            fields[0, 0, 3, :, :64] = -0.1
+            return fields.flatten(1, 2)
+
+    plain, evened = (translate(face, Stains(), replace(PLAIN, evenness=share)) for share in (0.0, 0.8))
+    stain, left = (float(image[0, 0, 90, 100] - image[0, 0, 90, 28]) for image in (plain, evened))
+    assert stain > 0.09
+    assert 0 <= left < 0.6 * stain
+    assert torch.allclose(evened.mean(), plain.mean(), atol=0.02)
 
 
 def test_sharpening_lifts_what_is_fine_and_leaves_what_is_smooth(translator: Translator):

@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 
 from refacer.errors import UsageError
+from refacer.options import Precision
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -38,6 +39,11 @@ def machine_name(device: torch.device) -> str:
     return (
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} {device.type.upper()}"
     )
+
+
+def dtype_of(precision: Precision) -> torch.dtype:
+    """What activations and convolutions are computed in."""
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
 def require_compiler(device: torch.device) -> None:

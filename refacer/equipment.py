@@ -110,6 +110,7 @@ class Equipment:
             noise_weight=choices.noise_weight,
             prior_weight=defaults.prior if choices.prior is None else choices.prior,
             into=into,
+            precision=choices.precision,
             seed=choices.seed,
         )
         return options.from_encoder() if encoded else options

@@ -44,6 +44,9 @@ Perception = Literal["auto", "lpips", "pair"]
 ParserChoice = Literal["auto", "pair", "bisenet", "parsenet"]
 """The face parser; auto: the pair's own, else BiSeNet where it is installed, else the default pair's."""
 
+Precision = Literal["float32", "bfloat16"]
+"""Of activations and convolutions; what is kept, codes and weights, stays float32."""
+
 Paste = Literal["change", "face", "auto"]
 """What goes into the picture: the change from look to look on its own pixels, the new face itself (Eq. B1), or the
 face where the rendering generator drew the picture and the change elsewhere."""
@@ -114,6 +117,7 @@ class ProjectOptions:
     noise_ramp: float = 0.75  # share of the steps after which the codes are free of it
     adam_betas: tuple[float, float] = (0.9, 0.999)
     into: GeneratorRole = "rendering"
+    precision: Precision = "float32"  # of the convolutions; float32 is repeatable from one machine to the next
     seed: int = 0
 
     def from_encoder(self) -> ProjectOptions:
@@ -131,6 +135,7 @@ class II2SOptions:
     prior_samples: int = 100_000  # published: a million
     prior_floor: float = 1e-6  # of the mean variance; published: none
     adam_betas: tuple[float, float] = (0.9, 0.999)
+    precision: Precision = "float32"
     seed: int = 0
 
 
@@ -238,6 +243,7 @@ class Choices:
     init: str | Path | None = None  # mean, encoder, or a .npy file of one code
     batch: int = PROJECT_BATCH
     perceptual: Perception = "auto"
+    precision: Precision = ProjectOptions.precision  # of an optimisation
     generator: str | Path | None = None  # a file in place of the pair's realistic generator
     noise: NoiseMode = DecodeOptions.noise_mode
     psi: float | None = None
@@ -343,7 +349,7 @@ class DistillOptions:
     adversarial_kimg: float = 8.0  # before which there is none
     adversarial_batch: int = 16  # real renders translated, and photographs
     d_lr: float = 1e-3
-    precision: Literal["float32", "bfloat16"] = "float32"  # of the convolutions
+    precision: Precision = "float32"  # of the convolutions
     tick_kimg: float = 1.0
     range_faces: int = 2000  # renders by which the finished network knows its range
     sample_count: int = 16
@@ -387,7 +393,7 @@ class EncoderOptions:
     deltas_from: float = 1 / 15  # e4e: share of the run before the second code
     deltas_every: float = 1 / 150  # share of the run between two codes
     compare_px: int = 256  # side at which pictures are compared
-    precision: Literal["float32", "bfloat16"] = "float32"  # of the convolutions
+    precision: Precision = "float32"  # of the convolutions
     tick_kimg: float = 4.0
     sample_count: int = 16
     deterministic: bool = False

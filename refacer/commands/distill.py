@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from refacer.commands.flags import FOLDER, MACHINE, DeviceName, RunFolder
 from refacer.commands.groups import option
-from refacer.options import DEFAULT_PAIR, DistillOptions
+from refacer.options import DEFAULT_PAIR, DistillOptions, Precision
 
 EXAMPLE = "refacer distill renders.zip --photos photos.zip --pair runs/a -o runs/a-fast"
 SCHEDULE, LOSSES = "Schedule", "Losses"
@@ -41,9 +41,7 @@ class Method:
     range_faces: Annotated[
         int, option(LOSSES, "Renders by which the network learns which faces it knows.", min=LEAST_RANGE_FACES)
     ] = OWN.range_faces
-    precision: Annotated[Literal["float32", "bfloat16"], option(MACHINE, "Of the generators and convolutions.")] = (
-        OWN.precision
-    )
+    precision: Annotated[Precision, option(MACHINE, "Of the generators and convolutions.")] = OWN.precision
     deterministic: Annotated[bool, option(MACHINE, "Bit-equal runs on the CPU; slower.", "--deterministic")] = False
     seed: Annotated[int, option(MACHINE, "Seed of everything random.", min=0)] = OWN.seed
 

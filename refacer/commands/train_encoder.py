@@ -10,7 +10,7 @@ import typer
 
 from refacer.commands.flags import FOLDER, MACHINE, DeviceName, RunFolder
 from refacer.commands.groups import option
-from refacer.options import DEFAULT_PAIR, EncoderName, EncoderOptions, GeneratorRole
+from refacer.options import DEFAULT_PAIR, EncoderName, EncoderOptions, GeneratorRole, Precision
 
 EXAMPLE = "refacer train-encoder renders.zip --kind psp --samples 0.5 --pair runs/a -o runs/a-encoder"
 NETWORK, SCHEDULE, LOSSES = "Network", "Schedule", "Losses"
@@ -59,9 +59,7 @@ class Method:
         OWN.adversarial_weight
     )
     d_lr: Annotated[float, option(LOSSES, "e4e: learning rate of the discriminator.", min=0)] = OWN.d_lr
-    precision: Annotated[Literal["float32", "bfloat16"], option(MACHINE, "Of the generator and convolutions.")] = (
-        OWN.precision
-    )
+    precision: Annotated[Precision, option(MACHINE, "Of the generator and convolutions.")] = OWN.precision
     deterministic: Annotated[bool, option(MACHINE, "Bit-equal runs on the CPU; slower.", "--deterministic")] = False
     seed: Annotated[int, option(MACHINE, "Seed of everything random.", min=0)] = OWN.seed
 

@@ -25,6 +25,7 @@ class PriorOptimisation(Method):
             steps=choices.steps or usual.steps,
             lr=usual.lr if choices.lr is None else choices.lr,
             prior_weight=usual.prior_weight if choices.prior is None else choices.prior,
+            precision=choices.precision,
             seed=choices.seed,
         )
 

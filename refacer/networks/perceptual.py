@@ -51,6 +51,12 @@ def distance(a_features: Tensor, b_features: Tensor) -> Tensor:
     return (a_features - b_features).square().sum(1)
 
 
+def features_in(dtype: torch.dtype, perceptual: Perceptual, images: Tensor) -> Tensor:
+    """`perceptual.features` of images, (N, F) float32, with convolutions in a dtype: float32 or bfloat16."""
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+        return perceptual.features(images).float()
+
+
 def shrink(images: Tensor, side_px: int) -> Tensor:
     """Area-resize (N, 3, H, W) to `side_px` where it is larger, as the published projectors do."""
     height, width = images.shape[-2:]

@@ -8,15 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from refacer.device import seeded_generator
+from refacer.device import dtype_of, seeded_generator
 from refacer.errors import RefacerError, ShapeMismatch
-from refacer.networks.perceptual import Perceptual, distance
+from refacer.networks.perceptual import Perceptual, distance, features_in
 from refacer.networks.stylegan2.networks import Generator
 from refacer.networks.stylegan2.noise import NoiseMaps, draw
 from refacer.options import ProjectOptions, WStatistics
@@ -57,9 +58,10 @@ def project(
     init: Tensor | None = None,
     progress: Progress | None = None,
 ) -> Inversion:
-    """Minimise lambda_n L_n(n) + LPIPS(x, G(w+, n)) over w+ and n (Eq. 4), repeatably and in float32.
+    """Minimise lambda_n L_n(n) + LPIPS(x, G(w+, n)) over w+ and n (Eq. 4), repeatably.
 
-    `options.prior_weight` adds a latent prior (`code_prior`), which the paper does not have.
+    The distance that is told is measured in float32, whatever the precision of the steps. `options.prior_weight` adds
+    a latent prior (`code_prior`), which the paper does not have.
     faces: (N, 3, S, S) in [-1, 1]; another size than the generator's is resampled. w_std: spread of w (`w_statistics`).
     init: codes to start from, (N or 1, num_ws, w_dim), instead of the average code in every layer. n* is not kept: the
     other generator has its own noise.
@@ -67,14 +69,14 @@ def project(
     """
     sources = [seeded_generator(options.seed) for _ in faces]
     with frozen(generator, perceptual), repeatable(), torch.enable_grad():
-        target = _target(faces, generator, perceptual)
+        fitted = fitted_faces(faces, generator.img_resolution)
         noise = NoiseMaps(generator, sources, faces.device)
         codes = _start(faces, generator, init)
         prior = code_prior(generator, WStatistics()) if options.prior_weight else None
-        loss = _Loss(generator, perceptual, target, noise, prior)
+        loss = _Loss(generator, perceptual, fitted, noise, prior, dtype_of(options.precision))
         trace = _optimise(codes, loss, sources, w_std, options, progress)
         with torch.no_grad():
-            return Inversion(codes.detach(), loss.distance(codes), trace=trace)
+            return Inversion(codes.detach(), replace(loss, dtype=torch.float32).distance(codes), trace=trace)
 
 
 def learning_rate(t: float, options: ProjectOptions) -> float:
@@ -100,18 +102,25 @@ class _Step(NamedTuple):
 
 @dataclass(frozen=True)
 class _Loss:
-    """The two terms of Eq. 4 for a batch of targets, and the prior's, None where it has no weight."""
+    """The two terms of Eq. 4 for a batch of faces, and the prior's, None where it has no weight."""
 
     generator: Generator
     perceptual: Perceptual
-    target: Tensor
+    faces: Tensor
     noise: NoiseMaps
     prior: CodePrior | None
+    dtype: torch.dtype
+
+    @cached_property
+    def target(self) -> Tensor:
+        """Features of the faces."""
+        with torch.no_grad():
+            return features_in(self.dtype, self.perceptual, self.faces)
 
     def distance(self, codes: Tensor) -> Tensor:
         """LPIPS(x, G(w+, n)) of Eq. 4, one number a face: (N,)."""
-        images = self.generator.synthesis(codes, noise=self.noise.named(), modulate="activations")
-        return distance(self.perceptual.features(images), self.target)
+        images = self.generator.synthesis(codes, noise=self.noise.named(), modulate="activations", dtype=self.dtype)
+        return distance(features_in(self.dtype, self.perceptual, images), self.target)
 
     def unlikely(self, codes: Tensor) -> Tensor:
         """How unlike the codes are those of random z, (N,)."""
@@ -148,12 +157,6 @@ def _optimise(
         if progress:
             progress(step + 1, options.steps)
     return _trace(rows)
-
-
-def _target(faces: Tensor, generator: Generator, perceptual: Perceptual) -> Tensor:
-    """Features of the faces at the generator's resolution."""
-    with torch.no_grad():
-        return perceptual.features(fitted_faces(faces, generator.img_resolution))
 
 
 def _start(faces: Tensor, generator: Generator, init: Tensor | None) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from refacer.device import dtype_of
 from refacer.images.pixels import scale_to_unit
 from refacer.images.resampling import resized
 from refacer.networks.projected_discriminator import ProjectedDiscriminator, Taps, hinge_loss
@@ -61,7 +62,7 @@ class Distiller:
         self.rendering, self.real = rendering.to(device), real.to(device)
         self.renders, self.photos = renders, photos
         self.options, self.device = options, device
-        self.dtype = torch.bfloat16 if options.precision == "bfloat16" else torch.float32
+        self.dtype = dtype_of(options.precision)
         size = translator.config.input_px
         self.discriminator = ProjectedDiscriminator(trunk, TAPS, torch.zeros(1, 3, size, size, device=device))
         self.optimizer = torch.optim.Adam(self.translator.parameters(), lr=options.lr, betas=options.adam_betas)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from refacer.device import dtype_of
 from refacer.errors import UsageError
 from refacer.images.pixels import scale_to_unit
 from refacer.images.resampling import resized
@@ -90,7 +91,7 @@ class EncoderTrainer:
             self.encoder.to(memory_format=torch.channels_last)
         self.generator, self.faces, self.judges = generator.to(device), faces, judges
         self.options, self.device = options, device
-        self.dtype = torch.bfloat16 if options.precision == "bfloat16" else torch.float32
+        self.dtype = dtype_of(options.precision)
         self.trained = list(self.encoder.encoder.parameters())
         self.optimizer: Ranger | torch.optim.Adam
         if options.optimizer == "ranger":

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from refacer.device import dtype_of
 from refacer.networks.perceptual import Perceptual
 from refacer.networks.sketch import SketchExtractor
 from refacer.networks.stylegan2.networks import Discriminator, Generator, SynthesisNetwork
@@ -121,7 +122,7 @@ def precision_of(options: FinetuneOptions, device: torch.device) -> torch.dtype:
     """The dtype of the convolutions: with `auto` bfloat16 on CUDA and float32 elsewhere."""
     if options.precision == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[options.precision]
+    return dtype_of(options.precision)
 
 
 @torch.no_grad()

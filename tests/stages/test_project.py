@@ -53,6 +53,14 @@ def test_a_face_is_found_again(scene: Scene) -> None:
     assert (decoded(found.codes) - face).square().mean() < 0.3 * (average - face).square().mean()
 
 
+def test_bfloat16_comes_as_near(scene: Scene) -> None:
+    exact = scene.project(steps=60, lr=0.05)
+    found = scene.project(steps=60, lr=0.05, precision="bfloat16")
+    assert found.codes.dtype == torch.float32
+    assert not torch.equal(found.codes, exact.codes)
+    assert float(found.distance) < 1.2 * float(exact.distance)
+
+
 def test_a_prior_keeps_codes_likely(scene: Scene) -> None:
     face = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(3)) * 2 - 1  # like nothing it draws
     free, kept = (scene.project(face, steps=40, lr=0.1, prior_weight=weight) for weight in (0.0, 0.1))

@@ -3,7 +3,8 @@
     python benchmarks/projection.py --data pairs.zip [--pair NAME] [--rows NAME ...] [--json FILE]
 
 Every face of the archive's look `cg` is inverted into the rendering generator by each row. Seconds are the mean of all
-faces, one batch after the other on one machine; networks are read before the clock starts.
+faces, one batch after the other on one machine; networks are read before the clock starts. Then the codes' own pictures
+are compared with the faces, and what the realistic generator makes of them with the true photographs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -21,20 +23,26 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.studio_measures import Identity, identity_distance
+from benchmarks.studio_rows import Person, finite_mean, read_people
 from refacer import Refacer
 from refacer.device import machine_name
+from refacer.equipment import Equipment
+from refacer.evaluation.networks import load_judge
 from refacer.files import write_atomic
-from refacer.images.pixels import scale_to_unit
 from refacer.inverters.method import chosen_method
+from refacer.networks.judge import Judge, face_mask, photo_logits
 from refacer.options import DecodeOptions
 from refacer.stages.decode import decode
-from refacer.stages.inversion import fitted_faces, invert_each
-from refacer.training.dataset import FaceDataset
+from refacer.stages.inversion import invert_each
+from tools.studio.train_judge import JUDGE_FILE
 
 RATES = (0.02, 0.05, 0.1, 0.2)
 ROWS: dict[str, dict[str, Any]] = {
     "paper": {"init": "mean", "steps": 500, "lr": 0.01, "prior": 0.0},
+    "ii2s": {"inverter": "ii2s"},
     "mean": {"init": "mean"},
+    "mean, bfloat16": {"init": "mean", "precision": "bfloat16"},
     "encoder": {"init": "encoder", "steps": 0},
     **{
         f"encoder+{steps}@{rate:g}": {"init": "encoder", "steps": steps, "lr": rate}
@@ -48,12 +56,13 @@ ROWS: dict[str, dict[str, Any]] = {
 def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
-    faces = read_faces(args.data, args.limit)
+    people = read_people(args.data, args.limit)
+    measures = Measures(load_judge(JUDGE_FILE), Identity())
     rows = {}
     for name in args.rows:
-        rows[name] = measured(args, ROWS[name], faces)
+        rows[name] = measured(args, ROWS[name], people, measures)
         print(f"{name:18}", "  ".join(f"{key} {value:.4f}" for key, value in rows[name].items()), flush=True)
-    report = {"machine": machine_name(torch.device(args.device)), "faces": len(faces), "batch": args.batch}
+    report = {"machine": machine_name(torch.device(args.device)), "faces": len(people), "batch": args.batch}
     report |= {"pair": args.pair, "rows": rows}
     if args.json:
         write_atomic(args.json, json.dumps(report, indent=1).encode() + b"\n")
@@ -61,41 +70,61 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder or zip of aligned faces")
+    parser.add_argument("--data", type=Path, required=True, help="pairs.zip")
     parser.add_argument("--pair", help="name or folder of the pair")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--limit", type=int, help="faces at most")
     parser.add_argument("--batch", type=int, default=1, help="faces inverted at once")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--warm", action="store_true", help="find one face before the clock starts, as a GPU needs")
     parser.add_argument("--json", type=Path, help="write the figures there")
     return parser.parse_args()
 
 
-def read_faces(source: Path, limit: int | None) -> list[Tensor]:
-    """Aligned faces of 256 pixels, (1, 3, 256, 256) in [-1, 1] each."""
-    data = FaceDataset([source], 256, mirror=False)
-    return [scale_to_unit(data.batch(i, 1)) for i in range(min(len(data), limit or len(data)))]
+@dataclass(frozen=True)
+class Measures:
+    """What looks at the pictures."""
+
+    judge: Judge
+    identity: Identity
 
 
-def measured(args: argparse.Namespace, choices: Mapping[str, Any], faces: list[Tensor]) -> dict[str, float]:
-    """Seconds a face, the distance of Eq. 4 and the squared difference of the codes' own pictures."""
+def measured(
+    args: argparse.Namespace, choices: Mapping[str, Any], people: Sequence[Person], measures: Measures
+) -> dict[str, float]:
+    """Seconds a face, the distance of Eq. 4, and what is seen of the codes' pictures."""
     studio = Refacer(args.pair, args.device, **choices)
     equipment = studio.equipment
     inverter, generator = chosen_method(equipment).inverter(), equipment.rendering
-    given = [face.to(equipment.device) for face in faces]
-    inverter(given[0], generator)  # the first call prepares what later ones share
+    given = [person.face.to(equipment.device) for person in people]
+    if args.warm:
+        inverter(given[0], generator)  # the first call prepares what later ones share
     settled(equipment.device)
     began = time.perf_counter()
     found = invert_each(given, generator, inverter, batch=args.batch)
     settled(equipment.device)
-    seconds = (time.perf_counter() - began) / len(faces)
+    seconds = (time.perf_counter() - began) / len(people)
+    seen = [looked_at(person, one.codes, equipment, measures) for person, one in zip(people, found, strict=True)]
     distances = [float(one.distance[0]) for one in found]
-    options, apart = DecodeOptions(into="rendering"), []
-    for face, one in zip(given, found, strict=True):
-        drawn = decode(one.codes, generator, options)
-        apart.append(float((fitted_faces(face, drawn.shape[-1]) - drawn).square().mean()))
-    return {"seconds": seconds, "distance": fmean(distances), "distance_median": median(distances), "l2": fmean(apart)}
+    means = {name: finite_mean(row[name] for row in seen) for name in seen[0]}
+    return {"seconds": seconds, "distance": fmean(distances), "distance_median": median(distances), **means}
+
+
+def looked_at(person: Person, codes: Tensor, equipment: Equipment, measures: Measures) -> dict[str, float]:
+    """A code's own picture beside the face, and the realistic generator's beside the true photograph."""
+    own = decode(codes, equipment.rendering, DecodeOptions(into="rendering")).cpu()
+    real = decode(codes, equipment.real, equipment.decode_options()).cpu()
+    pictures = {"input": person.face, "photo": person.photo, "own": own, "real": real}
+    points = {name: measures.identity.landmarks(picture) for name, picture in pictures.items()}
+    known = (points["input"], points["photo"])
+    described = {name: measures.identity.describe(each, points[name], known) for name, each in pictures.items()}
+    return {
+        "l2": float((person.face - own).square().mean()),
+        "identity_to_input": identity_distance(described["own"], described["input"]),
+        "judged_photo": float(photo_logits(measures.judge, real, face_mask(person.labels))[0] > 0),
+        "identity_to_photo": identity_distance(described["real"], described["photo"]),
+    }
 
 
 def settled(device: torch.device) -> None:

@@ -7,6 +7,7 @@ They are smooth, so that fields drawn for a crop serve the source's own pixels a
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from refacer.images.resampling import filter_both, gaussian_taps
@@ -16,6 +17,7 @@ from refacer.stages.change import applied
 
 SKIN = (0.5, 0.57, 0.2)  # where an aligned face is mostly skin: centre and radius, as fractions of the crop's side
 BLUR_TRUNCATE = 3.0  # sigmas after which the blur ends
+TINT_PX = 64  # side from which a tint is found; it is smooth
 LIKE_SKIN = 0.5  # how far a hue may be from the skin's, all three channels together, to be evened with it
 
 
@@ -37,10 +39,7 @@ def change_fields(
     What sharpens a face is in their offsets. maps: what the network says of them, where that is known.
     """
     fields = translator(faces) if maps is None else translator.fields(maps, faces)
-    if options.complexion != 1:
-        fields = _with_complexion(fields, faces, options.complexion)
-    if options.evenness:
-        fields = _evened(fields, faces, options.evenness, translator.config.input_px // 4)
+    fields = _tinted(fields, _tint(fields, faces, options, translator.config.input_px // 4))
     if not options.sharpening:
         return fields
     taps = gaussian_taps(options.fine_frac * faces.shape[-1], BLUR_TRUNCATE, faces.device)
@@ -49,28 +48,28 @@ def change_fields(
     return torch.cat([rows[:, :, :3], rows[:, :, 3:] + fine[:, :, None]], 2).flatten(1, 2)
 
 
-def _with_complexion(fields: Tensor, faces: Tensor, share: float) -> Tensor:
-    """Fields that take over `share` of how the hue of the face's mean colour changes, and all of how bright it gets."""
-    before, after = (_mean_of_skin(image.clamp(-1, 1) + 1) + 1e-3 for image in (faces, mapped(fields, faces)))
-    return _tinted(fields, (_hue(before) / _hue(after)).pow(1 - share))
+def _tint(fields: Tensor, faces: Tensor, options: TranslateOptions, side_px: int) -> Tensor:
+    """The gain of light (N, 3, h, h) that the options want after fields, found in every few of their pixels.
 
-
-def _evened(fields: Tensor, faces: Tensor, share: float, side_px: int) -> Tensor:
-    """Fields whose change of hue is nearer by `share` to its mean over the face wherever the face looks like skin.
-
-    A network that makes cheeks paler and leaves temples orange has made stains. Found at side_px, so that lips and
-    eyes keep what it says of them.
+    Of how the hue of the face's mean colour changes `complexion` is taken over. Where the face looks like skin, its own
+    change of hue is then nearer to that mean by `evenness`: cheeks that get paler beside temples that stay orange look
+    stained. That is found at side_px, so that lips and eyes keep what the network says of them.
     """
-    hue = _hue(skin_around(mapped(fields, faces).clamp(-1, 1), side_px))
-    change = hue / _hue(skin_around(faces, side_px))
+    step = max(1, faces.shape[-1] // TINT_PX)
+    before, fields = (every.contiguous() for every in (faces[..., ::step, ::step], fields[..., ::step, ::step]))
+    after = mapped(fields, before)
+    means = [_mean_of_skin(image.clamp(-1, 1) + 1) + 1e-3 for image in (before, after)]
+    overall = (_hue(means[0]) / _hue(means[1])).pow(1 - options.complexion)
+    hue = _hue(skin_around(((after + 1) * overall - 1).clamp(-1, 1), side_px))
+    change = hue / _hue(skin_around(before, side_px))
     apart = (hue - _mean_of_skin(hue)).abs().sum(1, keepdim=True)
     like_skin = torch.exp(-(apart / LIKE_SKIN).square())
-    return _tinted(fields, 1 + ((_mean_of_skin(change) / change).pow(share) - 1) * like_skin)
+    return overall * (1 + ((_mean_of_skin(change) / change).pow(options.evenness) - 1) * like_skin)
 
 
 def _tinted(fields: Tensor, gain: Tensor) -> Tensor:
-    """Fields that multiply light, (x + 1) / 2, by a gain (N, 3, H, W) or (N, 3, 1, 1) afterwards."""
-    gain = gain[:, :, None]
+    """Fields (N, 12, H, W) that multiply light, (x + 1) / 2, by a smooth gain (N, 3, h, w) afterwards."""
+    gain = F.interpolate(gain, size=fields.shape[2:], mode="bilinear", align_corners=False)[:, :, None]
     rows = fields.unflatten(1, (3, 4)) * gain
     return torch.cat([rows[:, :, :3], rows[:, :, 3:] + gain - 1], 2).flatten(1, 2)
 

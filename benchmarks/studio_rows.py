@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.studio_measures import Identity, identity_distance, sharpness
+from refacer.errors import NoFace
 from refacer.evaluation.faces import color_difference, pasted_region, perceptual_distance, squared_difference
-from refacer.images.pixels import labels_from_array, snap, tensor_from_rgb
+from refacer.images.pixels import labels_from_array, rgb_from_tensor, snap, tensor_from_rgb
 from refacer.networks.judge import Judge, face_mask, photo_logits
 from refacer.networks.perceptual import Perceptual
 from refacer.options import CHANGED_CLASSES, PASTED_CLASSES, CompositeOptions, Paste, TranslateOptions
@@ -36,6 +37,7 @@ ROWS = {
     "change": "that, pasted with --paste change",
     "auto": "that, pasted with --paste auto",
     "translate": "translated, without inversion",
+    "run": "refacer run, by its own way, on the crop as a picture",
     "photo": "true photo",
 }
 NOISE_LEVELS = 5.0  # of 255: more than twice the grain of the photo look
@@ -90,6 +92,7 @@ def pictures_of(person: Person, transfer: Transfer) -> dict[str, tuple[Tensor, f
         "reconstruction": (transfer.draw(found.codes, "rendering"), found.seconds),
         "method": (transfer.decode(found.codes), found.seconds),
         **blended(person, found, transfer),
+        "run": run_on(person, transfer),
         "photo": (person.photo, 0.0),
     }
     size = person.face.shape[-1]
@@ -109,6 +112,16 @@ def blended(person: Person, found: Projected, transfer: Transfer) -> dict[str, t
     drawn = translated(face, network, TranslateOptions())
     seconds = time.perf_counter() - began
     return {**pictures, "translate": (pasted(person, drawn, face, "change", transfer, exact=True), seconds)}
+
+
+def run_on(person: Person, transfer: Transfer) -> tuple[Tensor, float]:
+    """What `refacer run` makes of the crop, where it has to find the face itself; as it is where it finds none."""
+    began = time.perf_counter()
+    try:
+        picture = tensor_from_rgb(transfer.studio.run(rgb_from_tensor(person.face)).image)
+    except NoFace:
+        picture = person.face
+    return picture, time.perf_counter() - began
 
 
 def pasted(

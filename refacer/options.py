@@ -359,17 +359,21 @@ class DistillOptions:
 
 
 EncoderName = Literal["psp", "e4e", "restyle-psp", "restyle-e4e"]
-"""Encoders that can be trained."""
+"""Encoders of faces into W+."""
+
+TrainedName = Literal["psp", "e4e", "restyle-psp", "restyle-e4e", "hyperstyle"]
+"""What `refacer train-encoder` trains."""
 
 
 @dataclass(frozen=True)
 class EncoderOptions:
     """How an encoder of faces into W+ is trained; weights and schedule are those published for FFHQ.
 
-    pSp (arXiv:2008.00951), e4e (arXiv:2102.02766), ReStyle (arXiv:2104.02699). What they do not have is off.
+    pSp (arXiv:2008.00951), e4e (arXiv:2102.02766), ReStyle (arXiv:2104.02699), HyperStyle (arXiv:2111.15666). What they
+    do not have is off.
     """
 
-    kind: EncoderName = "e4e"
+    kind: TrainedName = "e4e"
     size: Literal["compact", "full"] = "compact"  # full: the published sizes
     into: GeneratorRole = "rendering"
     batch: int = 8
@@ -392,6 +396,7 @@ class EncoderOptions:
     d_interval: int = 16  # of R1
     deltas_from: float = 1 / 15  # e4e: share of the run before the second code
     deltas_every: float = 1 / 150  # share of the run between two codes
+    w_share: float = 0.4  # HyperStyle: of the run, in which its encoder into W learns; published: a run of its own
     compare_px: int = 256  # side at which pictures are compared
     precision: Precision = "float32"  # of the convolutions
     tick_kimg: float = 4.0

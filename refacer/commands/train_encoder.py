@@ -10,7 +10,7 @@ import typer
 
 from refacer.commands.flags import FOLDER, MACHINE, DeviceName, RunFolder
 from refacer.commands.groups import option
-from refacer.options import DEFAULT_PAIR, EncoderName, EncoderOptions, GeneratorRole, Precision
+from refacer.options import DEFAULT_PAIR, EncoderOptions, GeneratorRole, Precision, TrainedName
 
 EXAMPLE = "refacer train-encoder renders.zip --kind psp --samples 0.5 --pair runs/a -o runs/a-encoder"
 NETWORK, SCHEDULE, LOSSES = "Network", "Schedule", "Losses"
@@ -21,7 +21,7 @@ OWN = EncoderOptions
 class Method:
     """How it is trained; the names are those of EncoderOptions."""
 
-    kind: Annotated[EncoderName, option(NETWORK, "Whose way from a face to its codes.")] = OWN.kind
+    kind: Annotated[TrainedName, option(NETWORK, "Whose way from a face to its codes.")] = OWN.kind
     size: Annotated[Literal["compact", "full"], option(NETWORK, "full: the published sizes, a GB.")] = OWN.size
     into: Annotated[GeneratorRole, option(NETWORK, "The generator of the pair whose codes are learned.")] = OWN.into
     kimg: Annotated[float, option(SCHEDULE, "Thousands of pictures to see in all.", min=0.001)] = OWN.kimg
@@ -59,6 +59,9 @@ class Method:
         OWN.adversarial_weight
     )
     d_lr: Annotated[float, option(LOSSES, "e4e: learning rate of the discriminator.", min=0)] = OWN.d_lr
+    w_share: Annotated[
+        float, option(SCHEDULE, "hyperstyle: share of the run in which its encoder into W learns.", min=0, max=1)
+    ] = OWN.w_share
     precision: Annotated[Precision, option(MACHINE, "Of the generator and convolutions.")] = OWN.precision
     deterministic: Annotated[bool, option(MACHINE, "Bit-equal runs on the CPU; slower.", "--deterministic")] = False
     seed: Annotated[int, option(MACHINE, "Seed of everything random.", min=0)] = OWN.seed

@@ -18,17 +18,22 @@ from refacer.finetuning.record import TERMS_OF_PICTURES, Observation, weighted
 from refacer.images.pixels import scale_to_unit
 from refacer.images.resampling import resized
 from refacer.networks.encoders import EncoderConfig, FaceEncoder, compact_config
+from refacer.networks.hyperstyle import HyperConfig, HyperStyle, hyper_config_for
+from refacer.networks.stylegan2.networks import Generator
 from refacer.options import EncoderOptions
 from refacer.training.dataset import FaceDataset
-from refacer.training.encode import EncoderTrainer, Judges
+from refacer.training.encode import EncoderTrainer
 from refacer.training.finetune import Tick
+from refacer.training.hyper import HyperTrainer
 from refacer.training.latents import mixed_codes
 from refacer.training.processes import Processes, device_name
+from refacer.training.reconstruct import Judges
 from refacer.weights import cache, published, terms
 from refacer.weights.choices import choose
 from refacer.weights.pairs import NETWORKS, encode_beside, load_pair
 
-ENCODER = "encoder"
+ENCODER, HYPERSTYLE = "encoder", "hyperstyle"
+Trainer = EncoderTrainer | HyperTrainer
 CURRICULAR_FACE = "curricularface"
 PASSES = 5  # of a full ReStyle encoder
 
@@ -45,7 +50,7 @@ SPELLED = {
 OPTIONS = frozenset({
     "kimg", "batch", "lr", "optimizer", "into", "samples", "jitter", "l2_weight", "perceptual_weight",
     "identity_weight", "code_weight", "prior_weight", "delta_weight", "adversarial_weight", "d_lr", "seed", "precision",
-    "deterministic", "rate_falls",
+    "deterministic", "rate_falls", "w_share",
 })  # fmt: skip
 """Values of the configuration that are options of the command under their own names."""
 
@@ -68,13 +73,16 @@ class EncoderRecipe:
         self.pair = load_pair(pair)
         self.pair.path(options.into)  # met here where it is missing, and not after the pictures were read
         self.perceptual = choose("perceptual", "auto", self.pair)
-        self.network = self._config()
+        generator = self.pair.generator(self.options.into, self.device)
+        self.network = self._config(generator)
         self.identity = RunIdentity(self.pair.resolution, self.device, paired=True)
         self.measured_by_network = cache.installed(CURRICULAR_FACE) is not None
 
-    def _config(self) -> EncoderConfig:
-        """The encoder's sizes for the pair's codes."""
+    def _config(self, generator: Generator) -> EncoderConfig | HyperConfig:
+        """The network's sizes for the pair's codes."""
         o, pair = self.options, self.pair
+        if o.kind == HYPERSTYLE:
+            return hyper_config_for(generator.config, o.into, full=o.size == "full")
         config = compact_config(o.kind, pair.num_ws, pair.w_dim, pair.resolution)
         if o.size == "full":
             config = EncoderConfig(o.kind, pair.num_ws, pair.w_dim)
@@ -107,19 +115,18 @@ class EncoderRecipe:
         given = FaceDataset(self.faces, size, seed=self.options.seed, expected_px=self.pair.resolution)
         return {"faces": given}
 
-    def make_trainer(self, data: Mapping[str, FaceDataset], folder: RunFolder, processes: Processes) -> EncoderTrainer:
-        """A trainer over a fresh network, whose answers are the average code at first; the generator stays as it is."""
+    def make_trainer(self, data: Mapping[str, FaceDataset], folder: RunFolder, processes: Processes) -> Trainer:
+        """A trainer over a fresh network; the generator stays as it is."""
         if processes.first:
             self._tell(folder)
-        encoder = FaceEncoder(self.network)
-        for head in encoder.encoder.styles:
-            nn.init.zeros_(head.get_parameter("linear.weight"))
+        network = fresh_network(self.network)
         generator = self.pair.generator(self.options.into, self.device)
-        encoder.latent_avg.copy_(generator.mapping.w_avg.cpu().expand_as(encoder.latent_avg))
-        processes.agree(encoder)
+        network.latent_avg.copy_(generator.mapping.w_avg.cpu().expand_as(network.latent_avg))
+        processes.agree(network)
         identity = _embeds(self.device) if self.measured_by_network else None
         judges = Judges(self.perceptual.load(self.device), self.pair.w_std, identity)
-        return EncoderTrainer(encoder, generator, data.get("faces"), judges, self.options, self.device, processes)
+        others = (generator, data.get("faces"), judges, self.options, self.device, processes)
+        return HyperTrainer(network, *others) if isinstance(network, HyperStyle) else EncoderTrainer(network, *others)
 
     def _tell(self, folder: RunFolder) -> None:
         if not self.measured_by_network and self.options.identity_weight:
@@ -127,20 +134,15 @@ class EncoderRecipe:
         if self.identity.reason:
             folder.note(f"identity between face and picture is not measured: {self.identity.reason}")
 
-    def observe(self, trainer: EncoderTrainer, tick: Tick) -> Observation:
+    def observe(self, trainer: Trainer, tick: Tick) -> Observation:
         """Losses as they enter the sum, identity; the same faces each time, and the pictures of their codes."""
         weights = {f"loss/{name}": weight for name, weight in trainer.weights.items()} | {"loss/discriminator": 1.0}
         faces = self._samples(trainer)
-        encoder = trainer.encoder.eval()
-        with torch.no_grad():
-            codes = torch.cat([encoder(part, trainer.generator) for part in faces.split(8)])
-            drawn = [trainer.generator.synthesis(part, noise_mode="const") for part in codes.split(8)]
-        encoder.train()
-        pictures = resized(torch.cat(drawn), faces.shape[-1]).clamp(-1, 1)
+        pictures = resized(trainer.reconstructed(faces), faces.shape[-1]).clamp(-1, 1)
         identity = self.identity.measured(pictures, faces)
         return Observation({"weighted": weighted(tick, weights), "identity": identity}, [faces, pictures])
 
-    def _samples(self, trainer: EncoderTrainer) -> torch.Tensor:
+    def _samples(self, trainer: Trainer) -> torch.Tensor:
         """Faces to show: those given, else the generator's own."""
         count = self.options.sample_count
         if trainer.faces is not None:
@@ -159,11 +161,26 @@ class EncoderRecipe:
         known = terms.in_words(uses + self.identity.uses)
         return known | (TERMS_OF_PICTURES if self.faces else {})
 
-    def encode_result(self, name: str, trainer: EncoderTrainer) -> dict[str, bytes]:
+    def encode_result(self, name: str, trainer: Trainer) -> dict[str, bytes]:
         """The files of the pair as it is, with the encoder."""
         facts = {key: value for key, value in self.pair.facts.items() if key not in ("format", "networks")}
-        encoder = trainer.encoder.eval().cpu().to(memory_format=torch.contiguous_format)
-        return encode_beside(self.pair, {ENCODER: encoder}, {**facts, "name": name}, [*NETWORKS])
+        network = trainer.network.eval().cpu().to(memory_format=torch.contiguous_format)
+        role = HYPERSTYLE if self.options.kind == HYPERSTYLE else ENCODER
+        return encode_beside(self.pair, {role: network}, {**facts, "name": name}, [*NETWORKS])
+
+
+def fresh_network(config: EncoderConfig | HyperConfig) -> FaceEncoder | HyperStyle:
+    """An untrained network, whose answer is the average code and the weights as they are."""
+    if isinstance(config, EncoderConfig):
+        encoder = FaceEncoder(config)
+        for head in encoder.encoder.styles:
+            nn.init.zeros_(head.get_parameter("linear.weight"))
+        return encoder
+    network = HyperStyle(config)
+    nn.init.zeros_(network.encoder.linear.weight)
+    for last in network.hypernet.last_layers():
+        nn.init.zeros_(last)
+    return network
 
 
 def _embeds(device: torch.device) -> Any:

@@ -10,31 +10,43 @@ from refacer.inverters.method import Method
 from refacer.networks.hyperstyle import HyperStyle
 from refacer.stages.encode import check_average
 from refacer.stages.offsets import HyperInversion
+from refacer.weights import terms
 from refacer.weights.choices import Choice, choose, require
 
 
 class Hyper(Method):
-    """The published networks, from their two files."""
+    """The pair's own networks, else the published ones from their two files."""
 
     @cached_property
-    def _published(self) -> Choice:
+    def _published(self) -> Choice | None:
+        """None where the pair's own takes its place."""
+        pair = self.equipment.pair
+        if pair.has(self.name) and self._own.config.into == self.into:
+            return None
         return choose("encoder", self.name)
+
+    @cached_property
+    def _own(self) -> HyperStyle:
+        network = self.equipment.pair.network(self.name).to(self.equipment.device)
+        assert isinstance(network, HyperStyle)
+        return network
 
     def check(self) -> None:
         """Also whether codes and layers are those of the generator that is inverted."""
         self.equipment.require(self.into, perceptual=True)
-        require([self._published])
+        if self._published is not None:
+            require([self._published])
         _ = self._network
 
     @cached_property
     def _network(self) -> HyperStyle:
         """The networks, checked."""
-        equipment = self.equipment
-        network: HyperStyle = self._published.load(equipment.device)
+        equipment, published = self.equipment, self._published
+        network: HyperStyle = self._own if published is None else published.load(equipment.device)
         generator = equipment.generator(self.into)
         network.check(generator)
         check_average(network.latent_avg, generator, equipment.w_std, self.name)
-        equipment.note(*self._published.uses)
+        equipment.note(*([terms.of_pair(self.name, equipment.pair)] if published is None else published.uses))
         return network
 
     def inverter(self) -> HyperInversion:
@@ -46,5 +58,6 @@ class Hyper(Method):
         return {}
 
     def models(self) -> Mapping[str, str]:
-        """Both networks."""
-        return self._published.models
+        """Both networks, of a pair in one file."""
+        published = self._published
+        return {self.name: self.equipment.pair.sha256(self.name)} if published is None else published.models

@@ -8,7 +8,7 @@ that nine of its blocks share are stored once, as `hypernet.shared_weight_hypern
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from refacer.networks.encoders import EqualLinear
 from refacer.networks.irse import body, input_layer
 from refacer.networks.stylegan2.config import GeneratorConfig
 from refacer.networks.stylegan2.networks import Generator
+from refacer.options import GeneratorRole
 
 HEAD_SLOPE = 0.01
 SHARED_KERNEL = 3
@@ -31,7 +32,8 @@ class HyperConfig:
     """Sizes; the defaults are the published ones.
 
     layers: (outputs, inputs) of each weight that changes, by its place among the generator's layers (`layer_names`).
-    input_px: side at which pictures are seen. shared: channels of the layers whose kernels the shared block makes.
+    input_px: side at which pictures are seen. shared: channels of the layers whose kernels the shared block makes;
+    code: numbers from which it makes one, 0 for as many. into: the generator of a pair whose weights change.
     encoder_units, encoder_widths: of the W encoder's trunk; units, widths: of the hypernetwork's. inner, inner_shared:
     channels of the blocks. passes: how often it looks.
     """
@@ -48,19 +50,52 @@ class HyperConfig:
     inner: int = 256
     inner_shared: int = 128
     passes: int = 5
+    code: int = 0
+    into: GeneratorRole = "real"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values from which it can be made again."""
-        return asdict(self) | {"layers": {str(index): list(shape) for index, shape in self.layers.items()}}
+        layers = {str(index): list(shape) for index, shape in self.layers.items()}
+        return {name: list(x) if isinstance(x, tuple) else x for name, x in asdict(self).items()} | {"layers": layers}
 
     def is_shared(self, index: int) -> bool:
         """Whether the shared block makes a layer's kernel."""
         return self.layers[index] == (self.shared, self.shared)
 
     @property
+    def code_width(self) -> int:
+        """Numbers from which the shared block makes a kernel; channels before a layer's own answer, too."""
+        return self.code or self.shared
+
+    @property
     def map_px(self) -> int:
         """Side of the hypernetwork's last map."""
         return self.input_px // 2 ** len(self.widths)
+
+
+def hyper_config_for(generator: GeneratorConfig, into: GeneratorRole, *, full: bool) -> HyperConfig:
+    """HyperStyle for a generator: at the published sizes, or for a pair to carry, 8.7 million values for the studio's.
+
+    All 3x3 convolutions change, those of the commonest size by the shared block. ToRGB does not, as published; it is
+    what both generators of a pair have in common.
+    """
+    layers, place = {}, 0
+    for resolution in generator.resolutions:
+        outputs = generator.channels(resolution)
+        convs = (outputs,) if resolution == 4 else (generator.channels(resolution // 2), outputs)
+        layers |= {place + i: (outputs, inputs) for i, inputs in enumerate(convs)}
+        place += len(convs) + 1  # ToRGB
+    square = [shape for shape in layers.values() if shape[0] == shape[1]]
+    published = HyperConfig(
+        generator.num_ws, generator.w_dim, layers, shared=max(square, key=square.count)[0], into=into
+    )
+    if full:
+        return replace(published, code=published.shared)
+    units, widths = (2, 2, 2, 2), (16, 32, 64, 128)
+    return replace(
+        published, input_px=min(128, max(32, generator.img_resolution)), encoder_units=units, encoder_widths=widths,
+        units=units, widths=widths, inner=64, inner_shared=64, passes=3, code=min(64, generator.w_dim),
+    )  # fmt: skip
 
 
 def layer_names(config: GeneratorConfig) -> list[str]:
@@ -136,11 +171,17 @@ class HyperNetwork(nn.Module):
                 blocks.append(BasicBlock(inputs, width, 2 if stage and not unit else 1))
                 inputs = width
         self.body = nn.Sequential(*blocks)
-        self.shared_weight_hypernet = SharedKernels(config.shared)
+        self.shared_weight_hypernet = SharedKernels(config.shared, config.code_width)
         self.refinement_blocks = nn.ModuleDict()
         for index, shape in config.layers.items():
             block = SharedHead(config) if config.is_shared(index) else OwnHead(config, shape)
             self.refinement_blocks[str(index)] = block
+
+    def last_layers(self) -> list[nn.Parameter]:
+        """The parameters that are 0 where it changes nothing."""
+        shared = self.shared_weight_hypernet
+        own = [block.output[1] for block in self.refinement_blocks.values() if isinstance(block, OwnHead)]
+        return [shared.w1, shared.b1, *(parameter for layer in own for parameter in layer.parameters())]
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """The face beside the last picture, (N, 6, P, P), to the shares by the layer's place."""
@@ -173,17 +214,17 @@ class BasicBlock(nn.Module):
 
 
 class SharedHead(nn.Module):
-    """A map to the code (N, shared) from which the shared weights make a kernel."""
+    """A map to the code (N, code) from which the shared weights make a kernel."""
 
     def __init__(self, config: HyperConfig) -> None:
         super().__init__()
         inner, halvings = config.inner_shared, int(math.log2(config.map_px))
-        widths = (inner,) * halvings + (config.shared,)
+        widths = (inner,) * halvings + (config.code_width,)
         self.convs = _convolutions(config.widths[-1], widths, first_stride=1)
-        self.linear = EqualLinear(config.shared, config.shared)
+        self.linear = EqualLinear(config.code_width, config.code_width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, S, S) to (N, shared)."""
+        """(N, C, S, S) to (N, code)."""
         return self.linear(self.convs(x).flatten(1))
 
 
@@ -194,9 +235,9 @@ class OwnHead(nn.Module):
         super().__init__()
         self.shape = shape
         halvings = max(1, int(math.log2(config.map_px)) - 1)
-        widths = (config.inner,) * (halvings - 1) + (config.shared,)
+        widths = (config.inner,) * (halvings - 1) + (config.code_width,)
         self.convs = _convolutions(config.widths[-1], widths, first_stride=2)
-        self.output = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(config.shared, shape[0] * shape[1], 1))
+        self.output = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(config.code_width, shape[0] * shape[1], 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, S, S) to (N, out, in, 1, 1)."""
@@ -204,19 +245,19 @@ class OwnHead(nn.Module):
 
 
 class SharedKernels(nn.Module):
-    """Codes (N, shared) to kernels (N, shared, shared, 3, 3), by two matrices (Ha et al. 2017)."""
+    """Codes (N, code) to kernels (N, width, width, 3, 3), by two matrices (Ha et al. 2017)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, code: int) -> None:
         super().__init__()
-        self.width = width
-        self.w1 = nn.Parameter(torch.randn(width, width * SHARED_KERNEL**2) / 40)
+        self.width, self.code = width, code
+        self.w1 = nn.Parameter(torch.randn(code, width * SHARED_KERNEL**2) / 40)
         self.b1 = nn.Parameter(torch.randn(width * SHARED_KERNEL**2) / 40)
-        self.w2 = nn.Parameter(torch.randn(width, width * width) / 40)
-        self.b2 = nn.Parameter(torch.randn(width * width) / 40)
+        self.w2 = nn.Parameter(torch.randn(code, width * code) / 40)
+        self.b2 = nn.Parameter(torch.randn(width * code) / 40)
 
     def forward(self, codes: Tensor) -> Tensor:
         """The published network reads the result's numbers as (out, in, 3, 3) in the order in which they lie."""
-        rows = (codes @ self.w2 + self.b2).view(-1, self.width, self.width)
+        rows = (codes @ self.w2 + self.b2).view(-1, self.width, self.code)
         return (rows @ self.w1 + self.b1).view(-1, self.width, self.width, SHARED_KERNEL, SHARED_KERNEL)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,13 +37,17 @@ class HyperInversion:
         offsets: dict[str, Tensor] = {}
         for step in range(passes):
             shares = network.shares(faces, drawn_with(generator, codes, offsets, noise_mode="const"))
-            found = {names[index]: share for index, share in shares.items()}
-            offsets = {name: share + offsets.get(name, 0) for name, share in found.items()}
+            offsets = added(offsets, shares, names)
             if progress:
                 progress(step + 1, passes)
         offsets = {name: value.half() for name, value in offsets.items()}
         drawn = drawn_with(generator, codes, offsets, noise_mode="const")
         return Inversion(codes, distance(self.perceptual.features(drawn), self.perceptual.features(fitted)), offsets)
+
+
+def added(offsets: Offsets, shares: Mapping[int, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    """Offsets with another look's shares, by the layers' place among `names`."""
+    return {names[index]: share.float() + offsets.get(names[index], 0) for index, share in shares.items()}
 
 
 def drawn_with(generator: Generator, codes: Tensor, offsets: Offsets | None, /, **settings: Any) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from refacer.errors import InputRefused, RefacerError, WeightsMissing
 from refacer.networks.encoders import EncoderConfig, FaceEncoder
-from refacer.networks.hyperstyle import HyperConfig
+from refacer.networks.hyperstyle import HyperConfig, HyperStyle
 from refacer.networks.parser import StudioParser
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.networks.translator import Translator, TranslatorConfig
@@ -59,6 +59,11 @@ def load_translator(path: Path) -> Translator:
 def load_encoder(path: Path) -> FaceEncoder:
     """The encoder of a pair."""
     return _built(path, "encoder", lambda config: FaceEncoder(encoder_config(config)))
+
+
+def load_hyperstyle(path: Path) -> HyperStyle:
+    """HyperStyle's networks of a pair."""
+    return _built(path, "hyperstyle-pair", lambda config: HyperStyle(_hyper_config_of_pair(config)))
 
 
 def read_network(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -139,6 +144,20 @@ def encoder_config(config: dict[str, Any]) -> EncoderConfig:
     if config["kind"] not in get_args(EncoderName) or config["into"] not in get_args(GeneratorRole):
         raise InputRefused("its kind is none that is known")
     return EncoderConfig(**{**config, "units": tuple(units), "widths": tuple(widths)})
+
+
+def _hyper_config_of_pair(config: dict[str, Any]) -> HyperConfig:
+    """The sizes that a file states, none of them larger than a file of a pair may ask for."""
+    limits = [(config["input_px"], MOST_INPUT_PX), (config["passes"], MOST_PASSES), (config["num_ws"], MOST_CODES)]
+    limits += [(config[name], MOST_CHANNELS) for name in ("w_dim", "shared", "code", "inner", "inner_shared")]
+    limits += [(size, MOST_CHANNELS) for name in ("encoder_widths", "widths") for size in config[name]]
+    limits += [(count, MOST_UNITS) for name in ("encoder_units", "units") for count in config[name]]
+    limits += [(size, MOST_CHANNELS) for shape in config["layers"].values() for size in shape]
+    if len(limits) > 3 * MOST_CODES * 4 or any(type(size) is not int or not 0 < size <= most for size, most in limits):
+        raise InputRefused("its sizes are no whole numbers in range")
+    if config["into"] not in get_args(GeneratorRole):
+        raise InputRefused("its generator is none of a pair")
+    return hyper_config(config, config)
 
 
 def hyper_config(hyper: dict[str, Any], encoder: dict[str, Any]) -> HyperConfig:

@@ -27,6 +27,7 @@ from refacer.weights.loaders import (
     load_discriminator,
     load_encoder,
     load_generator,
+    load_hyperstyle,
     load_studio_parser,
     load_translator,
 )
@@ -61,6 +62,11 @@ NETWORKS: Mapping[str, PairNetwork] = {
     ),
     "encoder": PairNetwork(
         "encoder", load_encoder, "train one with `refacer train-encoder FACES --pair {pair} -o RUN`, or use --init mean"
+    ),
+    "hyperstyle": PairNetwork(
+        "hyperstyle-pair",
+        load_hyperstyle,
+        "train one with `refacer train-encoder FACES --kind hyperstyle --pair {pair} -o RUN`",
     ),
 }
 """Every network by its role. A pair has the realistic generator at least; the others are optional."""

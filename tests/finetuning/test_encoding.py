@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from refacer.files.codes import read_offsets
 from refacer.finetuning.encoding import EncoderRecipe
 from refacer.finetuning.run import Training
 from refacer.options import EncoderOptions
@@ -112,3 +114,19 @@ def test_what_does_not_fit_is_refused_in_one_line(run, renders, pair, cli, stage
         ended = cli(*arguments)
         assert (ended.code, words in ended.err) == (code, True), (arguments, ended.err)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_pair_with_hyperstyle_draws_the_same_elsewhere(renders, pair, cli, stages, tmp_path):
+    options = replace(SHORT, kind="hyperstyle", w_share=0.5, lr=3e-3)
+    _train([renders], tmp_path / "run", pair, options).go("auto")
+    assert load_pair(str(tmp_path / "run")).has("hyperstyle")
+    project = ("project", stages / "display.face.png", "--pair", tmp_path / "run", "-o", tmp_path / "code.npy")
+    ended = cli(*project, "--inverter", "hyperstyle")
+    assert ended.code == 0, ended.err
+    offsets = read_offsets(tmp_path / "code.npy")
+    assert offsets
+    assert all(name.endswith(("conv0.weight", "conv1.weight")) for name in offsets)
+    ended = cli("decode", tmp_path / "code.npy", "--pair", tmp_path / "run", "-o", tmp_path / "face.png")
+    assert ended.code == 0, ended.err
+    assert cli(*project, "--force").code == 0  # by optimisation from the average: it is no encoder to start from
+    assert not read_offsets(tmp_path / "code.npy")

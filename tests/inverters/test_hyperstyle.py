@@ -1,6 +1,7 @@
 """HyperStyle from its two files to codes whose offsets travel: `project --inverter hyperstyle`, then `decode`."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from PIL import Image
 from refacer.errors import InputRefused, ShapeMismatch
 from refacer.files import read_passport
 from refacer.files.codes import read_codes, read_offsets
-from refacer.networks.hyperstyle import HyperConfig, HyperStyle, layer_names
-from refacer.networks.stylegan2.networks import Generator
+from refacer.networks.hyperstyle import HyperConfig, HyperStyle, hyper_config_for, layer_names
+from refacer.networks.stylegan2.networks import Generator, GeneratorConfig
 from refacer.stages.offsets import drawn_with
 from refacer.weights import cache
 from refacer.weights.convert import convert
@@ -71,6 +72,16 @@ def installed(pair, tmp_path, monkeypatch) -> HyperStyle:
         hashes = {file: hashlib.sha256(content).hexdigest() for file, content in made.files.items()}
         cache.put(cache.Record(name, "ab" * 32, 1, "import", name, made.notes, hashes), made.files)
     return network
+
+
+def test_the_published_layers_change():
+    generator = GeneratorConfig(img_resolution=1024)
+    config = hyper_config_for(generator, "real", full=True)
+    assert config == replace(HyperConfig(18, 512, FFHQ), code=512)
+    compact = hyper_config_for(generator, "rendering", full=False)
+    assert compact.layers == config.layers
+    shapes = shapes_of(lambda: HyperStyle(compact))
+    assert sum(torch.Size(shape).numel() for shape in shapes.values()) < 40e6
 
 
 def test_the_published_sizes():

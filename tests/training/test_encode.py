@@ -1,5 +1,6 @@
 """Training encoders: they learn a generator's own codes, a resumed run equals an unbroken one."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +10,16 @@ from torch import nn
 
 from refacer.errors import UsageError
 from refacer.networks.encoders import EncoderConfig, FaceEncoder
+from refacer.networks.hyperstyle import HyperStyle, hyper_config_for
 from refacer.networks.perceptual import DiscriminatorFeatures
 from refacer.options import EncoderName, EncoderOptions
 from refacer.training.dataset import FaceDataset
-from refacer.training.encode import EncoderTrainer, Judges
+from refacer.training.encode import EncoderTrainer
+from refacer.training.hyper import HyperTrainer
 from refacer.training.latents import POOL, CodePool, of_random_layers
 from refacer.training.optimizers import Ranger
 from refacer.training.processes import Processes
+from refacer.training.reconstruct import Judges
 from tests.tiny import tiny_discriminator, tiny_generator
 
 OPTIONS = EncoderOptions(kind="psp", batch=8, kimg=0.32, optimizer="adam", lr=3e-3, samples=1.0)
@@ -50,6 +54,51 @@ def test_it_learns_the_generator_s_own_codes(kind: EncoderName):
         assert last[name] < 0.8 * first[name], name
 
 
+def make_hyper_trainer(options: EncoderOptions, pictures: Path | None = None) -> HyperTrainer:
+    """HyperStyle's trainer over the same networks."""
+    usual = make_trainer(replace(options, kind="psp"), pictures)
+    network = HyperStyle(hyper_config_for(usual.generator.config, "rendering", full=False))
+    network.latent_avg.copy_(usual.generator.mapping.w_avg.expand_as(network.latent_avg))
+    for last in (network.encoder.linear.weight, *network.hypernet.last_layers()):
+        nn.init.zeros_(last)
+    return HyperTrainer(network, usual.generator, usual.faces, usual.judges, options, CPU)
+
+
+def test_hyperstyle_learns_codes_first_and_then_how_weights_change():
+    options = replace(OPTIONS, kind="hyperstyle", w_share=0.5, lr=1e-3)
+    trainer, losses = make_hyper_trainer(options), []
+    parts = {name: getattr(trainer.network, name) for name in ("encoder", "hypernet")}
+    for name, other in (("encoder", "hypernet"), ("hypernet", "encoder")):
+        before = {part: [value.clone() for value in module.parameters()] for part, module in parts.items()}
+        for _ in range(20):
+            assert trainer.learns_codes == (name == "encoder")
+            trainer.step()
+            losses.append(trainer.statistics.take()["loss/l2"])
+        assert any(not torch.equal(a, b) for a, b in zip(before[name], parts[name].parameters(), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(before[other], parts[other].parameters(), strict=True))
+    assert sum(losses[-4:]) < 0.9 * sum(losses[:4])
+
+
+def test_a_resumed_hyperstyle_goes_on_exactly(pictures: Path):
+    options = replace(OPTIONS, kind="hyperstyle", w_share=0.1, samples=0.5, optimizer="ranger")
+    whole, resumed = (make_hyper_trainer(options, pictures) for _ in range(2))
+    for _ in range(7):
+        whole.step()
+        if whole.iteration == 3:
+            resumed.load_state_dict(torch.load(_saved(whole), weights_only=True))
+    for _ in range(4):
+        resumed.step()
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[name]), name
+
+
+def _saved(trainer: HyperTrainer) -> io.BytesIO:
+    file = io.BytesIO()
+    torch.save(trainer.state_dict(), file)
+    file.seek(0)
+    return file
+
+
 @pytest.mark.parametrize("options", [
     replace(OPTIONS, kind="e4e", samples=0.5, jitter=0.05, prior_weight=0.1, deltas_from=0.0, d_interval=2),
     replace(OPTIONS, kind="restyle-e4e", optimizer="ranger", rate_falls=True),
@@ -65,8 +114,8 @@ def test_a_resumed_trainer_goes_on_exactly(options: EncoderOptions, pictures: Pa
     again.load_state_dict(broken.state_dict())
     for _ in range(4):
         again.step()
-    for name, value in whole.encoder.state_dict().items():
-        assert torch.equal(value, again.encoder.state_dict()[name]), name
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, again.network.state_dict()[name]), name
     assert whole.statistics.take() == again.statistics.take()
 
 
@@ -79,7 +128,7 @@ def test_e4e_lets_its_codes_in_one_by_one():
     assert counts[0] == 0
     assert counts == sorted(counts)
     assert counts.index(1) == 10
-    assert counts[-1] == trainer.encoder.config.num_ws - 1
+    assert counts[-1] == trainer.network.config.num_ws - 1
     assert {"loss/delta", "loss/adversarial", "loss/discriminator"} <= trainer.statistics.take().keys()
 
 
@@ -90,17 +139,17 @@ def test_given_faces_and_own_pictures_share_a_batch(pictures):
     assert len(make_trainer(replace(OPTIONS, samples=0.0), pictures)._examples().codes) == 0
     with pytest.raises(UsageError, match="3 processes"):
         EncoderTrainer(
-            trainer.encoder, trainer.generator, None, trainer.judges, OPTIONS, CPU, Processes(rank=0, world=3)
+            trainer.network, trainer.generator, None, trainer.judges, OPTIONS, CPU, Processes(rank=0, world=3)
         )
 
 
 def test_the_generator_and_the_average_stay_as_they_are(pictures):
     trainer = make_trainer(pictures=pictures)
     before = {name: value.clone() for name, value in trainer.generator.state_dict().items()}
-    average = trainer.encoder.latent_avg.clone()
+    average = trainer.network.latent_avg.clone()
     trainer.step()
     assert all(torch.equal(value, before[name]) for name, value in trainer.generator.state_dict().items())
-    assert torch.equal(trainer.encoder.latent_avg, average)
+    assert torch.equal(trainer.network.latent_avg, average)
 
 
 def test_a_pool_gives_back_older_codes():

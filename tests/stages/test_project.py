@@ -29,7 +29,7 @@ class Scene:
         self.codes = self.generator.mapping(torch.randn(2, 8)).detach()
         self.faces = self.generator.synthesis(self.codes, noise_mode="const").detach().clamp(-1, 1)
 
-    def project(self, given: Tensor | None = None, init: Tensor | None = None, **options: float) -> Inversion:
+    def project(self, given: Tensor | None = None, init: Tensor | None = None, **options: Any) -> Inversion:
         chosen = ProjectOptions(**{"steps": 8, **options})  # pyright: ignore[reportArgumentType]
         faces = self.faces[:1] if given is None else given
         return project(faces, self.generator, self.perceptual, self.w_std, chosen, init=init)

@@ -32,6 +32,7 @@ def make_trainer(options: EncoderOptions = OPTIONS, pictures: Path | None = None
     generator = tiny_generator(frozen=True, noise=0.02, **WIDE)
     perceptual = DiscriminatorFeatures(tiny_discriminator(frozen=True, **WIDE))
     torch.manual_seed(0)
+    assert options.kind != "hyperstyle"
     config = EncoderConfig(
         options.kind, generator.num_ws, 8, 32, (1, 1, 1, 1), (8, 8, 8, 8), 8, passes=2 if "re" in options.kind else 1
     )

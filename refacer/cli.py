@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import warnings
-from contextlib import suppress
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -77,6 +76,7 @@ def root(
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and leave with the exit codes of refacer/errors.py, 130, 141 or 143."""
+    console.open_streams()
     signal.signal(signal.SIGTERM, _terminate)
     code = 0
     try:
@@ -96,8 +96,7 @@ def _exit_code(stop: SystemExit) -> int:
     if isinstance(stop.__context__, BrokenPipeError):
         return _close_pipe()
     if stop.code == INTERRUPTED:
-        with suppress(OSError, SystemExit):  # Rich leaves with code 1 where stderr was closed
-            console.note("interrupted; nothing is half-written")
+        console.note("interrupted; nothing is half-written")
     return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
 
 

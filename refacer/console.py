@@ -7,11 +7,12 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from refacer.errors import OutOfMemory, OutputNotWritable, RefacerError, RefacerWarning
@@ -55,7 +56,7 @@ def warning_shower() -> Callable[..., None]:
 
     def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
         if not issubclass(category, RefacerWarning):
-            sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
+            _write(warnings.formatwarning(message, category, filename, lineno).rstrip())
         elif str(message) not in told:
             told.add(str(message))
             warn(str(message))
@@ -138,7 +139,7 @@ def bars(total: int, *, quiet: bool) -> Iterator[Bars]:
         def render(self, task: Task) -> Text:
             return Text(rate(task.completed, task.elapsed) if task.id == items else "")
 
-    stderr = Console(stderr=True)
+    stderr = _Stderr()
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
         TextColumn("{task.fields[faces]}", markup=False), RateColumn(), TimeRemainingColumn(),
@@ -162,7 +163,7 @@ def transfer(name: str, *, quiet: bool) -> Iterator[Callable[[int, int | None], 
     """A bar of bytes: gives a function to call with (bytes here, bytes in all or None)."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-    stderr = Console(stderr=True)
+    stderr = _Stderr()
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     disabled = quiet or not stderr.is_terminal
     with Progress("{task.description}", *columns, console=stderr, transient=True, disable=disabled) as progress:
@@ -170,5 +171,42 @@ def transfer(name: str, *, quiet: bool) -> Iterator[Callable[[int, int | None], 
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
+def show(*tables: Table, width: int = 0) -> None:
+    """Tables for people; width: letters that they need, also on a terminal that is narrower."""
+    stderr = _Stderr()
+    stderr.width = max(stderr.width, width)
+    stderr.print(*tables)
+
+
+def open_streams() -> None:
+    """Give standard streams that were closed (`2>&-`) a place, before another file is opened under their number.
+
+    Nothing can be read there or written as a result; what is for people is dropped.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)  # gets the lowest number that is free
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+class _Stderr(Console):
+    """stderr, which whoever reads it may close: the work goes on, only nothing more is told."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        """Drop what it holds and what comes; Rich would drop stdout and end the program."""
+        self.quiet = True
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stderr.fileno())
+            os.close(nowhere)
+
+
 def _write(text: Text | str) -> None:
-    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+    _Stderr().print(text, markup=False, soft_wrap=True)

@@ -46,6 +46,34 @@ def test_a_closed_pipe_ends_silently(program, look):
     assert process.returncode == 141
 
 
+def test_a_closed_stderr_stops_nothing(program, look, two, tmp_path):
+    """Neither what is told on the way nor the errors at the end."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").write_bytes(b"no picture")
+    (tmp_path / "in/b.png").write_bytes(look.read_bytes())
+    with program("align", tmp_path / "in", "-o", tmp_path / "out/", "-v") as process:
+        process.stderr.close()
+        assert process.stdout.read() == b""
+    assert process.returncode == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png"]
+    with program("align", two) as process:  # tells how many faces it left
+        process.stderr.close()
+        assert read_source(process.stdout.read(), max_pixels=10**6).rgb.shape == (64, 64, 3)
+    assert process.returncode == 0
+
+
+def test_streams_may_be_closed_from_the_start(look, tmp_path):
+    """What is opened next must not get their numbers."""
+    refacer = f"{shlex.quote(sys.executable)} -m refacer align {shlex.quote(str(look))}"
+    codes = [
+        subprocess.run(["bash", "-c", f"{refacer} {ends}"], cwd=tmp_path, stdin=subprocess.DEVNULL).returncode
+        for ends in ("-q > whole.png", "2>&- <&- > bare.png", "-o named.png <&- >&- 2>&-", ">&- 2>&-")
+    ]
+    assert codes == [0, 0, 0, 7]
+    whole = (tmp_path / "whole.png").read_bytes()
+    assert whole == (tmp_path / "bare.png").read_bytes() == (tmp_path / "named.png").read_bytes()
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_leave_nothing_half_written(program, look, tmp_path, number, code):
     (tmp_path / "in").mkdir()

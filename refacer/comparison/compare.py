@@ -13,8 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from refacer import __version__, console
 from refacer.comparison.faces import ComparedFace, Place, read_faces
 from refacer.comparison.folder import INPUTS, RECORD, TRUTH
@@ -28,6 +26,7 @@ from refacer.errors import RefacerError, UsageError, WeightsMissing
 from refacer.evaluation.evaluate import PictureSet
 from refacer.files import READABLE, SUFFIXES, read_bytes, read_source, write_atomic
 from refacer.files.folder_lock import FolderLock
+from refacer.files.json_text import parse_json
 from refacer.jobs.frame import Frame
 from refacer.jobs.plan import Kind, make_plan
 from refacer.jobs.runner import passport_of
@@ -73,9 +72,7 @@ def compare(inputs: Sequence[Path], options: CompareOptions, files: FileOptions)
         _write(place, table, body, record, options.max_pixels)
         frame.planned = len(frame.report.results)
     if not files.quiet:
-        out = Console(stderr=True)
-        out.width = max(out.width, WIDTH)
-        out.print(table.to_rich())
+        console.show(table.to_rich(), width=WIDTH)
         console.note(f"look at {place.folder / PAGE}")
     if files.json:
         console.payload_text(json.dumps(body))
@@ -128,7 +125,7 @@ def _make(
 def _kept(folder: Path) -> dict[str, Any]:
     """The scores of an earlier call."""
     with suppress(RefacerError, ValueError, KeyError, TypeError):
-        return dict(json.loads(read_bytes(folder / TABLE))["faces"])
+        return dict(parse_json(read_bytes(folder / TABLE))["faces"])
     return {}
 
 

@@ -11,13 +11,13 @@ be laid out by hand.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from refacer.errors import InputRefused, UsageError
 from refacer.files import read_bytes
+from refacer.files.json_text import parse_json
 from refacer.files.sources import counts, list_folder
 
 INPUTS, TRUTH, RECORD = "inputs", "truth", "compare.json"
@@ -69,7 +69,7 @@ class ComparisonFolder:
 def _recorded(record: Path) -> tuple[tuple[str, ...], frozenset[str]]:
     """The methods and the faces."""
     try:
-        body = json.loads(read_bytes(record))
+        body = parse_json(read_bytes(record))
         return tuple(map(str, body["methods"])), frozenset(map(str, body["faces"]))
     except (ValueError, KeyError, TypeError) as error:
         raise InputRefused(f"{record}: damaged; run `refacer compare` again, or remove it") from error

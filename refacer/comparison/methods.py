@@ -14,6 +14,7 @@ from refacer.engine import Refacer
 from refacer.errors import RefacerError, UsageError
 from refacer.files import read_bytes, write_atomic
 from refacer.files.artefacts import Face, Latents
+from refacer.files.json_text import parse_json
 from refacer.inverters.method import chosen_method
 from refacer.jobs.runner import passport_of
 from refacer.options import INVERTERS, CompareOptions, GeneratorRole
@@ -68,7 +69,7 @@ class Times:
         self._path = path
         self.seconds: dict[str, float] = {}
         with suppress(RefacerError, ValueError, TypeError, AttributeError):  # without it times are taken anew
-            self.seconds = {str(name): float(value) for name, value in json.loads(read_bytes(path)).items()}
+            self.seconds = {str(name): float(value) for name, value in parse_json(read_bytes(path)).items()}
 
     def take(self, name: str, seconds: float) -> float:
         """Write down what something took, to the millisecond."""

@@ -22,6 +22,7 @@ from refacer.datasets.sheets import sheets_of
 from refacer.errors import OutputNotWritable
 from refacer.files import write_atomic
 from refacer.files.archives import write_zip
+from refacer.files.json_text import parse_json
 from refacer.files.sources import DATASET_FACES, DATASET_JOURNAL
 
 KEPT, ASIDE, NOT_GIVEN = DATASET_FACES, "quarantine", "not-given"
@@ -193,11 +194,11 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     try:
         for text in path.read_text(encoding="utf-8").splitlines():
-            line = json.loads(text)
+            line = parse_json(text)
             if not isinstance(line, dict) or (lines and not _is_record(line)):
                 break
             lines.append(line)
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return lines
     return lines
 

@@ -12,7 +12,6 @@ from statistics import fmean, pstdev
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from refacer import __version__, console
@@ -242,7 +241,7 @@ class Evaluation:
 def _tell(measures: Sequence[Measure], about: dict[str, Any], files: FileOptions) -> None:
     """The table on stderr, JSON where it is asked for."""
     if not files.quiet:
-        Console(stderr=True).print(table_of(measures))
+        console.show(table_of(measures))
     text = json.dumps({**about, "measures": [asdict(measure) for measure in measures]}, indent=1)
     if files.json or files.output == "-":
         console.payload_text(text)

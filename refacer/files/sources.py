@@ -7,7 +7,6 @@ under its own name rather than a link's. A folder that `refacer dataset` made st
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import warnings
@@ -20,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from refacer.errors import InputRefused, RefacerError, RefacerWarning, UsageError
 from refacer.files.archives import DAMAGE, Archives
 from refacer.files.decoding import READABLE
+from refacer.files.json_text import parse_json
 from refacer.files.streams import read_bytes
 
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
@@ -130,7 +130,7 @@ def is_dataset(folder: Path) -> bool:
     """Whether `refacer dataset` made a folder."""
     try:
         with (folder / DATASET_JOURNAL).open("rb") as stream:
-            header = json.loads(stream.readline(HEADER_BYTES))
+            header = parse_json(stream.readline(HEADER_BYTES))
     except (OSError, ValueError):
         return False
     return isinstance(header, dict) and {"version", "align", "models"} <= header.keys()
@@ -221,6 +221,6 @@ class _Walk:
 
 
 def _is_regular(info: zipfile.ZipInfo) -> bool:
-    """Whether a member is a file: no folder, and no link where the zip tells."""
+    """Whether a member is a file: no folder, no link where the zip tells, and not without a name."""
     kind = stat.S_IFMT(info.external_attr >> 16)
-    return not info.is_dir() and kind in (0, stat.S_IFREG)
+    return info.filename != "" and not info.is_dir() and kind in (0, stat.S_IFREG)

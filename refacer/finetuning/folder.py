@@ -11,6 +11,7 @@ from refacer import console
 from refacer.errors import InputRefused, OutputNotWritable
 from refacer.files import read_bytes, sync, write_atomic
 from refacer.files.folder_lock import FolderLock
+from refacer.files.json_text import parse_json
 from refacer.training.checkpoint import checkpoints, latest, remove_old, remove_parts, save_checkpoint
 
 CONFIGURATION, LOG, MESSAGES, STATES = "config.json", "log.jsonl", "log.txt", "checkpoints"
@@ -54,7 +55,7 @@ class RunFolder:
         if not path.is_file():
             return None
         try:
-            return dict(json.loads(read_bytes(path)))
+            return dict(parse_json(read_bytes(path)))
         except (ValueError, TypeError) as error:
             raise InputRefused(f"{path}: damaged; use another -o or --resume never") from error
 
@@ -67,9 +68,9 @@ class RunFolder:
         self._append(LOG, json.dumps(line))
 
     def ticks(self) -> list[dict[str, Any]]:
-        """The log; the last line is left out where a kill has cut it."""
+        """The log; lines that a kill has cut, or that are damaged otherwise, are left out."""
         path = self.path / LOG
-        lines = path.read_text().splitlines() if path.is_file() else []
+        lines = read_bytes(path).splitlines() if path.is_file() else []
         return [tick for tick in map(_decoded, lines) if tick is not None]
 
     def trim_log(self, images_seen: int) -> None:
@@ -155,8 +156,10 @@ def _short(value: Any) -> str:
     return f"{text[:12]}…" if len(text) == 64 and text.isalnum() else text
 
 
-def _decoded(line: str) -> dict[str, Any] | None:
+def _decoded(line: bytes) -> dict[str, Any] | None:
+    """A tick; None for a line that is none."""
     try:
-        return dict(json.loads(line))
-    except (ValueError, TypeError):
+        tick = parse_json(line)
+    except ValueError:
         return None
+    return tick if isinstance(tick, dict) and type(tick.get("images_seen")) is int else None

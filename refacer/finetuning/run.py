@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
@@ -20,8 +20,9 @@ import torch
 
 from refacer import __version__, console
 from refacer.device import machine_name
-from refacer.errors import UsageError
+from refacer.errors import InputRefused, UsageError
 from refacer.files import write_atomic
+from refacer.files.json_text import parse_json
 from refacer.finetuning.folder import CONFIGURATION, STATES, RunFolder, difference
 from refacer.finetuning.record import Observation, TrainingRecord
 from refacer.training.checkpoint import decode_checkpoint
@@ -172,7 +173,7 @@ class Training(Generic[T]):
         self.folder.lock.claim()
         found = self.folder.open(resume)
         if found is not None:
-            old = json.loads(decode_checkpoint(found[1], found[0]).get("configuration", "{}"))
+            old = _configuration_of(*found)
             self._refuse_difference(found[0], old, self._configuration())
         self.folder.clear(resume)
         self.record.tell_unusual(self.data.values())
@@ -256,6 +257,14 @@ class Training(Generic[T]):
             write_atomic(self.folder.path / name, content)
 
 
+def _configuration_of(path: Path, data: bytes) -> dict[str, Any]:
+    """What the run of a state was asked for; raises InputRefused where the state is none."""
+    try:
+        return dict(parse_json(decode_checkpoint(data, path).get("configuration", "{}")))
+    except (ValueError, TypeError) as error:
+        raise InputRefused(f"{path}: damaged checkpoint; name another one with --resume") from error
+
+
 class Stopping:
     """The signal that came, 0 for none. The first asks a run to save and leave, a second leaves at once."""
 
@@ -270,7 +279,8 @@ class Stopping:
         if self.number and not (self._launched and now - self._since < REPEAT_S):
             raise SystemExit(SHELL + number)
         if not self.number and not self.quiet:
-            os.write(2, NOTE)  # a handler may interrupt a print, which cannot be entered twice
+            with suppress(OSError):  # whoever read stderr may have gone
+                os.write(2, NOTE)  # a handler may interrupt a print, which cannot be entered twice
         self.number, self._since = self.number or number, self._since or now
 
 

@@ -12,6 +12,7 @@ import typer
 from refacer import console
 from refacer.errors import UsageError, WeightsMissing
 from refacer.files import write_atomic
+from refacer.files.json_text import parse_json
 from refacer.weights import cache, registry
 from refacer.weights.registry import Weight
 
@@ -84,6 +85,6 @@ def _show_weight(entry: Weight, as_json: bool) -> None:
 def _accepted() -> list[str]:
     """Addresses of the licences that were accepted on this machine."""
     try:
-        return list(json.loads((cache.home() / "accepted.json").read_text()))
+        return list(parse_json((cache.home() / "accepted.json").read_bytes()))
     except (OSError, ValueError, TypeError):
         return []

@@ -15,6 +15,7 @@ from pathlib import Path
 from refacer import __version__
 from refacer.errors import InputRefused, OutputNotWritable, UsageError
 from refacer.files import read_bytes, write_atomic
+from refacer.files.json_text import parse_json
 from refacer.studies.design import Design
 
 PAGE, KEY, VOTES = "index.html", "study.json", "votes/votes.jsonl"
@@ -51,7 +52,7 @@ class StudyFolder:
         if not file.is_file():
             raise UsageError(f"{self.path}: holds no study ({KEY}); make one with `refacer study make`")
         try:
-            body = json.loads(read_bytes(file))
+            body = parse_json(read_bytes(file))
             design, titles, cases = body["design"], dict(body["methods"]), dict(body["cases"])
         except (ValueError, KeyError, TypeError) as error:
             raise InputRefused(f"{file}: damaged; make the study again") from error

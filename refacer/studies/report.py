@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Column, Table
 
 from refacer import __version__, console
@@ -128,10 +127,7 @@ def _show(found: Analysis, titles: Mapping[str, str], alpha: float) -> None:
         ranks.add_row(
             titles.get(one.name, one.name), f"{one.strength:+.2f}", _interval(one.interval), f"{one.share:.0%}"
         )
-    out = Console(stderr=True)
-    out.width = max(out.width, WIDTH)
-    out.print(table)
-    out.print(ranks)
+    console.show(table, ranks, width=WIDTH)
     _tell_of_people(found, focal, alpha)
 
 

@@ -6,7 +6,6 @@ confirmed, so that killing the server loses nothing; what came twice counts once
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 from refacer import console
 from refacer.errors import OutputNotWritable
 from refacer.files import read_bytes
+from refacer.files.json_text import parse_json
 from refacer.studies.design import PERSON, Design
 from refacer.studies.folder import StudyFolder
 from refacer.studies.page import collecting
@@ -147,8 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _is_vote(self, line: bytes) -> bool:
         """Whether a line is JSON that says it belongs to this study; `analyse` looks closer."""
         try:
-            body: Any = json.loads(line)
-        except (ValueError, RecursionError):
+            body: Any = parse_json(line)
+        except ValueError:
             return False
         known = isinstance(body, dict) and body.get("study") == self.design.id
         return known and isinstance(body.get("person"), str) and PERSON.fullmatch(body["person"]) is not None

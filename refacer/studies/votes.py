@@ -5,7 +5,6 @@ What cannot be counted is told, line by line, and the rest counts. Votes of two 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from refacer.errors import InputRefused, Mismatch, UsageError
 from refacer.files import read_bytes
+from refacer.files.json_text import parse_json
 from refacer.files.sources import list_folder
 from refacer.studies.design import PERSON, Design, Trial
 
@@ -88,9 +88,9 @@ class _Reading:
                 continue
             place = f"{path}:{number}"
             try:
-                body = json.loads(line)
+                body = parse_json(line)
                 study, _, kind = str(body["study"]), body["person"], str(body["kind"])
-            except (ValueError, KeyError, TypeError, RecursionError):
+            except (ValueError, KeyError, TypeError):
                 self.problems.append(f"{place}: cut off or damaged, left out")
                 continue
             self.study = self.study or study

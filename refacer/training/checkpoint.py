@@ -12,6 +12,7 @@ import torch
 
 from refacer.errors import InputRefused
 from refacer.files import read_bytes, write_atomic
+from refacer.files.archives import DAMAGE
 
 KEPT = 2
 PARTS = ".refacer-*.part"
@@ -43,10 +44,11 @@ def decode_checkpoint(data: bytes, path: Path, device: torch.device | str = "cpu
     """A state from the bytes of `path`. torch checks no sums of what it reads: a flipped bit would go on training."""
     try:
         damaged = zipfile.ZipFile(io.BytesIO(data)).testzip()
-        if damaged is None:
-            return torch.load(io.BytesIO(data), map_location=device, weights_only=True)
-        raise ValueError(damaged)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        state = None if damaged else torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+        if isinstance(state, dict) and type(state.get("images_seen")) is int:
+            return state
+        raise ValueError(damaged or "no state of a run")
+    except (*DAMAGE, pickle.UnpicklingError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputRefused(f"{path}: damaged checkpoint; remove it to go on from the one before") from error
 
 

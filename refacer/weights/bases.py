@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from refacer.errors import InputRefused
+from refacer.files.json_text import parse_json
 from refacer.networks.stylegan2.layers import LRELU_GAIN, Conv
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.networks.stylegan2.ops import LRELU_SLOPE
@@ -170,9 +171,9 @@ def grow_discriminator(old: Mapping[str, Tensor], target: Discriminator) -> None
 
 def _from_run(folder: Path) -> Base:
     try:
-        facts = json.loads((folder / BASE_FILE).read_text())
+        facts = parse_json((folder / BASE_FILE).read_bytes())
         licence, commercial = facts["licence"], facts["commercial"]
-    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         raise InputRefused(f"{folder / BASE_FILE}: not a base description") from error
     path = folder / GENERATOR_FILE
     discriminator = load_discriminator(folder / DISCRIMINATOR_FILE)

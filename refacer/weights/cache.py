@@ -23,6 +23,7 @@ import platformdirs
 from filelock import FileLock
 
 from refacer.errors import InputRefused, OutputNotWritable, UsageError, WeightsMissing
+from refacer.files.json_text import parse_json
 from refacer.weights import registry
 from refacer.weights.registry import sha256_of
 
@@ -87,7 +88,7 @@ def installed(name: str) -> Installed | None:
     """The weight of that name, if it is installed."""
     folder = root() / name
     try:
-        body = json.loads((folder / RECORD_FILE).read_text())
+        body = parse_json((folder / RECORD_FILE).read_bytes())
         if type(body) is not dict or body.pop("format") != RECORD_FORMAT or body["name"] != name:
             return None
         return Installed(folder, Record(**{**body, "notes": tuple(body["notes"]), "files": dict(body["files"])}))
@@ -217,7 +218,7 @@ def remember(name: str, sha256: str) -> None:
 
 def _seen() -> dict[str, str]:
     try:
-        return dict(json.loads((home() / "first-seen.json").read_text()))
+        return dict(parse_json((home() / "first-seen.json").read_bytes()))
     except (OSError, ValueError, TypeError):
         return {}
 

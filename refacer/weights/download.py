@@ -33,6 +33,7 @@ from urllib.request import (
 
 from refacer import __version__
 from refacer.errors import InputRefused, OutputNotWritable, WeightsMissing
+from refacer.files.json_text import parse_json
 from refacer.options import DownloadOptions
 from refacer.weights.registry import Weight, sha256_of
 
@@ -195,7 +196,7 @@ class _Download:
     def _validator(self, url: str) -> str:
         """What the mirror called this version of the file, if the bytes here are its."""
         try:
-            note = json.loads(_note_of(self.part).read_text())
+            note = parse_json(_note_of(self.part).read_bytes())
             return str(note["validator"]) if note["url"] == url else ""
         except (OSError, ValueError, KeyError, TypeError):
             return ""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from refacer.errors import InputRefused, OutputNotWritable, UsageError, WeightsMissing
+from refacer.files.archives import DAMAGE
 from refacer.options import DownloadOptions
 from refacer.weights import cache, registry
 from refacer.weights.cache import Installed, Record
@@ -118,7 +118,7 @@ def _member(name: str, path: Path, member: str | None) -> Iterator[Path]:
     try:
         _extract(path, member, inner)
         yield inner
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
+    except DAMAGE as error:
         raise InputRefused(f"{path}: a damaged or encrypted archive ({error}); get it again") from error
     except OSError as error:
         raise OutputNotWritable(

@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from refacer.errors import InputRefused, RefacerError, WeightsMissing
+from refacer.files.json_text import parse_json
 from refacer.networks.encoders import EncoderConfig, FaceEncoder
 from refacer.networks.hyperstyle import HyperConfig, HyperStyle
 from refacer.networks.parser import StudioParser
@@ -88,9 +89,9 @@ def read_network(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
 def _about(metadata: dict[str, str]) -> tuple[Any, dict[str, Any]]:
     """Kind and configuration; one key, because safetensors does not keep the order of several."""
     try:
-        about = json.loads(metadata[KIND])
+        about = parse_json(metadata[KIND])
         return about["kind"], dict(about["config"])
-    except (KeyError, ValueError, TypeError, RecursionError):
+    except (KeyError, ValueError, TypeError):
         return "no refacer network", {}
 
 

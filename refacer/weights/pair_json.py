@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from refacer.errors import InputRefused
+from refacer.files.json_text import parse_json
 from refacer.options import CompositeOptions, DecodeOptions, Paste, ProjectOptions, Way
 from refacer.weights import registry
 from refacer.weights.formats.bounded import shown
@@ -150,8 +151,8 @@ range: percentiles 0 to 100 of how far the projections of the pair's own renders
 def read_facts(path: Path) -> Mapping[str, Any]:
     """The content of a pair.json; raises InputRefused, naming the field, where a value cannot be."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
+        content = parse_json(path.read_bytes())
+    except (ValueError, OSError) as error:
         raise InputRefused(f"{path}: not a pair description") from error
     if problem := _problem(content):
         raise InputRefused(f"{path}: not a pair description of format {PAIR_FORMAT} ({problem})")

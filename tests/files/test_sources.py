@@ -121,6 +121,13 @@ def test_a_damaged_zip_is_called_damaged(tmp_path):
         list_pictures(tmp_path / "notes.md")
 
 
+def test_a_member_without_a_name_is_no_picture(tmp_path):
+    """zipfile asks for the last letter of every name."""
+    whole = pack(tmp_path / "a.zip", "a.png", "x").read_bytes()
+    (tmp_path / "a.zip").write_bytes(whole.replace(b"x", b"\0"))  # where a name ends for zipfile
+    assert [entry.member for entry in list_zip(tmp_path / "a.zip").entries] == ["a.png"]
+
+
 def test_links_in_a_zip_are_no_pictures(tmp_path):
     info = zipfile.ZipInfo("link.png")
     info.external_attr = (stat.S_IFLNK | 0o777) << 16

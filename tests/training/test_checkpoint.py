@@ -1,6 +1,7 @@
 """Checkpoints: two are kept, a damaged one falls back, none can run code."""
 
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -32,6 +33,23 @@ def test_a_damaged_one_falls_back_to_the_one_before(tmp_path, keep):
     assert state is not None
     assert state["images_seen"] == 8
     assert damaged == [newest]
+
+
+@pytest.mark.parametrize("content", [[1], {"images_seen": "8"}, {"weights": 3}, None])
+def test_another_file_of_torch_is_no_state(tmp_path, content):
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(InputRefused, match="damaged checkpoint"):
+        decode_checkpoint((tmp_path / "other.pt").read_bytes(), tmp_path / "other.pt")
+
+
+def test_a_state_packed_by_another_method_and_damaged_is_refused(tmp_path):
+    path = tmp_path / "state.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("state/data.pkl", bytes(2000))
+    damaged = bytearray(path.read_bytes())
+    damaged[45:50] = b"\xff" * 5
+    with pytest.raises(InputRefused, match="damaged checkpoint"):
+        decode_checkpoint(bytes(damaged), path)
 
 
 def test_no_checkpoint_is_no_error(tmp_path):

@@ -1,10 +1,10 @@
 """Files that were damaged on purpose: each must be read or refused in a line, within bounds of time and memory.
 
-    python -m tools.faults.mutate --count 20000 --out DIR [--seed 0] [--first 0]
+    python -m tools.faults.mutate --count 20000 --out DIR [--seed 0]
 
 Every damaged file follows from the seed and its number. A process of its own reads them, with bounded memory; where it
 dies or is silent for too long, the number is a fault and the next process goes on behind it. What is found lies in DIR,
-the counts in DIR/mutate.json.
+the journal in DIR/mutate.jsonl.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ import argparse
 import gc
 import json
 import random
+import re
 import resource
 import subprocess
 import sys
 import time
 import warnings
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -29,7 +28,9 @@ from typing import Any
 
 from refacer.errors import RefacerError
 from refacer.files import png
-from tools.faults.specimens import Specimen, specimens
+from tools.faults.pictures import Specimen
+from tools.faults.specimens import specimens
+from tools.faults.trials import FAULT, Journal, arguments
 
 MEMORY_BYTES = 1 << 30
 """What reading one damaged file may take, beyond what the process held before."""
@@ -38,6 +39,11 @@ SECONDS = 10.0
 """How much of the processor's time one file may take."""
 
 SILENT_SECONDS = 600.0  # a busy machine needs some for the start alone
+VALUE = re.compile(rb'-?\d[\d.e+-]*|"[^"]*"|true|false|null')
+WORDS = (
+    b"null", b"true", b"-1", b"0", b"0.5", b"1e999", b"NaN", b"9" * 5000, b'""', b'"a"', b'"\\ud800"', b'"../a"',
+    b"[]", b"[1]", b"{}", b'{"a": 1}', b"[" * 100_000,
+)  # fmt: skip
 TELLING = (0, 1, 0x7F, 0x80, 0xFE, 0xFF)
 
 
@@ -47,7 +53,7 @@ def mutated(specimen: Specimen, others: list[Specimen], seed: int, number: int) 
     data = bytearray(specimen.data)
     for _ in range(draw.choice((1, 1, 2, 4))):
         if data:
-            draw.choice(CHANGES)(data, draw, others)
+            draw.choice(REWORDING if data[:1] in (b"{", b"[") else CHANGES)(data, draw, others)
     fitting = png.is_png(bytes(data)) and draw.random() < 0.7
     return _with_checksums(bytes(data)) if fitting else bytes(data)
 
@@ -81,9 +87,19 @@ def _graft(data: bytearray, draw: random.Random, others: list[Specimen]) -> None
     data[at:at] = other[start : start + draw.randrange(1, 256)]
 
 
+def _reword(data: bytearray, draw: random.Random, _: list[Specimen]) -> None:
+    """Put something else in the place of a value or a name of JSON."""
+    values = list(VALUE.finditer(data))
+    if values:
+        chosen = draw.choice(values)
+        data[chosen.start() : chosen.end()] = draw.choice(WORDS)
+
+
 CHANGES: tuple[Callable[[bytearray, random.Random, list[Specimen]], None], ...] = (
     _flip, _flip, _overwrite, _overwrite, _cut, _drop, _repeat, _graft,
 )  # fmt: skip
+REWORDING = (*CHANGES, *[_reword] * 3 * len(CHANGES))
+"""For texts: a byte that is wrong seldom leaves JSON."""
 
 
 def _place(data: bytearray, draw: random.Random) -> int:
@@ -112,11 +128,11 @@ def fault_of(specimen: Specimen, path: Path) -> tuple[str, str]:
     except RefacerError as error:
         status, told = "refused", str(error)
         if "\n" in told:
-            return "fault", f"a message of several lines: {told!r}"
+            return FAULT, f"a message of several lines: {told!r}"
     except BaseException as error:
-        return "fault", f"{type(error).__name__}: {error}"[:300]
+        return FAULT, f"{type(error).__name__}: {error}"[:300]
     seconds = time.process_time() - began
-    return ("fault", f"took {seconds:.1f} s") if seconds > SECONDS else (status, told)
+    return (FAULT, f"took {seconds:.1f} s") if seconds > SECONDS else (status, told)
 
 
 def read_some(seed: int, first: int, count: int, folder: Path) -> None:
@@ -139,40 +155,22 @@ def read_some(seed: int, first: int, count: int, folder: Path) -> None:
         print(json.dumps({"ended": number, "status": status, "told": told}), flush=True)
 
 
-@dataclass
-class Tally:
-    """What became of the files so far: counts by kind, and the faults."""
-
-    kinds: list[Specimen]
-    counts: dict[str, Counter[str]] = field(default_factory=dict)
-    faults: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, number: int, status: str, told: str) -> None:
-        """One file more; a fault is printed at once."""
-        kind = self.kinds[number % len(self.kinds)].kind
-        self.counts.setdefault(kind, Counter())[status] += 1
-        if status == "fault":
-            self.faults.append({"number": number, "kind": kind, "told": told})
-            print(f"{number} {kind}: {told}", file=sys.stderr, flush=True)
-
-
-def campaign(seed: int, first: int, count: int, out: Path) -> dict[str, Any]:
-    """Read all of them; gives the counts by kind and the faults."""
+def campaign(seed: int, count: int, out: Path, journal: Journal) -> None:
+    """Read all that the journal does not know yet."""
     kinds = specimens()
-    tally, at, last = Tally(kinds), first, first + count
-    while at < last:
-        for line in _lines(seed, at, last - at, out):
-            if "ended" in line:
-                tally.add(line["ended"], line["status"], line["told"])
-                at = line["ended"] + 1
-        if at < last:  # the process died, or was silent
-            tally.add(at, "fault", "the process died or hung")
-            at += 1
-    for fault in tally.faults:
-        number = fault["number"]
+
+    def add(number: int, status: str, told: str) -> None:
         specimen = kinds[number % len(kinds)]
-        (out / f"fault-{seed}-{number}{specimen.suffix}").write_bytes(mutated(specimen, kinds, seed, number))
-    return {"seed": seed, "first": first, "tried": count, "kinds": tally.counts, "faults": tally.faults}
+        journal.add(number, specimen.kind, status, told)
+        if status == FAULT:
+            (out / f"fault-{seed}-{number}{specimen.suffix}").write_bytes(mutated(specimen, kinds, seed, number))
+
+    while (first := len(journal.lines)) < count:
+        for line in _lines(seed, first, count - first, out):
+            if "ended" in line:
+                add(line["ended"], line["status"], line["told"])
+        if len(journal.lines) < count:  # the process died, or was silent
+            add(len(journal.lines), FAULT, "the process died or hung")
 
 
 def _lines(seed: int, first: int, count: int, out: Path) -> Iterator[dict[str, Any]]:
@@ -192,20 +190,16 @@ def _lines(seed: int, first: int, count: int, out: Path) -> Iterator[dict[str, A
 
 def main() -> None:
     """The campaign, or a part of it in a process of its own."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = arguments(__doc__, 20_000)
     parser.add_argument("--read", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    chosen.out.mkdir(parents=True, exist_ok=True)
     if chosen.read:
         seed, first, count = map(int, chosen.read.split(","))
         read_some(seed, first, count, chosen.out)
         return
-    found = campaign(chosen.seed, chosen.first, chosen.count, chosen.out)
-    (chosen.out / "mutate.json").write_text(json.dumps(found, indent=1))
+    journal = Journal(chosen.out / "mutate.jsonl")
+    campaign(chosen.seed, chosen.count, chosen.out, journal)
+    print(journal.table())
 
 
 if __name__ == "__main__":

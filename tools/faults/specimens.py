@@ -3,97 +3,51 @@
 from __future__ import annotations
 
 import json
-import struct
+import os
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms
+from PIL import Image
 
-from refacer.files import Source, encode_codes, encode_display, encode_passport, encode_png, read_passport, read_source
+from refacer.comparison.folder import RECORD, ComparisonFolder
+from refacer.datasets.folder import Journal
+from refacer.files import Source, encode_codes, encode_passport, read_passport, read_source
 from refacer.files.archives import Archives
-from refacer.files.artefacts import Face, own_passport, read_picture
-from refacer.files.encoding import encode_labels
-from refacer.files.sources import list_pictures
+from refacer.files.artefacts import own_passport
+from refacer.files.sources import DATASET_JOURNAL, is_dataset, list_pictures, read_list
+from refacer.finetuning.folder import CONFIGURATION, LOG, RunFolder
 from refacer.networks.translator import Translator, TranslatorConfig
+from refacer.options import AnalysisOptions, StudyRule
+from refacer.studies.analysis import analyse
+from refacer.studies.design import Design
+from refacer.studies.folder import KEY, StudyFolder
+from refacer.studies.votes import read_votes
+from refacer.training.checkpoint import decode_checkpoint
+from refacer.weights import cache
+from refacer.weights.bases import BASE_FILE, encode_base, load_base
+from refacer.weights.convert import convert
 from refacer.weights.formats.latents import read_latents
 from refacer.weights.loaders import encode_network, read_network
 from refacer.weights.pair_json import read_facts
 from refacer.weights.pairs import load_pair
-
-Reader = Callable[[Path], object]
-MAX_PIXELS = 4_000_000
-
-
-@dataclass(frozen=True)
-class Specimen:
-    """A whole file: its kind, suffix and bytes, and what reads it."""
-
-    kind: str
-    suffix: str
-    data: bytes
-    read: Reader
+from tests.tiny import tiny_discriminator, tiny_generator
+from tests.weights import writers
+from tools.faults.pictures import MAX_PIXELS, Specimen, pictures, saved
 
 
 def specimens() -> list[Specimen]:
     """All of them, the same at every call."""
-    return [*_pictures(), *_others()]
+    return [*pictures(), *_codes(), *_networks(), *_sets(), *_runs(), *_studies()]
 
 
-def _pictures() -> Iterator[Specimen]:
-    rows, columns = np.mgrid[:40, :48]
-    rgba = np.stack([columns * 5, rows * 6, columns + rows * 2, 255 - columns * 4], axis=2).astype(np.uint8)
-    rgb, grey = Image.fromarray(rgba[..., :3]), Image.fromarray(rgba[..., 0])
-    deep = rgba.astype(np.uint16) * 257
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    exif = Image.Exif()
-    exif[274], exif[271] = 6, "Maker"
-    face = Face.of(rgba[:40, :40, :3].copy(), own_passport(Source(rgba[:40, :40, :3]).info))
-
-    def frames() -> dict[str, Any]:
-        return {"save_all": True, "append_images": [rgb.rotate(90)]}
-
-    made = {
-        "PNG": _saved(Image.fromarray(rgba), "PNG", icc_profile=srgb, exif=exif),
-        "PNG, palette": _saved(rgb.convert("P"), "PNG", transparency=3),
-        "PNG, 16 bits": _display(deep, "PNG", icc=srgb),
-        "PNG, 16 bits of grey": _display(np.dstack([deep[..., :1]] * 3 + [deep[..., 3:]]), "PNG", grey=True),
-        "PNG, linear": _display(deep[..., :3], "PNG", color=((b"gAMA", struct.pack(">I", 100_000)),)),
-        "PNG, cICP and cHRM": _display(
-            rgba[..., :3], "PNG", color=((b"cICP", b"\x09\x10\0\1"), (b"cHRM", struct.pack(">8I", *[30_000] * 8)))
-        ),
-        "PNG, animated": _saved(rgb, "PNG", **frames()),
-        "PNG, a face": encode_png(face.pixels, face.passport, face.pixels),
-        "PNG, labels": encode_labels((rgba[..., 0] // 14), face.passport),
-        "JPEG": _saved(rgb, "JPEG", icc_profile=srgb, exif=exif),
-        "JPEG, CMYK": _saved(rgb.convert("CMYK"), "JPEG"),
-        "JPEG, several": _saved(rgb, "MPO", **frames()),
-        "JPEG, grey": _saved(grey, "JPEG", progressive=True),
-        "WebP": _saved(rgb, "WEBP", icc_profile=srgb, exif=exif),
-        "WebP, lossless": _saved(Image.fromarray(rgba), "WEBP", lossless=True),
-        "WebP, animated": _saved(rgb, "WEBP", **frames()),
-        "TIFF": _saved(rgb, "TIFF", compression="tiff_lzw", icc_profile=srgb),
-        "TIFF, deflate": _saved(Image.fromarray(rgba), "TIFF", compression="tiff_adobe_deflate"),
-        "TIFF, JPEG": _saved(rgb, "TIFF", compression="jpeg"),
-        "TIFF, pages": _saved(rgb, "TIFF", **frames()),
-        "TIFF, 16 bits": _display(deep, "TIFF"),
-        "TIFF, grey": _saved(grey, "TIFF", compression="packbits"),
-        "AVIF": _saved(rgb, "AVIF", speed=10),
-        "BMP": _saved(rgb, "BMP"),
-        "TGA": _saved(rgb, "TGA", compression="tga_rle"),
-    }  # fmt: skip
-    suffixes = {"JPEG": ".jpg", "TIFF": ".tif", "WebP": ".webp"}
-    for kind, data in made.items():
-        name = kind.partition(",")[0]
-        yield Specimen(kind, suffixes.get(name, f".{name.lower()}"), data, _read_picture)
-
-
-def _others() -> Iterator[Specimen]:
+def _codes() -> Iterator[Specimen]:
     codes = np.linspace(-1, 1, 2 * 10 * 16, dtype=np.float32).reshape(2, 10, 16)
     passport = own_passport(Source(np.zeros((8, 8, 3), np.uint8)).info)
     yield Specimen(".npy", ".npy", encode_codes(codes, passport), read_latents)
@@ -105,25 +59,81 @@ def _others() -> Iterator[Specimen]:
         torch.save({"latent": torch.from_numpy(codes)}, buffer, _use_new_zipfile_serialization=new)
         yield Specimen(name, ".pt", buffer.getvalue(), read_latents)
     yield Specimen("passport", ".refacer.json", encode_passport(passport), read_passport)
-    buffer = BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("a.png", "sub/b.png"):
-            archive.writestr(name, _saved(Image.new("RGB", (8, 8)), "PNG"))
-    yield Specimen("zip", ".zip", buffer.getvalue(), _read_zip)
+
+
+def _networks() -> Iterator[Specimen]:
     facts = load_pair("studio").folder / "pair.json"
     yield Specimen("pair.json", ".json", facts.read_bytes(), read_facts)
     config = TranslatorConfig(input_px=32, channels=(4, 4, 8, 8))
     network = encode_network(Translator(config), "translator", config.to_dict())
     yield Specimen("safetensors", ".safetensors", network, lambda path: read_network(path, "translator"))
-    lines = "".join(json.dumps(line) + "\n" for line in ({"version": 1, "align": {}, "models": {}}, {"sha256": "ab"}))
-    yield Specimen("journal", ".jsonl", lines.encode(), _read_journal)
+    generator, judge = tiny_generator(), tiny_discriminator()
+    yield Specimen("weights, NVIDIA", ".pkl", writers.snapshot(generator, judge), convert)
+    published = writers.rosinality(generator, judge)
+    yield Specimen("weights, rosinality", ".pt", writers.torch_file(published), convert)
+    yield Specimen("weights, rosinality, old", ".pt", writers.torch_file(published, legacy=True), convert)
+    base = encode_base(generator, judge, {"licence": "CC0-1.0", "commercial": "yes"})
+
+    def read_base(path: Path) -> object:
+        return load_base(str(_beside(path, BASE_FILE, base)))
+
+    yield Specimen("base.json", ".base.json", base[BASE_FILE], read_base)
+    record = cache.Record(
+        "thing", "ab" * 32, 7, "import", "stylegan2", ("a note",), {"generator.safetensors": "cd" * 32}
+    )
+    body = json.dumps({"format": cache.RECORD_FORMAT, **asdict(record)}).encode()
+    yield Specimen("record of a weight", ".record.json", body, _read_record)
 
 
-def _read_picture(path: Path) -> object:
-    source = read_source(path, max_pixels=MAX_PIXELS)
-    read_picture(path.read_bytes(), max_pixels=MAX_PIXELS)
-    _ = source.rgb, source.info, source.colorless
-    return encode_display(source.native, source, "PNG", source.passport)
+def _sets() -> Iterator[Specimen]:
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a.png", "sub/b.png"):
+            archive.writestr(name, saved(Image.new("RGB", (8, 8)), "PNG"))
+    yield Specimen("zip", ".zip", buffer.getvalue(), _read_zip)
+    lines = _lines({"version": 1, "align": {}, "models": {}}, {"sha256": "ab", "faces": []})
+    yield Specimen("journal", ".jsonl", lines, _read_journal)
+    yield Specimen("list", ".txt", b"# names\na.png\nsub/b.png\n", read_list)
+    compared = json.dumps({"methods": ["ours", "other"], "faces": ["a", "b"]}).encode()
+    yield Specimen("comparison", ".compare.json", compared, _read_comparison)
+
+
+def _runs() -> Iterator[Specimen]:
+    settings = json.dumps({"command": "refacer finetune", "options": {"lr": 0.002, "seed": 3}}).encode()
+    yield Specimen("configuration", ".config.json", settings, _read_configuration)
+    ticks = [{"images_seen": 4 * i, "loss": 0.5 / (i + 1)} for i in range(4)]
+    yield Specimen("log", ".log.jsonl", _lines(*ticks), _read_log)
+    buffer = BytesIO()
+    torch.save({"images_seen": 4, "network": {"weight": torch.ones(8, 8)}, "configuration": "{}"}, buffer)
+    yield Specimen("state", ".state.pt", buffer.getvalue(), lambda path: decode_checkpoint(path.read_bytes(), path))
+
+
+def _studies() -> Iterator[Specimen]:
+    design = Design(
+        form="pairs", question="Which?", focal="m1", methods=("m1", "m2"), cases=("1", "2", "3"), obvious=("1", "2"),
+        pictures="0" * 64, size_px=64, input_shown=False, rule=StudyRule(), seed=0,
+    )  # fmt: skip
+    key = {"study": design.id, "design": asdict(design), "methods": {"m1": "ours"}, "cases": {"1": "face1"}}
+    yield Specimen("study", ".study.json", json.dumps(key).encode(), _read_study)
+    person = "0123456789abcdef"
+    lines: list[dict[str, Any]] = [{"study": design.id, "person": person, "kind": "begin", "design": asdict(design)}]
+    for number, trial in enumerate(design.plan(person)):
+        answer = {"trial": number, **asdict(trial), "choice": trial.shown[0], "ms": 1500}
+        lines.append({"study": design.id, "person": person, **answer})
+    yield Specimen("votes", ".votes.jsonl", _lines(*lines), _read_votes)
+
+
+def _lines(*values: Mapping[str, Any]) -> bytes:
+    return "".join(f"{json.dumps(value)}\n" for value in values).encode()
+
+
+def _beside(path: Path, name: str, others: Mapping[str, bytes]) -> Path:
+    """A folder with the file under the name that it has there, and with other files beside it."""
+    folder = path.with_name(f"{path.name}.folder")
+    for file, data in {**others, name: path.read_bytes()}.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(data)
+    return folder
 
 
 def _read_zip(path: Path) -> object:
@@ -132,19 +142,35 @@ def _read_zip(path: Path) -> object:
 
 
 def _read_journal(path: Path) -> object:
-    from refacer.datasets.folder import Journal
-
-    folder = path.with_suffix("")
-    folder.mkdir(exist_ok=True)
-    (folder / "measures.jsonl").write_bytes(path.read_bytes())
-    return Journal(folder, {"align": {}, "models": {}}).records
+    folder = _beside(path, DATASET_JOURNAL, {})
+    return is_dataset(folder), Journal(folder, {"align": {}, "models": {}}).records
 
 
-def _saved(image: Image.Image, format: str, **options: Any) -> bytes:
-    buffer = BytesIO()
-    image.copy().save(buffer, format, **options)  # a picture that was saved keeps the settings of its format
-    return buffer.getvalue()
+def _read_comparison(path: Path) -> object:
+    return ComparisonFolder.read(_beside(path, RECORD, {}))
 
 
-def _display(native: Any, format: str, **told: Any) -> bytes:
-    return encode_display(native, Source(native, **told), format, None)
+def _read_configuration(path: Path) -> object:
+    return RunFolder(_beside(path, CONFIGURATION, {}), "refacer finetune", quiet=True).configuration()
+
+
+def _read_log(path: Path) -> object:
+    folder = RunFolder(_beside(path, LOG, {}), "refacer finetune", quiet=True)
+    folder.trim_log(8)
+    return folder.ticks()
+
+
+def _read_record(path: Path) -> object:
+    with patch.dict(os.environ, REFACER_HOME=str(path.parent)):
+        folder = cache.root() / "thing"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / cache.RECORD_FILE).write_bytes(path.read_bytes())
+        return cache.all_installed(), cache.owner_of("ef" * 32)
+
+
+def _read_study(path: Path) -> object:
+    return StudyFolder(_beside(path, KEY, {})).read()
+
+
+def _read_votes(path: Path) -> object:
+    return analyse(read_votes([path]), AnalysisOptions(bootstrap=20))

@@ -1,8 +1,6 @@
 """A tiny pair, display images with one and with two faces, and the program run in this process or in one of its own."""
 
-import hashlib
 import io
-import json
 import os
 import shutil
 import signal
@@ -17,44 +15,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from refacer.cli import main
-from refacer.networks.parser import StudioParser
-from refacer.networks.translator import Translator, TranslatorConfig
-from refacer.weights.loaders import encode_network
-from tests.tiny import tiny_discriminator, tiny_generator
+from tests.tiny_pair import write_pair
 
 DATA = Path(__file__).parent / "data"
-SIZE: dict[str, Any] = {"img_resolution": 64, "channel_base": 512, "channel_max": 16}
-PARSER = {"channels": (8, 12), "image_px": 32, "patch_px": 4}
-TRANSLATOR = TranslatorConfig(input_px=32, channels=(4, 4, 8, 8))
-SKIN = 1
-
-
-def tiny_networks() -> dict[str, tuple[str, nn.Module, dict[str, object]]]:
-    """Random networks by role: kind, module, configuration. The parser sees skin nearly everywhere."""
-    real, rendering = (tiny_generator(seed=seed, **SIZE, z_dim=16, w_dim=16) for seed in (0, 1))
-    judge = tiny_discriminator(seed=2, **SIZE)
-    parser = StudioParser(**PARSER)
-    assert parser.head.bias is not None
-    nn.init.constant_(parser.head.bias.view(-1, PARSER["patch_px"] ** 2)[SKIN], 0.5)
-    return {
-        "real": ("generator", real, real.config.to_dict()),
-        "rendering": ("generator", rendering, rendering.config.to_dict()),
-        "discriminator": ("discriminator", judge, judge.config.to_dict()),
-        "parser": ("parser", parser, PARSER),
-        "translator": ("translator", tiny_translator(), TRANSLATOR.to_dict()),
-    }
-
-
-def tiny_translator() -> Translator:
-    """A distilled network that makes every face a little redder, and knows every face."""
-    translator = Translator(TRANSLATOR)
-    translator.get_parameter("color.bias").data[3] = 0.2
-    return translator
-
-
 KINDS = {"gpu": "a CUDA device", "browser": "Chromium"}
 """What the tests of a marker need; without it they are skipped."""
 
@@ -88,16 +53,7 @@ def no_installed_weights(tmp_path_factory) -> Iterator[None]:
 def pair(tmp_path_factory) -> Path:
     """The folder of a pair that draws 64 pixels and projects in two steps."""
     folder = tmp_path_factory.mktemp("pair")
-    entries = {}
-    for role, (kind, module, config) in tiny_networks().items():
-        data = encode_network(module, kind, config)
-        (folder / f"{role}.safetensors").write_bytes(data)
-        entries[role] = {"file": f"{role}.safetensors", "sha256": hashlib.sha256(data).hexdigest()}
-    facts = {
-        "format": 1, "name": "tiny", "resolution": 64, "num_ws": 10, "w_dim": 16, "w_std": 1.0, "licence": "CC0-1.0",
-        "commercial": "yes", "defaults": {"steps": 2, "lr": 0.05, "psi": 0.8}, "perceptual": {}, "networks": entries,
-    }  # fmt: skip
-    (folder / "pair.json").write_text(json.dumps(facts))
+    write_pair(folder)
     return folder
 
 

@@ -26,6 +26,8 @@ READABLE = (".png", *_JPEG, ".webp", ".tif", ".tiff", ".avif", ".bmp", ".tga")
 
 _WEBP_BYTES = 12  # a pixel: the canvas, the picture before it, and the one that is decoded
 _AVIF_BRANDS = (b"avif", b"avis")
+_AV1_FLAGS = 6  # from the box's name to `high_bitdepth` and `twelve_bit` (AV1-ISOBMFF 1.2, 2.3.3)
+_BITS_A_SAMPLE = 258
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -67,6 +69,15 @@ class Decoded:
         if self.png or self.tiff:
             return max(0, self.png.frames - 1) if self.png else self.tiff.further if self.tiff else 0
         return max(0, getattr(self.image, "n_frames", 1) - 1)
+
+    @property
+    def bits(self) -> int:
+        """How many bits a sample of the file has, where it may be more than are read: of a TIFF and an AVIF; else 0."""
+        if self.tiff:
+            return max(self.tag(_BITS_A_SAMPLE, (0,)))
+        at = self.data.find(b"av1C") + _AV1_FLAGS if self.format == "AVIF" else 0
+        deep, twelve = (self.data[at] >> 6 & 1, self.data[at] >> 5 & 1) if 8 <= at < len(self.data) else (0, 0)
+        return 8 + 2 * (deep + twelve) if at else 0
 
     def tag(self, number: int, default: Any = None) -> Any:
         """A tag of a TIFF's page; the default for any other format."""

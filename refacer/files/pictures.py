@@ -168,6 +168,8 @@ def _left_out(picture: Decoded, native: Native) -> Iterator[str]:
     """What a user should know of a file that holds more than the picture, in words."""
     if picture.further:
         yield f"holds {picture.further + 1} pictures (pages or frames); one is taken, the others are left out"
+    if picture.bits > native.itemsize * 8:
+        yield f"has {picture.bits} bits a sample; {native.itemsize * 8} of them are read"
     if picture.tiff is None:
         return
     spare = picture.tiff.spare

@@ -2,6 +2,7 @@ import os
 import struct
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image, ImageOps
 
 from refacer.errors import InputRefused, RefacerWarning, UsageError
 from refacer.files import Source, encode_display, read_source
+from refacer.files.decoding import open_picture
 
 LIMIT = 10**6
 
@@ -153,6 +155,25 @@ def test_a_broken_cmyk_profile_is_ignored(saved, cmyk_profile):
     inks = Image.new("CMYK", (16, 16), (255, 0, 255, 0))
     source = read_source(saved(inks, "JPEG", icc_profile=cmyk_profile[:200]), max_pixels=LIMIT)
     assert source.native[8, 8, 1] > 150
+
+
+def test_bits_that_are_not_read_are_told(tiff_of):
+    """CMYK and Lab have 8 bits here, whatever the file has."""
+    inks = np.zeros((16, 16, 4), np.uint16)
+    inks[..., 1] = 0xFF00
+    with pytest.warns(RefacerWarning, match="has 16 bits a sample; 8 of them are read"):
+        source = read_source(tiff_of(inks, t262=5), max_pixels=LIMIT)
+    assert source.native.dtype == np.uint8
+    assert source.native[8, 8, 0] > source.native[8, 8, 1] + 100
+
+
+def test_an_avif_tells_its_bits(picture, saved):
+    decoded = open_picture(saved(picture(), "AVIF"), LIMIT)
+    assert decoded.bits == 8
+    for flags, bits in ((0x4C, 10), (0x6C, 12)):
+        changed = bytearray(decoded.data)
+        changed[changed.find(b"av1C") + 6] = flags
+        assert replace(decoded, data=bytes(changed)).bits == bits
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF"])

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,14 +29,17 @@ from tests.tiny_pair import write_pair
 from tests.weights import writers
 
 LOOK = Path(__file__).parents[2] / "tests/data/display.png"
-BASE = {"img_resolution": 8, "channel_base": 64}
+BASE: dict[str, Any] = {"img_resolution": 8, "channel_base": 64}
 NO_EXACT_BYTES = ("log.jsonl", "log.txt", "report.html", "report.ndjson", ".lock")
 """Files that say how long something took, and locks, which stay."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A command line; {place} and {out} stand for its inputs and for where it writes. other: options for other results."""
+    """A command line; {place} and {out} stand for its inputs and for where it writes.
+
+    other: options that give other results there.
+    """
 
     words: str
     other: str

@@ -6,15 +6,13 @@ Nothing here imports torch, numpy, cv2, PIL or dlib, so that `--help` and comple
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import warnings
-from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
-from refacer import __version__, console
+from refacer import __version__, console, interruption
 from refacer.commands import (
     align,
     compare,
@@ -34,8 +32,6 @@ from refacer.commands import (
 )
 from refacer.commands.groups import add_command
 from refacer.errors import RefacerError, RefacerWarning
-
-INTERRUPTED, TERMINATED = 130, 143
 
 app = typer.Typer(
     name="refacer",
@@ -77,7 +73,7 @@ def root(
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and leave with the exit codes of refacer/errors.py, 130, 141 or 143."""
     console.open_streams()
-    signal.signal(signal.SIGTERM, _terminate)
+    interruption.listen()
     code = 0
     try:
         with warnings.catch_warnings():
@@ -87,7 +83,9 @@ def main(args: list[str] | None = None) -> NoReturn:
     except SystemExit as stop:
         code = _exit_code(stop)
     except Exception as error:
-        code = _report(error)
+        code = 1 if interruption.code() else _report(error)
+    if code and (code := interruption.code() or code) == interruption.INTERRUPTED:
+        console.note("interrupted; nothing is half-written")
     sys.exit(code)
 
 
@@ -95,8 +93,6 @@ def _exit_code(stop: SystemExit) -> int:
     """The code of a finished command; Typer's own writes to a closed pipe become 141."""
     if isinstance(stop.__context__, BrokenPipeError):
         return _close_pipe()
-    if stop.code == INTERRUPTED:
-        console.note("interrupted; nothing is half-written")
     return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
 
 
@@ -113,8 +109,3 @@ def _close_pipe() -> int:
     """Leave silently: what stdout still holds goes nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return console.ClosedPipeError.exit_code
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """SIGTERM unwinds like any exception, so that temporary files go."""
-    raise SystemExit(TERMINATED)

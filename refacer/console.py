@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -9,16 +10,20 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from refacer.errors import OutOfMemory, OutputNotWritable, RefacerError, RefacerWarning
+from refacer.errors import InputRefused, OutOfMemory, OutputNotWritable, RefacerError, RefacerWarning
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class ClosedPipeError(Exception):
@@ -35,7 +40,11 @@ def error(problem: Exception) -> None:
 
 
 def worded(problem: Exception) -> Exception:
-    """The same error, or OutOfMemory where torch has another name for it."""
+    """The same error, or the one of ours that says it: want of memory, and what the system says of a file."""
+    if isinstance(problem, OSError) and problem.filename is not None:
+        full = problem.errno in _FULL
+        kind, advice = (OutputNotWritable, "make room, or choose another place") if full else (InputRefused, "check it")
+        return kind(f"{problem.filename}: {problem.strerror}; {advice}")
     lacking = isinstance(problem, MemoryError)
     if not lacking and "torch" in sys.modules:
         from refacer.device import is_out_of_memory
@@ -179,9 +188,10 @@ def show(*tables: Table, width: int = 0) -> None:
 
 
 def open_streams() -> None:
-    """Give standard streams that were closed (`2>&-`) a place, before another file is opened under their number.
+    """Make the standard streams fit for all that is written: no letter is an error there.
 
-    Nothing can be read there or written as a result; what is for people is dropped.
+    Gives those that were closed (`2>&-`) a place, before another file is opened under their number. Nothing can be
+    read there or written as a result; what is for people is dropped.
     """
     for number in range(3):
         try:
@@ -191,6 +201,8 @@ def open_streams() -> None:
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # help has letters that a locale may lack
 
 
 class _Stderr(Console):

@@ -1,5 +1,8 @@
 """The program in processes of its own: pipes, signals, exit codes."""
 
+import errno
+import json
+import os
 import shlex
 import signal
 import subprocess
@@ -10,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refacer import __version__, cli
+from refacer import __version__, cli, interruption
 from refacer.console import warning_shower
 from refacer.errors import (
     InputRefused,
@@ -97,6 +100,63 @@ def test_an_interrupt_in_the_middle_of_a_projection(cli, stages, tmp_path, monke
     assert ended.code == 130
     assert "interrupted" in ended.err
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+@pytest.fixture
+def signals(monkeypatch) -> None:
+    """What came is forgotten afterwards."""
+    monkeypatch.setattr(interruption, "_came", [])
+
+
+def in_a_library(number: int) -> None:
+    """A signal that comes where a library makes an error of its own of whatever is raised."""
+    try:
+        interruption._receive(number, None)
+    except BaseException as error:
+        raise ValueError("damaged") from error
+
+
+def test_a_signal_is_no_damage_of_a_file(cli, signals, tmp_path, monkeypatch):
+    (tmp_path / "a.pkl").write_bytes(b"x")
+    monkeypatch.setattr("refacer.weights.convert.read_weights", lambda _path: in_a_library(signal.SIGTERM))
+    ended = cli("weights", "import", tmp_path / "a.pkl", "--as", "thing")
+    assert (ended.code, ended.err) == (143, "")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_fails_one_item_ends_the_rest(cli, signals, look, tmp_path, monkeypatch, number, code):
+    seen = []
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / name).write_bytes(look.read_bytes())
+
+    def found(*_args, **_options):
+        seen.append(1)
+        in_a_library(number)
+
+    monkeypatch.setattr("refacer.engine.find_faces", found)
+    ended = cli("align", tmp_path, "-o", tmp_path / "out/", "--report", tmp_path / "report")
+    assert (ended.code, len(seen)) == (code, 1)
+    assert "a.png" not in ended.err
+    assert json.loads((tmp_path / "report").read_text().splitlines()[-1])["exit_code"] == code
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EACCES, 5), (errno.EIO, 5), (errno.ENOSPC, 7)])
+def test_what_the_system_says_of_a_file_is_no_bug(cli, monkeypatch, number, code):
+    def fails(*_args, **_options):
+        raise OSError(number, os.strerror(number), "/place/file")
+
+    monkeypatch.setattr("refacer.jobs.weights.show_list", fails)
+    ended = cli("weights", "list")
+    assert ended.code == code
+    assert ended.err.splitlines()[-1].startswith(f"refacer: error: /place/file: {os.strerror(number)}; ")
+
+
+def test_help_has_no_letters_that_are_an_error():
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    line = [sys.executable, "-m", "refacer", "run", "--help"]
+    done = subprocess.run(line, env=environment, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"--output" in done.stdout
 
 
 def test_the_installed_program_is_this_one():

@@ -13,12 +13,24 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "refacer"
 EVERYONE = {"types", "options", "errors", "refacer"}
 BELOW = {"files", "images", "device"}  # open to everyone but stages and networks, which read no files
-JOBS = BELOW | {"jobs", "engine", "equipment", "inverters", "records", "stages", "networks", "weights", "console"}
+JOBS = BELOW | {
+    "jobs",
+    "engine",
+    "equipment",
+    "inverters",
+    "records",
+    "stages",
+    "networks",
+    "weights",
+    "console",
+    "interruption",
+}
 ALLOWED = {
     "types": {"errors"},
     "options": set(),
     "errors": set(),
     "console": {"device"},
+    "interruption": set(),
     "device": {"errors"},
     "files": {"files"},
     "images": {"images", "types"},
@@ -47,7 +59,7 @@ ALLOWED = {
         "weights",
         "console",
     },
-    "cli": {"commands", "console"},
+    "cli": {"commands", "console", "interruption"},
     "__main__": {"cli"},
     "__init__": {"engine", "files", "weights"},
 }
@@ -159,7 +171,7 @@ def assert_light(modules: set[str]) -> None:
     assert "refacer.cli" in modules
     assert not {name.split(".")[0] for name in modules} & set(HEAVY)
     ours = {name.split(".")[1] for name in modules if name.startswith("refacer.")}
-    assert ours <= {"cli", "commands", "console", "errors", "options"}
+    assert ours <= {"cli", "commands", "console", "errors", "interruption", "options"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["weights", "pull", "--help"], ["--version"]])

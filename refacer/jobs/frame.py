@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from refacer import console
+from refacer import console, interruption
 from refacer.device import is_out_of_memory
 from refacer.errors import InputRefused, OutOfMemory, RefacerError, WeightsMissing
 from refacer.jobs.report import Report, exit_code
@@ -63,6 +63,7 @@ class Frame:
 
     def failed(self, name: str, error: Exception) -> None:
         """Record the failure of an item and go on; raises it where it is the only item, or one that all would meet."""
+        interruption.check()
         error = self._worded(name, error)
         self.report.add_failure(name, error)
         if self.planned == 1 or isinstance(error, FATAL):

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,13 +23,15 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock
 
-from refacer.errors import InputRefused, OutputNotWritable, UsageError, WeightsMissing
+from refacer.errors import InputRefused, OutputNotWritable, RefacerWarning, UsageError, WeightsMissing
 from refacer.files.json_text import parse_json
 from refacer.weights import registry
 from refacer.weights.registry import sha256_of
 
 RECORD_FILE = "record.json"
 RECORD_FORMAT = 1
+NOWHERE = Path(os.devnull) / "refacer"
+"""A place that holds nothing and takes nothing."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,10 @@ class Installed:
 def home() -> Path:
     """The folder of everything that refacer keeps for itself."""
     named = os.environ.get("REFACER_HOME")
-    return Path(named) if named else platformdirs.user_cache_path("refacer", appauthor=False)
+    try:
+        return Path(named) if named else platformdirs.user_cache_path("refacer", appauthor=False)
+    except RuntimeError:  # a user without a home
+        return NOWHERE
 
 
 def root() -> Path:
@@ -92,6 +98,9 @@ def installed(name: str) -> Installed | None:
         if type(body) is not dict or body.pop("format") != RECORD_FORMAT or body["name"] != name:
             return None
         return Installed(folder, Record(**{**body, "notes": tuple(body["notes"]), "files": dict(body["files"])}))
+    except PermissionError as error:
+        _tell_closed(error)
+        return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -112,7 +121,13 @@ def missing(names: Sequence[str]) -> WeightsMissing:
 
 def folders() -> list[str]:
     """The names of everything in the cache, whether it can be used or not."""
-    return sorted(path.name for path in root().glob("[!.]*"))
+    try:
+        return sorted(name for name in os.listdir(root()) if not name.startswith("."))
+    except PermissionError as error:
+        _tell_closed(error)
+    except OSError:
+        pass
+    return []
 
 
 def all_installed() -> list[Installed]:
@@ -182,7 +197,7 @@ def put(record: Record, files: Mapping[str, bytes]) -> Installed:
 def traces(name: str) -> list[Path]:
     """All that is here of a weight: its folder, what a killed process left of one, what was downloaded."""
     parts = (_downloads() / f"{name}.part{more}" for more in ("", ".json", ".member"))
-    return [path for path in (root() / name, *_unfinished(name), *parts) if path.exists()]
+    return [path for path in (root() / name, *_unfinished(name), *parts) if os.path.exists(path)]
 
 
 def remove(name: str) -> int:
@@ -221,6 +236,11 @@ def _seen() -> dict[str, str]:
         return dict(parse_json((home() / "first-seen.json").read_bytes()))
     except (OSError, ValueError, TypeError):
         return {}
+
+
+def _tell_closed(error: PermissionError) -> None:
+    told = f"{home()}: cannot be read ({error.strerror}); weights that are installed there are not seen"
+    warnings.warn(f"{told}; name another place with REFACER_HOME", RefacerWarning, stacklevel=3)
 
 
 def _downloads() -> Path:

@@ -45,9 +45,10 @@ def wrong_with(command: str, specimen: Specimen, data: bytes, folder: Path) -> t
     folder.mkdir(parents=True)
     path, home = folder / f"damaged{specimen.suffix}", folder / "home"
     path.write_bytes(data)
-    out = {"weights": home / "weights/thing", "study": folder / "result"}.get(command, folder / "out.png")
+    out = {"align": folder / "out.png", "weights": home / "weights/thing"}.get(command, folder / "result")
     words = {"weights": ["import", path, "--as", "thing"], "study": ["analyse", path, "-o", out]}
-    line = [Path(sys.executable).parent / "refacer", command, *words.get(command, [path, "-o", out])]
+    ends = "/" if command == "decode" else ""  # a file may hold several codes
+    line = [Path(sys.executable).parent / "refacer", command, *words.get(command, [path, "-o", f"{out}{ends}"])]
     pipes: dict[str, Any] = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
     try:
         done = subprocess.run(line, timeout=SECONDS, env={**os.environ, "REFACER_HOME": str(home)}, **pipes)
@@ -72,9 +73,11 @@ def main() -> None:
     kinds = specimens()
     taken = [(index, command) for index, kind in enumerate(kinds) if (command := command_of(kind))]
     journal = Journal(chosen.out / "installed.jsonl")
-    for step in range(len(journal.lines), chosen.count):
+    for step in range(chosen.count):
         index, command = taken[step % len(taken)]
         number = index + len(kinds) * (step // len(taken))
+        if journal.has(number):
+            continue
         data = mutated(kinds[index], kinds, chosen.seed, number)
         code, wrong = wrong_with(command, kinds[index], data, chosen.out / "installed")
         journal.add(number, kinds[index].kind, FAULT if wrong else f"exit {code}", wrong)

@@ -169,15 +169,35 @@ def _in_child(
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """sha256 of every file below a folder whose bytes are exact, by name."""
+    """A digest of every file below a folder whose content is exact, by name."""
     return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        path.relative_to(folder).as_posix(): _digest(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
         and not is_unfinished(path)
         and path.name not in NO_EXACT_BYTES
         and not path.name.startswith("events.out.tfevents")
     }
+
+
+def _digest(path: Path) -> str:
+    """sha256 of the bytes; of a state what it holds, for equal objects are stored once or twice as they come."""
+    if path.suffix != ".pt":
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    with suppress(Exception):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return hashlib.sha256(repr(_spelled(state)).encode()).hexdigest()
+    return "damaged"
+
+
+def _spelled(value: Any) -> Any:
+    """Nested values with each tensor as its bytes."""
+    if isinstance(value, torch.Tensor):
+        bits = value.contiguous().view(torch.uint8) if value.dim() else value.reshape(1).view(torch.uint8)
+        return str(value.dtype), tuple(value.shape), hashlib.sha256(bits.numpy().tobytes()).hexdigest()
+    if isinstance(value, dict):
+        return [(str(key), _spelled(inner)) for key, inner in value.items()]
+    return [_spelled(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def is_unfinished(path: Path) -> bool:

@@ -138,6 +138,8 @@ def start(
     code = 70
     try:
         code = _in_child(words, home, said, pipe, before)
+    except KeyboardInterrupt:  # before the program handles signals
+        code = 130
     finally:
         os._exit(code)
 

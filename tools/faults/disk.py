@@ -51,11 +51,8 @@ class Conditions(Trials):
         """No file may grow beyond a size: what a write meets on a full disk or beyond a quota."""
         limit = int(self.sizes[name] ** self.draw.random())
         ends = os.pipe()  # what is said is no file: the limit would hold for it
-        words, before = (
-            job.command(self.place, self.out),
-            lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit,) * 2),
-        )
-        running = start(words, self.home, self.said, pipe=ends, before=before)
+        before = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # noqa: E731
+        running = start(job.command(self.place, self.out), self.home, self.said, pipe=ends, before=before)
         os.close(ends[1])
         code = running.wait(SECONDS)
         with os.fdopen(ends[0], errors="replace") as told:

@@ -33,7 +33,7 @@ BY_REPOSITORY = {
 HEAD = """# Licences
 
 What `pip install refacer` brings along on the machine that made this page, as the metadata of each package states it.
-Made by `python tools/licences.py`. refacer itself is Apache-2.0; those of weights are told by `refacer weights licence`.
+Made by `python tools/licences.py`. refacer itself is Apache-2.0; of weights `refacer weights licence` tells.
 
 | package | version | licence | needed by |
 |---|---|---|---|
@@ -43,10 +43,12 @@ Made by `python tools/licences.py`. refacer itself is Apache-2.0; those of weigh
 def licence_of(package: Distribution) -> str:
     """The SPDX expression where there is one, else what a classifier or the first words of the licence say."""
     told = package.metadata
-    if expression := told.get("License-Expression"):
-        return expression
+    if "License-Expression" in told:
+        return told["License-Expression"]
     classifiers = [line for line in told.get_all("Classifier") or () if line.startswith("License ::")]
-    texts = [line.rpartition(":: ")[2] for line in classifiers] or [(told.get("License") or "").strip()]
+    texts = [line.rpartition(":: ")[2] for line in classifiers] or [
+        (told["License"] if "License" in told else "").strip()
+    ]
     found = {name for text in texts for word, name in NAMES if word.lower() in text[:400].lower()}
     short = [text for text in texts if 0 < len(text) < 60 and text not in ("OSI Approved", "UNKNOWN")]
     return " and ".join(sorted(found)) or " and ".join(short) or UNSTATED

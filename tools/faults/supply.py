@@ -1,8 +1,8 @@
 """How the program reaches a user: wheel and sdist built twice, and the wheel in fresh environments.
 
     python -m tools.faults.supply build --out DIR                                 # twice, elsewhere, at another time
-    python -m tools.faults.supply install --out DIR --python python3.12           # newest needs
-    python -m tools.faults.supply install --out DIR --python python3.11 --lowest  # those that pyproject.toml just allows
+    python -m tools.faults.supply install --out DIR --python python3.12           # the newest needs
+    python -m tools.faults.supply install --out DIR --python python3.11 --lowest  # those that are just allowed
 
 `build` needs hatchling in this environment and a committed tree. `install` puts the needs in first, then the wheel
 alone by `pip install --no-deps`, and runs `make demo`'s command. The journal is DIR/supply.jsonl.

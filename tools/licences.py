@@ -46,9 +46,7 @@ def licence_of(package: Distribution) -> str:
     if "License-Expression" in told:
         return told["License-Expression"]
     classifiers = [line for line in told.get_all("Classifier") or () if line.startswith("License ::")]
-    texts = [line.rpartition(":: ")[2] for line in classifiers] or [
-        (told["License"] if "License" in told else "").strip()
-    ]
+    texts = [line.rpartition(":: ")[2] for line in classifiers] or [(told.get_all("License") or [""])[0].strip()]
     found = {name for text in texts for word, name in NAMES if word.lower() in text[:400].lower()}
     short = [text for text in texts if 0 < len(text) < 60 and text not in ("OSI Approved", "UNKNOWN")]
     return " and ".join(sorted(found)) or " and ".join(short) or UNSTATED

@@ -1,11 +1,15 @@
 """A short piece of the campaign of damaged files, the same every time."""
 
+import json
 import warnings
 
 import pytest
 
+from tools.faults.installed import command_of
+from tools.faults.load import SIZES, sizes
 from tools.faults.mutate import CHANGES, fault_of, mutated
 from tools.faults.specimens import specimens
+from tools.faults.trials import FAULT, Journal
 
 KINDS = specimens()
 
@@ -35,3 +39,46 @@ def test_a_fault_is_told(tmp_path):
 
     specimen = KINDS[0].__class__("any", ".bin", b"x", fail)
     assert fault_of(specimen, tmp_path / "a") == ("fault", "ZeroDivisionError: by zero")
+
+
+def test_a_text_of_json_is_damaged_as_json():
+    """Most of its damaged versions are still JSON, with another value in one place."""
+    specimen = next(kind for kind in KINDS if kind.kind == "pair.json")
+    versions = [mutated(specimen, KINDS, 0, number) for number in range(40)]
+    parsed = 0
+    for data in versions:
+        try:
+            json.loads(data)
+            parsed += 1
+        except (ValueError, RecursionError):
+            continue
+    assert 5 < parsed < 40
+
+
+def test_a_journal_goes_on_where_it_was_cut(tmp_path, capsys):
+    journal = Journal(tmp_path / "out/trials.jsonl")
+    journal.add(0, "PNG, grey", "read")
+    journal.add(1, "PNG", FAULT, "took 11.0 s", size=7)
+    assert "1 PNG: took 11.0 s" in capsys.readouterr().err
+    with journal.path.open("a") as file:
+        file.write('{"trial": 2, "ki')
+    again = Journal(journal.path)
+    assert [line["trial"] for line in again.lines] == [0, 1]
+    assert (again.has(1), again.has(2), len(again.faults)) == (True, False, 1)
+    again.add(2, "JPEG", "refused")
+    assert Journal(journal.path).table().splitlines() == [
+        "| kind | tried | read | refused | faults |",
+        "| --- | --- | --- | --- | --- |",
+        "| PNG | 2 | 1 | 0 | 1 |",
+        "| JPEG | 1 | 0 | 1 | 0 |",
+    ]
+
+
+def test_every_command_that_takes_files_of_others_has_some():
+    assert {command_of(kind) for kind in KINDS} == {"align", "decode", "weights", "study", None}
+
+
+def test_small_loads_come_first():
+    order = list(sizes(["pictures", "figures"], 1000))
+    assert order[:2] == [("pictures", SIZES["pictures"][0]), ("figures", SIZES["figures"][0])]
+    assert ("pictures", 2500) not in order

@@ -41,10 +41,11 @@ def error(problem: Exception) -> None:
 
 def worded(problem: Exception) -> Exception:
     """The same error, or the one of ours that says it: want of memory, and what the system says of a file."""
+    if isinstance(problem, OSError) and problem.errno in _FULL:  # a write does not say where
+        where = problem.filename or "an output or a temporary file"
+        return OutputNotWritable(f"{where}: {problem.strerror}; make room, or choose another place")
     if isinstance(problem, OSError) and problem.filename is not None:
-        full = problem.errno in _FULL
-        kind, advice = (OutputNotWritable, "make room, or choose another place") if full else (InputRefused, "check it")
-        return kind(f"{problem.filename}: {problem.strerror}; {advice}")
+        return InputRefused(f"{problem.filename}: {problem.strerror}; check it")
     lacking = isinstance(problem, MemoryError)
     if not lacking and "torch" in sys.modules:
         from refacer.device import is_out_of_memory

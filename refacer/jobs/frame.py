@@ -11,7 +11,7 @@ import typer
 
 from refacer import console, interruption
 from refacer.device import is_out_of_memory
-from refacer.errors import InputRefused, OutOfMemory, RefacerError, WeightsMissing
+from refacer.errors import InputRefused, OutOfMemory, OutputNotWritable, RefacerError, WeightsMissing
 from refacer.jobs.report import Report, exit_code
 from refacer.options import FileOptions
 
@@ -77,7 +77,9 @@ class Frame:
         if is_out_of_memory(error):
             return OutOfMemory(f"{name}: memory did not suffice on this device; {self.advice}")
         if isinstance(error, OSError):
-            return InputRefused(f"{name}: {error.strerror or error}; check the file")
+            told = console.worded(error)
+            full = isinstance(told, OutputNotWritable)
+            return told if full else InputRefused(f"{name}: {error.strerror or error}; check the file")
         if isinstance(error, RefacerError) and name not in str(error):
             return type(error)(f"{name}: {error}").with_traceback(error.__traceback__)
         return error

@@ -62,8 +62,9 @@ def wrong_with(command: str, specimen: Specimen, data: bytes, folder: Path) -> t
         return done.returncode, f"said {done.stderr[-300:]!r}"
     left = sorted(entry.name for entry in folder.iterdir() if entry not in (path, out, home))
     left += sorted(entry.name for entry in folder.rglob("*") if entry.suffix == ".part" or entry.name.endswith(".new"))
-    if left or out.exists() != (done.returncode == 0):
-        return done.returncode, f"left {left}, result {out.exists()}"
+    made = any(out.iterdir()) if out.is_dir() else out.is_file()
+    if left or made != (done.returncode == 0):
+        return done.returncode, f"left {left}, result {made}"
     return done.returncode, ""
 
 

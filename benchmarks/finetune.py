@@ -87,7 +87,7 @@ def phases(trainer: Trainer) -> dict[str, Callable[[], None]]:
         trainer.random.start("measure", 0, 0)
         for parameter in trainer.g_parameters:
             parameter.requires_grad_(True)
-        loss = trainer._identity_losses(trainer.passes.sample_ws(count))
+        loss = trainer._term_losses(trainer.passes.sample_ws(count))
         assert isinstance(loss, torch.Tensor)
         loss.mean().backward()
         for parameter in trainer.g_parameters:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
@@ -428,10 +429,20 @@ class NetworkOptions:
     mapping_layers: int = 8
 
 
+RULES = {
+    "paper": "paper:PaperRule",
+    "agile": "agile:AgileRule",
+    "nada": "nada:NadaRule",
+    "image-guided": "image_guided:ImageGuidedRule",
+}
+"""The rules of fine-tuning by the names that --rule takes, each with its module and class in refacer/finetuning/rules."""
+
+
 @dataclass(frozen=True)
 class FinetuneOptions:
-    """Sec. 3.2 and 4.1 over StyleGAN2-ADA's `stylegan2` configuration."""
+    """Sec. 3.2 and 4.1 over StyleGAN2-ADA's `stylegan2` configuration. rule: a name of RULES."""
 
+    rule: str = "paper"
     batch: int = 32
     kimg: float = 40.0
     lr: float = 2e-3
@@ -458,7 +469,13 @@ class FinetuneOptions:
     color_px: int = 256  # Eq. 2
     color_blur_kernel: int = 13  # Eq. 2
     color_blur_sigma: float = 10.0  # Eq. 2
-    freeze: bool = True  # mapping with w_avg, and ToRGB
+    similarity_weight: float = 0.5  # AgileGAN's: of LPIPS between both generators
+    similarity_px: int = 256  # at which it sees them
+    direction_weight: float = 1.0  # StyleGAN-NADA's: of the direction from source to copy
+    source_count: int = 16  # pictures of the source from which examples differ in a direction
+    text: str | None = None  # what the copy is to draw; None: the rule's
+    source_text: str | None = None  # what the source draws
+    freeze: bool = True  # what the rule freezes
     from_scratch: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False  # generators and discriminator by torch.compile
@@ -473,6 +490,21 @@ class FinetuneOptions:
 
 SCRATCH = {"ada_kimg": 500.0, "freeze": False, "from_scratch": True, "sketch_weight": 0.0, "color_weight": 0.0}
 """What differs when a base generator is trained from scratch."""
+
+DIRECTED: Mapping[str, Any] = {
+    "batch": 2, "kimg": 0.602, "lr": 1.6e-3, "adam_betas": (0.0, 0.99**0.8), "ema_kimg": 0.0, "pl_weight": 0.0,
+    "aug": "none", "sketch_weight": 0.0, "color_weight": 0.0,
+}  # fmt: skip
+"""StyleGAN-NADA's published example: 301 iterations of 2, Adam 0.002 times 4/5, no averaging."""
+
+RULE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {},
+    "agile": {"batch": 8, "kimg": 12.8, "ema_kimg": 5.541, "sketch_weight": 0.0, "color_weight": 0.0},
+    "nada": DIRECTED,
+    "image-guided": DIRECTED,
+}
+"""What differs in a rule: AgileGAN's second stage as MMGEN-FaceStylor trains it, 1600 iterations of 8, an average that
+keeps 0.999 an iteration."""
 
 LEAST_FOUND_PX = 16
 """Faces whose quad is smaller are no part of a data set; those between this and its limit are put aside, to be seen."""

@@ -8,14 +8,45 @@ from typing import Annotated, Literal
 
 import typer
 
-from refacer.commands.flags import MACHINE, DeviceName, RunFolder
+from refacer.commands.flags import MACHINE, DeviceName, RunFolder, existing_file
 from refacer.commands.groups import option
-from refacer.options import DEFAULT_PAIR, SCRATCH, FinetuneOptions, NetworkOptions
+from refacer.options import DEFAULT_PAIR, RULE_DEFAULTS, RULES, SCRATCH, FinetuneOptions, NetworkOptions
 
 EXAMPLE = "refacer finetune drfhq/ -o runs/a"
-NETWORKS, SCHEDULE, LOSSES, AUGMENTATION = "Networks", "Schedule", "Losses", "Augmentation"
+NETWORKS, RULE, SCHEDULE = "Networks", "Rule", "Schedule"
+LOSSES, AUGMENTATION = "Losses", "Augmentation"
 PAPER, FULL = FinetuneOptions, NetworkOptions
 ADA_KIMG = f"{PAPER.ada_kimg:g}, from scratch {SCRATCH['ada_kimg']:g}"
+
+
+def by_rule(name: str) -> str:
+    """A default that differs between rules, in words."""
+    own = dict.fromkeys((rule, f"{values[name]:g}" if type(values[name]) is not str else values[name])
+                        for rule, values in RULE_DEFAULTS.items() if name in values)  # fmt: skip
+    plain = getattr(PAPER, name)
+    return ", ".join([plain if type(plain) is str else f"{plain:g}", *(f"{rule} {value}" for rule, value in own)])
+
+
+@dataclass(frozen=True)
+class RuleChoice:
+    """How the copy is to differ from its source."""
+
+    rule: Annotated[
+        str, option(RULE, f"What is trained, and by which losses: {', '.join(RULES)}; nada is by text (CLIP).")
+    ] = PAPER.rule
+    text: Annotated[
+        str | None, option(RULE, "nada: what the copy is to draw.", show_default="Rendered avatar")
+    ] = None
+    source_text: Annotated[str | None, option(RULE, "nada: what the source draws.", show_default="Photo")] = None
+    vocabulary: Annotated[
+        Path | None,
+        option(RULE, "nada: CLIP's merges.txt, to read a text.", callback=existing_file, show_default=False),
+    ] = None
+    direction: Annotated[
+        Path | None,
+        option(RULE, "nada: another run's direction.safetensors, instead of texts.", callback=existing_file,
+               show_default=False),
+    ] = None  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,13 +78,26 @@ class Sizes:
 class Method:
     """How it is trained; the names are those of FinetuneOptions. None: as there, or as SCRATCH has it."""
 
-    kimg: Annotated[float, option(SCHEDULE, "Thousands of real images to see in all.", min=0)] = PAPER.kimg
-    batch: Annotated[int, option(SCHEDULE, "Images an iteration, on all devices together.", min=1)] = PAPER.batch
-    lr: Annotated[float, option(SCHEDULE, "Learning rate of both networks.", min=0)] = PAPER.lr
-    ema_kimg: Annotated[float, option(SCHEDULE, "Half-life of the averaged generator, kimg.", min=0)] = PAPER.ema_kimg
+    kimg: Annotated[
+        float | None, option(SCHEDULE, "Thousands of images to see in all.", min=0, show_default=by_rule("kimg"))
+    ] = None
+    batch: Annotated[
+        int | None,
+        option(SCHEDULE, "Images an iteration, on all devices together.", min=1, show_default=by_rule("batch")),
+    ] = None
+    lr: Annotated[
+        float | None, option(SCHEDULE, "Learning rate of both networks.", min=0, show_default=by_rule("lr"))
+    ] = None
+    ema_kimg: Annotated[
+        float | None,
+        option(SCHEDULE, "Half-life of the averaged generator, kimg.", min=0, show_default=by_rule("ema_kimg")),
+    ] = None
     tick_kimg: Annotated[float, option(SCHEDULE, "kimg between checkpoints.", "--tick", min=0.001)] = PAPER.tick_kimg
     gamma: Annotated[float, option(LOSSES, "Weight of R1.", min=0)] = PAPER.gamma
-    pl_weight: Annotated[float, option(LOSSES, "Weight of path length; 0 leaves it out.", min=0)] = PAPER.pl_weight
+    pl_weight: Annotated[
+        float | None,
+        option(LOSSES, "Weight of path length; 0 leaves it out.", min=0, show_default=by_rule("pl_weight")),
+    ] = None
     sketch_weight: Annotated[
         float | None, option(LOSSES, "lambda_s of Eq. 3, of the sketch loss.", min=0, show_default="5e-6")
     ] = None
@@ -62,8 +106,9 @@ class Method:
     ] = None
     range_faces: Annotated[int, option(SCHEDULE, "Pictures projected at the end for the pair's range.", min=0)] = 0
     aug: Annotated[
-        Literal["ada", "fixed", "none"], option(AUGMENTATION, "Augmentation of what the discriminator sees.")
-    ] = PAPER.aug
+        Literal["ada", "fixed", "none"] | None,
+        option(AUGMENTATION, "Augmentation of what the discriminator sees.", show_default=by_rule("aug")),
+    ] = None
     aug_p: Annotated[
         float, option(AUGMENTATION, "Its probability: at the start (ada) or throughout (fixed).", min=0, max=1)
     ] = PAPER.aug_p
@@ -89,16 +134,19 @@ class Method:
 
 
 def finetune(
-    data: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FACES", help="Folders or zips of aligned faces (`refacer dataset`, `align`).", show_default=False
-        ),
-    ],
     start: Start,
+    rule: RuleChoice,
     sizes: Sizes,
     method: Method,
     folder: RunFolder,
+    data: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FACES",
+            help="Folders or zips of aligned faces (`refacer dataset`, `align`); nada by text needs none.",
+            show_default=False,
+        ),
+    ] = None,
     device: DeviceName = "auto",
 ) -> None:
     """Learn a rendering style from aligned faces, or train a base from scratch. The same command again goes on.
@@ -107,11 +155,17 @@ def finetune(
 
     On several GPUs: torchrun --nproc-per-node N -m refacer finetune ...
     """
+    from refacer.finetuning.rules.rule import TextFiles
     from refacer.finetuning.run import Training
     from refacer.finetuning.style import StyleRecipe
 
     typed = {name: value for name, value in vars(method).items() if value is not None}
-    options = FinetuneOptions(**{**(SCRATCH if start.from_scratch else {}), **typed})
-    recipe = StyleRecipe(data, start.base, options, NetworkOptions(**vars(sizes)), start.resolution, device)
+    typed |= {"rule": rule.rule, "text": rule.text, "source_text": rule.source_text}
+    own = SCRATCH if start.from_scratch else RULE_DEFAULTS.get(rule.rule, {})
+    options = FinetuneOptions(**{**own, **typed})
+    files = TextFiles(rule.direction, rule.vocabulary)
+    recipe = StyleRecipe(
+        data or [], start.base, options, NetworkOptions(**vars(sizes)), start.resolution, device, files
+    )
     training = Training(recipe, folder.output, quiet=folder.quiet)
     training.show() if folder.dry_run else training.go(folder.resume)

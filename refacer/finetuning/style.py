@@ -17,6 +17,7 @@ from refacer.finetuning.folder import RunFolder
 from refacer.finetuning.identity import RunIdentity
 from refacer.finetuning.pair_range import faces_of, measured_range
 from refacer.finetuning.record import TERMS_OF_PICTURES, Observation, weighted
+from refacer.finetuning.rules.rule import Beginning, TextFiles, rule_of
 from refacer.networks.stylegan2.networks import Generator
 from refacer.networks.stylegan2.w_statistics import w_statistics
 from refacer.options import FinetuneOptions, NetworkOptions, ProjectOptions, WStatistics
@@ -35,13 +36,14 @@ from refacer.weights.terms import in_words
 SPELLED = {
     "tick_kimg": "--tick",
     "base_sha256": "--base",
+    "direction_sha256": "--direction",
     "data_sha256": "the pictures",
     "data_count": "the number of pictures",
 }
 NO_OPTION = frozenset({
     "adam_betas", "adam_eps", "r1_interval", "pl_interval", "pl_decay", "pl_batch_shrink", "style_mixing", "ada_target",
     "ada_interval", "sketch_max_px", "color_px", "color_blur_kernel", "color_blur_sigma", "freeze", "sample_count",
-    "sketch", "perceptual",
+    "sketch", "perceptual", "similarity_weight", "similarity_px", "direction_weight", "source_count", "compass", "clip",
 })  # fmt: skip
 """Values of the configuration that no option of the command sets."""
 
@@ -59,16 +61,21 @@ class StyleRecipe:
         sizes: NetworkOptions | None = None,
         resolution: int | None = None,
         device: str = "auto",
+        files: TextFiles = TextFiles(),
     ) -> None:
         """sources: folders and zips of faces; base: a pair or a base, None for the default pair or, from scratch, none.
 
         sizes: of networks from scratch, but for their resolution. resolution: None is the base's, else that of sizes.
         Raises UsageError, InputRefused, WeightsMissing.
         """
+        options = with_known_rule(options, files)
         self.sources, self.options, self.device = sources, options, choose_device(device_name(device))
         parts_of(options, 1)
-        if options.range_faces and options.from_scratch:
-            raise UsageError("--range-faces: a base has no rendering generator, whose range could be measured")
+        self.rule = rule_of(options, files)
+        if self.rule.pictures and not sources:
+            raise UsageError("name the faces to learn from")
+        if options.range_faces and (options.from_scratch or not sources):
+            raise UsageError("--range-faces: only a rendering generator that learns from faces has a range to measure")
         if options.compile:
             require_compiler(self.device)
         self.base = None if options.from_scratch and base is None else load_base(base)
@@ -95,8 +102,7 @@ class StyleRecipe:
             "options": asdict(self.options),
             "network": asdict(self.network),
             "base_sha256": self.base.sha256 if self.base else None,
-            "sketch": None if scratch else choose("sketch").description,
-            "perceptual": None if scratch else choose("perceptual").description,
+            **({"sketch": None, "perceptual": None} if scratch else self.rule.configuration()),
         }
 
     def spelled(self, name: str) -> str:
@@ -106,20 +112,23 @@ class StyleRecipe:
     def load_data(self) -> dict[str, FaceDataset]:
         """The aligned faces, at the networks' resolution."""
         o = self.options
+        if not self.rule.pictures:
+            return {}
         return {"data": FaceDataset(self.sources, self.network.resolution, mirror=o.mirror, seed=o.seed)}
 
     def make_trainer(self, data: Mapping[str, FaceDataset], folder: RunFolder, processes: Processes) -> Trainer:
         """A trainer over fresh, grown or copied networks; for a pair also over the frozen ones."""
-        nets = self._scratch_networks() if self.options.from_scratch else self._style_networks()
+        pictures = data.get("data")
+        nets = self._scratch_networks() if self.options.from_scratch else self._style_networks(pictures, folder.path)
         if processes.first and not self.options.from_scratch:
             self._tell(folder)
-        return Trainer(nets, data["data"], self.options, self.device, processes)
+        return Trainer(nets, pictures, self.options, self.device, processes, self.rule.rule)
 
     def _scratch_networks(self) -> TrainingNetworks:
         made = grow(self.base, self.network) if self.base else fresh_networks(self.network)
         return training_networks(*made, self.device)
 
-    def _style_networks(self) -> TrainingNetworks:
+    def _style_networks(self, pictures: FaceDataset | None, folder: Path) -> TrainingNetworks:
         """G_rendering as a copy of the base's G_real, and the networks that stay as they are."""
         assert self.base is not None
         real = self.base.generator.to(self.device)
@@ -130,15 +139,17 @@ class StyleRecipe:
             discriminator,
             self.device,
             real=real,
-            sketch=choose("sketch").load(self.device),
-            perceptual=choose("perceptual").load(self.device),
+            **self.rule.networks(Beginning(self.device, real, pictures, folder)),
         )
 
     def _tell(self, folder: RunFolder) -> None:
         """What users should know about the networks of a style."""
-        if self.base is not None and self.base.discriminator is None:
+        if self.rule.rule.adversarial and self.base is not None and self.base.discriminator is None:
             folder.warn("the base carries no discriminator: a fresh one starts")
-        folder.note(f"sketches (Eq. 1): {choose('sketch').description}")
+        for note in self.rule.notes():
+            folder.note(note)
+        if self.sources and not self.rule.pictures:
+            folder.note("the given pictures are not looked at")
         if self.identity.reason:
             folder.note(f"identity between the generators is not measured: {self.identity.reason}")
         if self.options.range_faces:
@@ -150,13 +161,13 @@ class StyleRecipe:
         weights = {
             "loss/generator": 1.0,
             "loss/discriminator": 1.0,
-            "loss/sketch": o.sketch_weight,
-            "loss/color": o.color_weight,
+            **{f"loss/{name}": term.weight for name, term in trainer.terms.items()},
             "loss/r1": o.gamma / 2,
             "loss/path_length": o.pl_weight,
         }
         norms = tick.measured["gradient_norms"]
-        relative = {name: norm / norms["adversarial"] for name, norm in norms.items() if norms["adversarial"]}
+        whole = norms.get("adversarial", 0.0)
+        relative = {name: norm / whole for name, norm in norms.items() if whole}
         rendering, real = sample_pairs(trainer.nets, o.sample_count, self.device)
         identity = self.identity.measured(rendering, real)
         numbers = {"weighted": weighted(tick, weights), "gradient_relative": relative, "identity": identity}
@@ -167,9 +178,7 @@ class StyleRecipe:
         base = {"base": self.base.licence, "commercial use": self.base.commercial} if self.base else {}
         if self.options.from_scratch:
             return base | TERMS_OF_PICTURES
-        found = {"colour loss": choose("perceptual").uses[:1], "sketch loss": choose("sketch").uses}
-        losses = [replace(use, role=role) for role, some in found.items() for use in some]
-        return base | TERMS_OF_PICTURES | in_words(losses + self.identity.uses)
+        return base | TERMS_OF_PICTURES | in_words([*self.rule.uses(), *self.identity.uses])
 
     def encode_result(self, name: str, trainer: Trainer) -> dict[str, bytes]:
         """The files of a pair that holds the averaged generator and knows its range; from scratch, those of a base."""
@@ -177,16 +186,27 @@ class StyleRecipe:
         generator, discriminator = copy.deepcopy(nets.generator_ema).cpu(), copy.deepcopy(nets.discriminator).cpu()
         licence, commercial = (base.licence, base.commercial) if base else (UNSTATED, "unclear")
         facts = {"licence": licence, "commercial": commercial, "kimg": trainer.images_seen / 1000}
+        if self.options.rule != "paper":
+            facts["rule"] = self.rule.label
         if base is None or self.options.from_scratch:
             return encode_base(generator, discriminator, facts)
         base.generator.cpu()
         files = encode_pair(name, base, generator, facts)
         if count := self.options.range_faces:
             finished = Pair(base.pair.folder if base.pair else Path(), json.loads(files[PAIR_FILE]))
+            assert trainer.data is not None
             faces = faces_of(trainer.data, count, self.device)
             known = {"range": measured_range(finished, nets.generator_ema, faces)}
             files[PAIR_FILE] = encode_facts({**finished.facts, **known})
         return files
+
+
+def with_known_rule(options: FinetuneOptions, files: TextFiles) -> FinetuneOptions:
+    """The options with the rule that will work: without CLIP and without a text, nada is guided by the pictures."""
+    asked = options.text or options.source_text or files.direction or files.vocabulary
+    if options.rule != "nada" or asked or not choose("clip", "clip").missing():
+        return options
+    return replace(options, rule="image-guided")
 
 
 def encode_pair(name: str, base: Base, rendering: Generator, facts: Mapping[str, Any]) -> dict[str, bytes]:

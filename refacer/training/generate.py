@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,20 @@ SAMPLE_SEED, SAMPLE_BATCH = 7, 8
 """Of the fixed codes that show how a run comes along."""
 
 
+class Compass(Protocol):
+    """A network that places pictures, and the direction (F,) in which a copy is to differ from its source."""
+
+    direction: Tensor
+
+    def embed(self, images: Tensor) -> Tensor:
+        """(N, 3, R, R) in [-1, 1] to (N, F), with gradients."""
+        ...
+
+
 @dataclass
 class TrainingNetworks:
-    """The networks of a run; `real`, `sketch` and `perceptual` are frozen, None where a base is trained."""
+    """The networks of a run; from `real` on they are frozen, None where a base is trained or a rule has no use for
+    them. compass: what says in which direction pictures differ."""
 
     generator: Generator
     discriminator: Discriminator
@@ -35,6 +46,7 @@ class TrainingNetworks:
     real: Generator | None = None
     sketch: SketchExtractor | None = None
     perceptual: Perceptual | None = None
+    compass: Compass | None = None
 
 
 def training_networks(
@@ -46,17 +58,17 @@ def training_networks(
     return TrainingNetworks(generator, discriminator, copy.deepcopy(generator).eval().requires_grad_(False), **frozen)
 
 
-def trainable_parameters(generator: Generator, *, freeze: bool) -> list[nn.Parameter]:
-    """The parameters in training; with `freeze` all but the mapping network and the ToRGB layers (Sec. 4.1)."""
+def trainable_parameters(generator: Generator, frozen: tuple[str, ...]) -> list[nn.Parameter]:
+    """The parameters in training: all whose names do not hold one of the `frozen` parts."""
     for parameter in generator.parameters():
         parameter.requires_grad_(False)
     named = generator.named_parameters()
-    return [p for name, p in named if not (freeze and any(part in f"{name}." for part in FROZEN))]
+    return [p for name, p in named if not any(part in f"{name}." for part in frozen)]
 
 
 @dataclass
 class ForwardPasses:
-    """The networks at work. dtype: of their convolutions.
+    """The networks at work. dtype: of their convolutions; layered: every layer's code is of a z of its own.
 
     With --compile, synthesis and discriminator are compiled, each as one graph. Path length and R1 call the networks
     themselves: torch.compile has no second derivatives.
@@ -68,6 +80,7 @@ class ForwardPasses:
     options: FinetuneOptions
     device: torch.device
     dtype: torch.dtype
+    layered: bool = False
 
     def __post_init__(self) -> None:
         self._synthesize: Callable[..., Tensor] = SynthesisNetwork.drawn
@@ -79,9 +92,11 @@ class ForwardPasses:
     def sample_ws(self, count: int) -> Tensor:
         """Codes of random z (count, num_ws, w_dim), mixed with a second z with probability `style_mixing`.
 
-        The first of the num_ws is never mixed.
+        The first of the num_ws is never mixed. Layered, every one of them is of another z, and nothing is mixed.
         """
         g = self.nets.generator
+        if self.layered:
+            return g.mapping(self.normal((count * g.num_ws, g.z_dim)))[:, 0].unflatten(0, (count, g.num_ws))
         ws = g.mapping(self.normal((count, g.z_dim)))
         if self.random.host.random() < self.options.style_mixing:
             cutoff = int(self.random.host.integers(1, g.num_ws))
@@ -93,12 +108,12 @@ class ForwardPasses:
         """Pictures (N, 3, R, R) of the generator in training, with random noise."""
         return self._synthesis(self.nets.generator, ws, "random")
 
-    def generate_pair(self, ws: Tensor) -> tuple[Tensor, Tensor]:
-        """G_real(w+) without gradient, and G_rendering(w+), each with its constant noise. Needs a G_real."""
+    def generate_pair(self, ws: Tensor, noise: NoiseMode = "const") -> tuple[Tensor, Tensor]:
+        """G_real(w+) without gradient, and G_rendering(w+), each with noise of its own. Needs a G_real."""
         assert self.nets.real is not None
         with torch.no_grad():
-            real = self._synthesis(self.nets.real, ws, "const")
-        return real, self._synthesis(self.nets.generator, ws, "const")
+            real = self._synthesis(self.nets.real, ws, noise)
+        return real, self._synthesis(self.nets.generator, ws, noise)
 
     def _synthesis(self, network: Generator, ws: Tensor, mode: NoiseMode) -> Tensor:
         """Pictures of codes; the noise is drawn outside of the graph, which holds no random generators."""

@@ -27,6 +27,16 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     return F.softplus(fake_logits)[:, 0] + F.softplus(-real_logits)[:, 0]
 
 
+def hinge_generator_loss(fake_logits: Tensor) -> Tensor:
+    """The generator's side of the hinge loss (Lim & Ye 2017)."""
+    return -fake_logits[:, 0]
+
+
+def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Hinge loss of the discriminator."""
+    return F.relu(1 + fake_logits)[:, 0] + F.relu(1 - real_logits)[:, 0]
+
+
 def r1_penalty(real_logits: Tensor, real_images: Tensor) -> Tensor:
     """Squared gradient norm of the logits with respect to each un-augmented real image."""
     (gradient,) = torch.autograd.grad(real_logits.sum(), real_images, create_graph=True)
@@ -60,6 +70,21 @@ def sketch_loss(
     with torch.no_grad():
         target = sketch(real)
     return (target - sketch(rendering)).abs().mean([1, 2, 3]) * SKETCH_VALUES
+
+
+def similarity_loss(
+    source: Tensor, copy: Tensor, perceptual: Perceptual, side_px: int, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Perceptual distance of both pictures at `side_px`; dtype: of the perceptual network's layers."""
+
+    def features(images: Tensor) -> Tensor:
+        shrunk = shrink(images, side_px)
+        with _reduced(images, dtype):
+            return perceptual.features(shrunk).float()
+
+    with torch.no_grad():
+        target = features(source)
+    return distance(target, features(copy))
 
 
 def color_loss(

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refacer.training import losses
 from refacer.training.generate import ForwardPasses
+from refacer.training.rules import Rule
 
 TensorMap = Callable[[Tensor], Tensor]
 
@@ -61,25 +61,21 @@ class Statistics:
         self._counts = {name: count * share for name, count in state["counts"].items()}
 
 
-def gradient_norms(passes: ForwardPasses, count: int) -> dict[str, float]:
-    """Mean norm of each loss's gradient at `count` pictures: adversarial, and lambda times sketch and colour."""
-    o, nets, norms = passes.options, passes.nets, dict[str, float]()
+def gradient_norms(passes: ForwardPasses, rule: Rule, count: int) -> dict[str, float]:
+    """Mean norm of each loss's gradient at `count` pictures: adversarial, and the rule's own times their weights."""
+    nets, norms = passes.nets, dict[str, float]()
     with torch.no_grad():
         ws = passes.sample_ws(count)
-        image = passes.generate(ws)
-    norms["adversarial"] = _gradient_norm(image, lambda x: losses.generator_loss(passes.discriminate(x)))
+        image = passes.generate(ws) if rule.adversarial else None
+    if image is not None:
+        norms["adversarial"] = _gradient_norm(image, lambda x: rule.generator_loss(passes.discriminate(x)))
     if nets.real is None:
         return norms
     with torch.no_grad():
-        real, rendering = passes.generate_pair(ws)
-    if (sketch := nets.sketch) is not None:
-        norms["sketch"] = o.sketch_weight * _gradient_norm(
-            rendering, lambda x: losses.sketch_loss(real, x, sketch, o, passes.dtype)
-        )
-    if (perceptual := nets.perceptual) is not None:
-        norms["color"] = o.color_weight * _gradient_norm(
-            rendering, lambda x: losses.color_loss(real, x, perceptual, o, passes.dtype)
-        )
+        real, rendering = passes.generate_pair(ws, rule.noise)
+    for name, term in rule.terms(nets, passes.options, passes.dtype).items():
+        loss = term.loss
+        norms[name] = term.weight * _gradient_norm(rendering, lambda x, loss=loss: loss(real, x))
     return norms
 
 

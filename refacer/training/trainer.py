@@ -1,4 +1,4 @@
-"""One iteration of StyleGAN2-ADA training with the paper's two losses (Sec. 3.2), in the order of execution.
+"""One iteration of StyleGAN2-ADA training with a rule's losses, by default the paper's (Sec. 3.2), in order of execution.
 
 Gmain, Greg, Dmain, Dreg, averaged generator, ADA. The trainer holds everything that changes; `state_dict` is enough to
 go on exactly.
@@ -28,6 +28,7 @@ from refacer.training.generate import ForwardPasses, TrainingNetworks, precision
 from refacer.training.optimizers import clean_gradients, lazy_adam, lerp_towards
 from refacer.training.processes import Processes, parts_of
 from refacer.training.random import RandomStreams
+from refacer.training.rules import PAPER, Rule
 from refacer.training.statistics import Statistics, gradient_norms
 
 MEASURED = 8
@@ -40,20 +41,23 @@ class Trainer:
     def __init__(
         self,
         nets: TrainingNetworks,
-        data: FaceDataset,
+        data: FaceDataset | None,
         options: FinetuneOptions,
         device: torch.device,
         processes: Processes | None = None,
+        rule: Rule = PAPER,
     ) -> None:
+        """data: None for a rule without adversary, which learns from no pictures."""
         o = options
+        self.rule = rule
         self.nets, self.data, self.options, self.device = nets, data, options, device
         self.processes = processes or Processes()
         self.parts = parts_of(o, self.processes.world)
         self.processes.agree(nets.generator, nets.discriminator, nets.generator_ema)
 
         # What is optimised, and how.
-        self.g_parameters = trainable_parameters(nets.generator, freeze=o.freeze)
-        self.d_parameters = list(nets.discriminator.parameters())
+        self.g_parameters = trainable_parameters(nets.generator, rule.frozen if o.freeze else ())
+        self.d_parameters = rule.judging(nets.discriminator)
         self.g_optimizer = lazy_adam(self.g_parameters, o, o.pl_interval if o.pl_weight else None)
         self.d_optimizer = lazy_adam(self.d_parameters, o, o.r1_interval)
 
@@ -66,14 +70,15 @@ class Trainer:
         self.statistics = Statistics(device)
 
         self.random = RandomStreams(o.seed, device)
-        self.passes = ForwardPasses(nets, self.augment, self.random, o, device, precision_of(o, device))
+        self.passes = ForwardPasses(nets, self.augment, self.random, o, device, precision_of(o, device), rule.layered)
+        self.terms = rule.terms(nets, o, self.passes.dtype)
 
     def step(self) -> None:
         """One iteration over one batch; nothing here waits for the device."""
         o = self.options
         self._prefetch()
 
-        # Gmain: the adversarial loss, sketch and colour (Eq. 3).
+        # Gmain: the adversarial loss and the rule's own, sketch and colour in the paper's (Eq. 3).
         self._update("generator", self._generator_loss)
 
         # Greg: path length, now and then.
@@ -82,12 +87,13 @@ class Trainer:
             self.pl_mean = self.pl_mean.lerp(self._batch_mean(), o.pl_decay)
 
         # Dmain: the adversarial loss on generated and real pictures.
-        self._update("discriminator", self._discriminator_loss)
+        if self.rule.adversarial:
+            self._update("discriminator", self._discriminator_loss)
         if not o.freeze:
             self.nets.generator.mapping.w_avg.lerp_(self._batch_mean(), 1 - W_AVG_BETA)
 
         # Dreg: R1, now and then.
-        if self.iteration % o.r1_interval == 0:
+        if self.rule.adversarial and self.iteration % o.r1_interval == 0:
             self._update("r1", self._r1_loss)
 
         self.images_seen += o.batch
@@ -103,6 +109,8 @@ class Trainer:
 
     def _prefetch(self) -> None:
         """Let the next iteration's pictures be decoded during this one."""
+        if self.data is None:
+            return
         size, total = self.options.batch // self.parts, round(self.options.kimg * 1000)
         starts = (
             first + part * size
@@ -143,27 +151,25 @@ class Trainer:
     def _generator_loss(self, _start: int, count: int) -> Tensor:
         """L_G of Eq. 3."""
         ws = self.passes.sample_ws(count)
+        if not self.rule.adversarial:
+            return torch.as_tensor(self._term_losses(ws))
         logits = self.passes.discriminate(self.passes.generate(ws))
-        adversarial = losses.generator_loss(logits)
+        adversarial = self.rule.generator_loss(logits)
         self.statistics.add("loss/generator", adversarial)
         self.statistics.add("signs/fake", logits.sign())
-        return adversarial + self._identity_losses(ws)
+        return adversarial + self._term_losses(ws)
 
-    def _identity_losses(self, ws: Tensor) -> Tensor | float:
-        """lambda_s L_sketch + lambda_c L_color: both generators on the same codes and the same constant noise."""
-        o, nets = self.options, self.nets
-        if nets.real is None or not (o.sketch_weight or o.color_weight):
+    def _term_losses(self, ws: Tensor) -> Tensor | float:
+        """The rule's weighted losses between both generators on the same codes, lambda_s L_sketch + lambda_c L_color."""
+        weighed = {name: term for name, term in self.terms.items() if term.weight}
+        if self.nets.real is None or not weighed:
             return 0.0
         total: Tensor | float = 0.0
-        real, rendering = self.passes.generate_pair(ws)
-        if o.sketch_weight and nets.sketch is not None:
-            sketch = losses.sketch_loss(real, rendering, nets.sketch, o, self.passes.dtype)
-            self.statistics.add("loss/sketch", sketch)
-            total = total + sketch * o.sketch_weight
-        if o.color_weight and nets.perceptual is not None:
-            color = losses.color_loss(real, rendering, nets.perceptual, o, self.passes.dtype)
-            self.statistics.add("loss/color", color)
-            total = total + color * o.color_weight
+        real, rendering = self.passes.generate_pair(ws, self.rule.noise)
+        for name, term in weighed.items():
+            values = term.loss(real, rendering)
+            self.statistics.add(f"loss/{name}", values)
+            total = total + values * term.weight
         return total
 
     def _path_length_loss(self, _start: int, count: int) -> Tensor:
@@ -190,7 +196,7 @@ class Trainer:
         real_logits = self.passes.discriminate(self._real_images(start, count))
         if self.options.aug == "ada":
             self.ada.accumulate(real_logits)
-        loss = losses.discriminator_loss(real_logits, fake_logits)
+        loss = self.rule.discriminator_loss(real_logits, fake_logits)
         self.statistics.add("loss/discriminator", loss)
         self.statistics.add("signs/real", real_logits.sign())
         return loss
@@ -206,6 +212,7 @@ class Trainer:
 
     def _real_images(self, start: int, count: int) -> Tensor:
         """Real pictures of this iteration, (count, 3, R, R) in [-1, 1]."""
+        assert self.data is not None
         images = scale_to_unit(self.data.batch(self.images_seen + start, count).to(self.device))
         return jitter(images, self.options.jitter, self.random.cpu) if self.options.jitter else images
 
@@ -219,7 +226,7 @@ class Trainer:
         """Norm of each loss's gradient at `count` generated pictures; the run is not changed by measuring."""
         self.random.start("measure", self.iteration, 0)
         plain = replace(self.options, compile=False)  # a few pictures a tick are not worth graphs of their own
-        return gradient_norms(replace(self.passes, options=plain), count)
+        return gradient_norms(replace(self.passes, options=plain), self.rule, count)
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on exactly: tensors, numbers and nothing else. Every process must call it."""

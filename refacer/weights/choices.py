@@ -21,7 +21,7 @@ from refacer.weights import cache, published, registry, terms
 from refacer.weights.pair_json import DISCRIMINATOR, EFFICIENTNET
 from refacer.weights.pairs import NETWORKS, Pair, load_pair
 
-RoleName = Literal["detector", "perceptual", "parser", "identity", "features", "encoder", "sketch"]
+RoleName = Literal["detector", "perceptual", "parser", "identity", "features", "encoder", "sketch", "clip"]
 PairOrOpener = Pair | Callable[[], Pair] | None
 """A pair, or a function that opens it, called only where the choice depends on the pair; None where there is none."""
 
@@ -133,6 +133,7 @@ ROLES: Mapping[RoleName, Role] = {
         },
         ("sketch", "lines"),
     ),
+    "clip": Role({"clip": Network("CLIP", {"clip": "clip"}, published.load_clip)}, ()),
 }
 
 

@@ -7,15 +7,16 @@ published key names.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from refacer.errors import InputRefused
 from refacer.networks.stylegan2.networks import Discriminator, Generator
-from refacer.weights.formats import encoders, hyperstyle, nvidia, rosinality
+from refacer.weights.formats import clip, encoders, hyperstyle, nvidia, rosinality
 from refacer.weights.formats.bounded import shown
 from refacer.weights.formats.containers import read_weights, refusing
 from refacer.weights.formats.inert import LazyTensor
@@ -35,7 +36,7 @@ class Converted:
     """What a public file holds.
 
     kind: 'stylegan2', 'bisenet', 'parsenet', 'retinaface', 'ir_se50', 'curricularface', 'vgg16', 'alexnet',
-        'inception', 'sketch', 'e4e', 'psp', 'restyle-psp', 'restyle-e4e', 'hyperstyle',
+        'inception', 'sketch', 'clip', 'e4e', 'psp', 'restyle-psp', 'restyle-e4e', 'hyperstyle',
         'hyperstyle-w', 'encoder'.
     files: safetensors bytes by file name. generator.safetensors and discriminator.safetensors are read by
         `refacer.weights.loaders`; network.safetensors holds any other state under its published names, with `kind` in
@@ -54,7 +55,7 @@ Made = tuple[Generator, tuple[str, ...]]
 def convert(path: Path, kind: str | None = None) -> Converted:
     """Read a public weight file; `kind` says what it must hold. Raises InputRefused, WeightsMissing (no file)."""
     if _is_safetensors(path):
-        found = Converted(STYLEGAN2, {GENERATOR_FILE: _encoded(load_generator(path))}, ())
+        found = _clip(path) or Converted(STYLEGAN2, {GENERATOR_FILE: _encoded(load_generator(path))}, ())
     else:
         with refusing(path):
             found = _converted(read_weights(path))
@@ -83,6 +84,25 @@ def _is_safetensors(path: Path) -> bool:
     return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
 
 
+def _clip(path: Path) -> Converted | None:
+    """CLIP under its published names; None where a safetensors file is something else."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            if clip.MARKER not in file.keys():  # noqa: SIM118
+                return None
+            state = clip.own_state({name: file.get_tensor(name).float() for name in file.keys()})  # noqa: SIM118
+        config = clip.network_config(state)
+    except SafetensorError as error:
+        raise InputRefused(f"{path}: a damaged safetensors file") from error
+    except InputRefused as error:
+        raise InputRefused(f"{path}: looks like clip, but {error}") from error
+    wrong = next((name for name, tensor in state.items() if not tensor.isfinite().all()), None)
+    if wrong:
+        raise InputRefused(f"{path}: {shown(wrong)} holds values that are not finite")
+    about = json.dumps({"kind": clip.CLIP, "config": asdict(config)}, sort_keys=True)
+    return Converted(clip.CLIP, {NETWORK_FILE: save(state, metadata={KIND: about})}, ())
+
+
 def _converted(content: Any) -> Converted:
     if encoders.is_checkpoint(content):
         return _encoder(content)
@@ -95,7 +115,8 @@ def _converted(content: Any) -> Converted:
     found = recognise(state)
     if found is None:
         raise InputRefused(f"a state dict that refacer does not know; it starts with {shown(next(iter(state)))}")
-    return Converted(found[0], {NETWORK_FILE: _encoded_state(state, *found)}, ())
+    own = clip.own_state(state) if found[0] == clip.CLIP else state
+    return Converted(found[0], {NETWORK_FILE: _encoded_state(own, *found)}, ())
 
 
 def _generator(content: Any) -> Made | None:

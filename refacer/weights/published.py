@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from refacer.errors import InputRefused
+from refacer.networks.clip import Clip, ClipConfig
 from refacer.networks.curricular_face import CurricularFace
 from refacer.networks.efficientnet import EfficientNetFeatures
 from refacer.networks.encoders import FaceEncoder
@@ -115,6 +116,11 @@ def load_hyperstyle(device: torch.device) -> HyperStyle:
         return _build("hyperstyle", build)
 
     return _build("hyperstyle-w", with_encoder).to(device)
+
+
+def load_clip(device: torch.device) -> Clip:
+    """Pictures and texts in one space."""
+    return _build("clip", lambda state, config: filled_with(lambda: Clip(ClipConfig(**config)), state)).to(device)
 
 
 def load_sketch(device: torch.device) -> DeepFaceSketch:

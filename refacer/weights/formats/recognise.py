@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import nn
 
 from refacer.errors import InputRefused
+from refacer.weights.formats import clip
 from refacer.weights.formats.states import LazyState, Shapes, require, shapes_of
 
 IR_STAGES = {"ir_se50": (3, 4, 14, 3), "curricularface": (3, 13, 30, 3)}  # IR-50 and IR-101
@@ -105,6 +106,10 @@ def _check_inception(state: LazyState) -> dict[str, Any]:
     return {}
 
 
+def _check_clip(state: LazyState) -> dict[str, Any]:
+    return asdict(clip.network_config(clip.own_state(state)))
+
+
 def _check_ir(kind: str) -> Check:
     def check(state: LazyState) -> dict[str, Any]:
         require(state, ir_shapes(kind))
@@ -151,6 +156,7 @@ def _batch_norm(name: str, channels: int, affine: bool = True) -> dict[str, tupl
 
 
 NETWORKS = (
+    Known(clip.CLIP, clip.MARKER, _check_clip),
     Known("bisenet", "cp.arm16.conv.conv.weight", _like(_bisenet)),
     Known("parsenet", "out_mask_conv.conv2d.weight", _like(_parsenet)),
     Known("retinaface", "LandmarkHead.0.conv1x1.weight", _check_retinaface),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,16 @@ LARGEST = {
     "mapping_layers": 64, "mbstd_group_size": 8192,
 }  # fmt: skip
 """How large a network a file may ask for, whatever its format."""
+
+
+class Shaped(Protocol):
+    """A tensor, read or not."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its sizes."""
+        ...
+
 
 C = TypeVar("C", GeneratorConfig, DiscriminatorConfig)
 M = TypeVar("M", bound=nn.Module)
@@ -71,7 +81,7 @@ def shapes_of(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
         return {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
 
 
-def require(state: Mapping[str, LazyTensor | Tensor], expected: Shapes) -> None:
+def require(state: Mapping[str, Shaped], expected: Shapes) -> None:
     """Raise InputRefused unless names and shapes are the expected ones; counters of batches may be missing."""
     missing = [name for name in expected if name not in state and not name.endswith(COUNTER)]
     foreign = [name for name in state if name not in expected and not name.endswith(COUNTER)]

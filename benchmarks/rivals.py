@@ -30,7 +30,7 @@ from refacer.weights.pairs import load_pair
 from tools.studio.card import markdown, with_section
 
 # Alike in all but the rule: Sec. 4.1's, as benchmarks/ablations.py has it, and batches of 8 as AgileGAN's.
-TRAINING = {"batch": "8", "tick": "0.1", "aug": "none", "jitter": "0.03", "gamma": "1.6", "ema-kimg": "0.25"}
+TRAINING = {"batch": "8", "tick": "0.2", "aug": "none", "jitter": "0.03", "gamma": "1.6", "ema-kimg": "0.25"}
 RULES: dict[str, dict[str, str]] = {
     "paper": {"sketch-weight": "2e-5", "color-weight": "8"},
     "agile": {},

@@ -25,6 +25,7 @@ from refacer.commands import (
     parse,
     project,
     run,
+    sdedit,
     study,
     train_encoder,
     translate,
@@ -54,6 +55,7 @@ for module, function in (
     (dataset, dataset.dataset),
     (eval, eval.eval),
     (compare, compare.compare),
+    (sdedit, sdedit.sdedit),
 ):
     add_command(app, function, module.EXAMPLE)
 study.register(app)

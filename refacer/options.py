@@ -186,6 +186,16 @@ class SequenceOptions:
 
 
 @dataclass(frozen=True)
+class SDEditOptions:
+    """SDEdit by DDIM, as the paper compares with it (Sec. 4.2.2)."""
+
+    t0: float = 0.3  # share of the noise levels that is put on
+    samples: int = 3  # of each face, of the seeds from `seed` on
+    steps: int = 200  # of DDIM over all levels; t0 times as many are done
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class ParseOptions:
     """The pasted parts of Appendix B."""
 

@@ -7,7 +7,6 @@ goes no higher than the level it starts from, so that a network may be trained o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -56,11 +55,17 @@ class DiffusionConfig:
 
 
 class Denoiser(nn.Module):
-    """Noisy pictures (N, 3, S, S) and their levels (N,) to the noise in them (N, 3, S, S)."""
+    """Noisy pictures (N, 3, S, S) and their levels (N,) to the noise in them (N, 3, S, S).
+
+    A `NoisePredictor` of refacer/stages/sdedit.py, which works on the pictures themselves.
+    """
+
+    bounded = True
 
     def __init__(self, config: DiffusionConfig = DiffusionConfig()) -> None:
         super().__init__()
         self.config = config
+        self.side_px, self.highest, self.signal = config.resolution, config.trained_levels, config.signal()
         widths, side = config.widths, config.resolution
         features = 4 * widths[0]
         self.time = nn.Sequential(nn.Linear(TIME_FEATURES, features), nn.SiLU(), nn.Linear(features, features))
@@ -90,6 +95,18 @@ class Denoiser(nn.Module):
         for i, (level, below) in enumerate(zip(self.up, reversed(kept), strict=True)):
             x = level(torch.cat([F.interpolate(x, scale_factor=2.0) if i else x, below], 1), time)
         return self.last(x)
+
+    def noise(self, x: Tensor, level: int) -> Tensor:
+        """The noise in pictures (N, 3, S, S) of one level."""
+        return self(x, torch.full((len(x),), level, device=x.device))
+
+    def encode(self, faces: Tensor) -> Tensor:
+        """They are themselves."""
+        return faces
+
+    def decode(self, x: Tensor) -> Tensor:
+        """They are themselves."""
+        return x
 
 
 class _Level(nn.Module):
@@ -141,14 +158,3 @@ def _waves(levels: Tensor) -> Tensor:
     rates = torch.exp(torch.arange(half, device=levels.device) * (-math.log(LONGEST_PERIOD) / half))
     angles = levels[:, None] * rates.to(levels.dtype)
     return torch.cat([angles.cos(), angles.sin()], 1)
-
-
-def level_of(share: float, levels: int) -> int:
-    """The level at which a share of the schedule is reached, from 1; SDEdit's t0 of 0.3 is level 300 of 1000."""
-    return max(1, min(levels, math.floor(share * levels)))
-
-
-def visited(first: int, count: int) -> Sequence[int]:
-    """At most `count` levels from `first` down to 1, evenly: those at which the noise is predicted."""
-    count = min(count, first)
-    return [first - round(i * first / count) for i in range(count)]

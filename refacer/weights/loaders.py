@@ -39,27 +39,27 @@ def encode_network(module: nn.Module, kind: str, config: dict[str, Any], *, half
 
 def load_generator(path: Path) -> Generator:
     """A generator in float32, eval mode, without gradients."""
-    return _built(path, "generator", lambda config: Generator(config_from(GeneratorConfig, config)))
+    return build_network(path, "generator", lambda config: Generator(config_from(GeneratorConfig, config)))
 
 
 def load_discriminator(path: Path) -> Discriminator:
     """A discriminator in float32, eval mode, without gradients."""
-    return _built(path, "discriminator", lambda config: Discriminator(config_from(DiscriminatorConfig, config)))
+    return build_network(path, "discriminator", lambda config: Discriminator(config_from(DiscriminatorConfig, config)))
 
 
 def load_studio_parser(path: Path) -> StudioParser:
     """The small parser of the studio pair."""
-    return _built(path, "parser", lambda config: StudioParser(**config))
+    return build_network(path, "parser", lambda config: StudioParser(**config))
 
 
 def load_translator(path: Path) -> Translator:
     """The distilled network of a pair."""
-    return _built(path, "translator", lambda config: Translator(_translator_config(config)))
+    return build_network(path, "translator", lambda config: Translator(_translator_config(config)))
 
 
 def load_encoder(path: Path) -> FaceEncoder:
     """The encoder of a pair."""
-    return _built(path, "encoder", lambda config: FaceEncoder(encoder_config(config)))
+    return build_network(path, "encoder", lambda config: FaceEncoder(encoder_config(config)))
 
 
 def load_hyperstyle(path: Path) -> HyperStyle:
@@ -103,7 +103,7 @@ def _stored(tensor: Tensor, half: bool) -> Tensor:
 M = TypeVar("M", bound=nn.Module)
 
 
-def _built(path: Path, kind: str, build: Callable[[dict[str, Any]], M]) -> M:
+def build_network(path: Path, kind: str, build: Callable[[dict[str, Any]], M]) -> M:
     """A network from its file: float32, eval mode, without gradients.
 
     Its tensors are compared with its configuration before memory is taken for what that says.

@@ -1,0 +1,112 @@
+"""`refacer sdedit`: faces -> several photographs each, by noise and a model that takes it off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from refacer.device import choose_device
+from refacer.files import READABLE, read_source
+from refacer.files.artefacts import Face
+from refacer.images.pixels import rgb_from_tensor, tensor_from_rgb
+from refacer.jobs.plan import Item, Kind, make_plan
+from refacer.jobs.runner import Outcome, Work, labelled, passport_of, run_plan
+from refacer.options import FileOptions, SDEditOptions
+from refacer.stages.sdedit import sdedit, visited
+from refacer.types import Passport, Progress, StageRecord
+from refacer.weights.denoisers import OpenModel, open_model
+
+ADVICE = "use --device cpu"
+
+
+class Editor:
+    """A model at work on faces. folder: what --model names. Raises what `open_model` and `visited` raise, when asked.
+
+    Results are as large as the model's pictures.
+    """
+
+    def __init__(self, folder: Path, options: SDEditOptions, device: str = "auto") -> None:
+        self.options, self.device = options, choose_device(device)
+        self._folder = folder
+
+    @cached_property
+    def model(self) -> OpenModel:
+        """The model, read when first asked for."""
+        found = open_model(self._folder, self.device)
+        visited(self.options, found.network)
+        return found
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the samples."""
+        return [self.options.seed + i for i in range(self.options.samples)]
+
+    def record(self, seed: int) -> StageRecord:
+        """What the passport of a sample says."""
+        parameters = {name: value for name, value in asdict(self.options).items() if name not in ("samples", "seed")}
+        return StageRecord("sdedit", parameters, {self.model.use.role: self.model.use.sha256}, seed)
+
+    def passport(self, face: Face, seed: int) -> Passport:
+        """The passport of a sample of a face."""
+        return face.passport.with_stage(self.record(seed))
+
+    def edit(self, face: Face, seed: int) -> Face:
+        """One sample of a face."""
+        given = tensor_from_rgb(face.pixels, self.device)
+        drawn = rgb_from_tensor(sdedit(given, self.model.network, self.options, seed))
+        return Face.of(drawn, self.passport(face, seed))
+
+    def facts(self) -> dict[str, Any]:
+        """For a report."""
+        use = self.model.use
+        return {"device": str(self.device), "commercial_use": use.commercial, "weights": [asdict(use)]}
+
+
+def main(
+    inputs: Sequence[Path], model: Path, options: SDEditOptions, device: str, files: FileOptions, max_pixels: int
+) -> None:
+    """Every face's samples; in a folder only of those whose samples are not up to date."""
+    kind = Kind(READABLE, ".png", (".png",), several=options.samples > 1, makes=("sdedit",))
+    plan = make_plan(inputs, files.output, kind, extra=[files.report])
+    editor = Editor(model, options, device)
+    _ = editor.model  # met here where it is missing
+    editing = Editing(editor, plan.keeps(force=files.force), max_pixels)
+    run_plan(plan, Work(editing.load, editing.process, ADVICE, facts=editor.facts), files)
+
+
+@dataclass(frozen=True)
+class Editing:
+    """Read faces and draw their samples."""
+
+    editor: Editor
+    skips: bool
+    max_pixels: int
+
+    def load(self, item: Item) -> Face | None:
+        """A face; None where all of its samples are up to date."""
+        face = Face(read_source(item.read(), max_pixels=self.max_pixels), item.name)
+        seeds = self.editor.seeds
+        labels = [None] if len(seeds) == 1 else [_label(i) for i in range(len(seeds))]
+        done = [passport_of(path) if self.skips and (path := item.part(label)) else None for label in labels]
+        return None if done == [self.editor.passport(face, seed) for seed in seeds] else face
+
+    @torch.no_grad()
+    def process(self, faces: list[Face], progress: Progress) -> list[Outcome]:
+        """The samples of each face."""
+        return [self._samples(face, progress) for face in faces]
+
+    def _samples(self, face: Face, progress: Progress) -> Outcome:
+        seeds, results = self.editor.seeds, dict[str, bytes]()
+        for i, seed in enumerate(seeds):
+            results[_label(i)] = self.editor.edit(face, seed).encode()
+            progress(i + 1, len(seeds))
+        return Outcome(labelled(results), facts={"samples": len(seeds)})
+
+
+def _label(index: int) -> str:
+    return str(index)

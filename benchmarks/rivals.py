@@ -36,7 +36,11 @@ RULES: dict[str, dict[str, str]] = {
     "agile": {},
     "image-guided": {"ema-kimg": "0"},
 }
-TITLES = {"paper": "ours (Sec. 3.2)", "agile": "AgileGAN's second stage", "image-guided": "image-guided (EfficientNet-Lite0)"}  # fmt: skip
+TITLES = {
+    "paper": "ours (Sec. 3.2)",
+    "agile": "AgileGAN's second stage",
+    "image-guided": "image-guided (EfficientNet-Lite0)",
+}
 PAPER: dict[str, tuple[str, str, str]] = {
     "paper": ("24.5", "16.3", "0.57"),
     "agile": ("62.5", "83.5", "0.14"),
@@ -116,7 +120,8 @@ def columns_of(measures: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def table(rows: Mapping[str, Mapping[str, float]]) -> str:
     """Every rule's figures as Markdown, with the paper's."""
     body = [
-        (TITLES[rule], *(f"{figures[column]:.3f}" for column in COLUMNS), *PAPER[rule]) for rule, figures in rows.items()
+        (TITLES[rule], *(f"{figures[column]:.3f}" for column in COLUMNS), *PAPER[rule])
+        for rule, figures in rows.items()
     ]
     return markdown(("", *COLUMNS.values(), *THEIRS), body)
 

@@ -445,7 +445,7 @@ RULES = {
     "nada": "nada:NadaRule",
     "image-guided": "image_guided:ImageGuidedRule",
 }
-"""The rules of fine-tuning by the names that --rule takes, each with its module and class in refacer/finetuning/rules."""
+"""Rules of fine-tuning by the names that --rule takes, each with its module and class in refacer/finetuning/rules."""
 
 
 @dataclass(frozen=True)

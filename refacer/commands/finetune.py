@@ -34,9 +34,7 @@ class RuleChoice:
     rule: Annotated[
         str, option(RULE, f"What is trained, and by which losses: {', '.join(RULES)}; nada is by text (CLIP).")
     ] = PAPER.rule
-    text: Annotated[
-        str | None, option(RULE, "nada: what the copy is to draw.", show_default="Rendered avatar")
-    ] = None
+    text: Annotated[str | None, option(RULE, "nada: what the copy is to draw.", show_default="Rendered avatar")] = None
     source_text: Annotated[str | None, option(RULE, "nada: what the source draws.", show_default="Photo")] = None
     vocabulary: Annotated[
         Path | None,

@@ -17,7 +17,7 @@ from refacer.finetuning.folder import RunFolder
 from refacer.finetuning.identity import RunIdentity
 from refacer.finetuning.pair_range import faces_of, measured_range
 from refacer.finetuning.record import TERMS_OF_PICTURES, Observation, weighted
-from refacer.finetuning.rules.rule import Beginning, TextFiles, rule_of
+from refacer.finetuning.rules.rule import NO_FILES, Beginning, TextFiles, rule_of
 from refacer.networks.stylegan2.networks import Generator
 from refacer.networks.stylegan2.w_statistics import w_statistics
 from refacer.options import FinetuneOptions, NetworkOptions, ProjectOptions, WStatistics
@@ -61,7 +61,7 @@ class StyleRecipe:
         sizes: NetworkOptions | None = None,
         resolution: int | None = None,
         device: str = "auto",
-        files: TextFiles = TextFiles(),
+        files: TextFiles = NO_FILES,
     ) -> None:
         """sources: folders and zips of faces; base: a pair or a base, None for the default pair or, from scratch, none.
 
@@ -72,9 +72,7 @@ class StyleRecipe:
         self.sources, self.options, self.device = sources, options, choose_device(device_name(device))
         parts_of(options, 1)
         self.rule = rule_of(options, files)
-        if self.rule.pictures and not sources:
-            raise UsageError("name the faces to learn from")
-        if options.range_faces and (options.from_scratch or not sources):
+        if options.range_faces and (options.from_scratch or not self.rule.pictures):
             raise UsageError("--range-faces: only a rendering generator that learns from faces has a range to measure")
         if options.compile:
             require_compiler(self.device)
@@ -114,6 +112,8 @@ class StyleRecipe:
         o = self.options
         if not self.rule.pictures:
             return {}
+        if not self.sources:
+            raise UsageError("name the folders or zips of faces to learn from")
         return {"data": FaceDataset(self.sources, self.network.resolution, mirror=o.mirror, seed=o.seed)}
 
     def make_trainer(self, data: Mapping[str, FaceDataset], folder: RunFolder, processes: Processes) -> Trainer:

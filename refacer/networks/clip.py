@@ -53,7 +53,7 @@ class Clip(nn.Module):
         self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1), persistent=False)
 
     def embed(self, images: Tensor) -> Tensor:
-        """(N, 3, R, R) in [-1, 1] to (N, F); bicubic to its own size without antialiasing, as in StyleGAN-NADA's time."""
+        """(N, 3, R, R) in [-1, 1] to (N, F); bicubic to its own size, not antialiased, as in StyleGAN-NADA's time."""
         side = self.config.side_px
         if images.shape[-1] != side:
             images = F.interpolate(images, size=(side, side), mode="bicubic", align_corners=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from refacer.errors import InputRefused
 
@@ -43,7 +44,7 @@ class Tokens:
         """A word's letters put together, pair by pair, in the order of the list."""
         parts = [*letters[:-1], letters[-1] + END_OF_WORD]
         while len(parts) > 1:
-            pairs = list(zip(parts, parts[1:], strict=False))
+            pairs = list(pairwise(parts))
             first = min(pairs, key=lambda pair: self._ranks.get(pair, len(self._ranks)))
             if first not in self._ranks:
                 break

@@ -80,8 +80,7 @@ class Denoiser(nn.Module):
             _Level(above + width, width, features, attends=side <= config.attention_px)
             for above, width, side in zip((widths[-1], *widths[:0:-1]), widths[::-1], sides[::-1], strict=True)
         )
-        self.last = nn.Sequential(nn.GroupNorm(GROUPS, widths[0]), nn.SiLU(), nn.Conv2d(widths[0], 3, 3, padding=1))
-        nn.init.zeros_(self.last[-1].weight)
+        self.last = nn.Sequential(_norm(widths[0]), nn.SiLU(), _silent(nn.Conv2d(widths[0], 3, 3, padding=1)))
 
     def forward(self, noisy: Tensor, levels: Tensor) -> Tensor:
         """Predict the noise."""
@@ -117,12 +116,12 @@ class _Level(nn.Module):
         self.before = nn.Sequential(_norm(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1))
         self.time = nn.Linear(features, 2 * outputs)
         self.norm = _norm(outputs)
-        self.after = nn.Sequential(nn.SiLU(), nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.after = nn.Sequential(nn.SiLU(), _silent(nn.Conv2d(outputs, outputs, 3, padding=1)))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
         self.attention = _Attention(outputs) if attends else nn.Identity()
-        nn.init.zeros_(self.after[-1].weight)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """(N, I, H, W) and (N, F) to (N, O, H, W)."""
         gain, shift = self.time(F.silu(time))[..., None, None].chunk(2, 1)
         inner = self.norm(self.before(x)) * (1 + gain) + shift
         return self.attention(self.skip(x) + self.after(inner))
@@ -138,14 +137,19 @@ class _Attention(nn.Module):
         self.heads = max(1, width // self.HEAD)
         self.norm = _norm(width)
         self.qkv = nn.Conv2d(width, 3 * width, 1)
-        self.out = nn.Conv2d(width, width, 1)
-        nn.init.zeros_(self.out.weight)
+        self.out = _silent(nn.Conv2d(width, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
         parts = self.qkv(self.norm(x)).reshape(n, 3, self.heads, c // self.heads, h * w).transpose(3, 4)
         seen = F.scaled_dot_product_attention(*parts.unbind(1))
         return x + self.out(seen.transpose(2, 3).reshape(n, c, h, w))
+
+
+def _silent(layer: nn.Conv2d) -> nn.Conv2d:
+    """A layer that says nothing at first, so that a block starts as if it were not there."""
+    nn.init.zeros_(layer.weight)
+    return layer
 
 
 def _norm(width: int) -> nn.GroupNorm:

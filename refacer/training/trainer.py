@@ -1,4 +1,4 @@
-"""One iteration of StyleGAN2-ADA training with a rule's losses, by default the paper's (Sec. 3.2), in order of execution.
+"""One iteration of StyleGAN2-ADA training with a rule's losses, the paper's two by default (Sec. 3.2), as it happens.
 
 Gmain, Greg, Dmain, Dreg, averaged generator, ADA. The trainer holds everything that changes; `state_dict` is enough to
 go on exactly.
@@ -11,7 +11,7 @@ the sums.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from refacer.training.generate import ForwardPasses, TrainingNetworks, precision
 from refacer.training.optimizers import clean_gradients, lazy_adam, lerp_towards
 from refacer.training.processes import Processes, parts_of
 from refacer.training.random import RandomStreams
-from refacer.training.rules import PAPER, Rule
+from refacer.training.rules import PAPER, Rule, Term
 from refacer.training.statistics import Statistics, gradient_norms
 
 MEASURED = 8
@@ -71,7 +71,11 @@ class Trainer:
 
         self.random = RandomStreams(o.seed, device)
         self.passes = ForwardPasses(nets, self.augment, self.random, o, device, precision_of(o, device), rule.layered)
-        self.terms = rule.terms(nets, o, self.passes.dtype)
+
+    @property
+    def terms(self) -> Mapping[str, Term]:
+        """The rule's losses between both generators, by name."""
+        return self.rule.terms(self.nets, self.options, self.passes.dtype)
 
     def step(self) -> None:
         """One iteration over one batch; nothing here waits for the device."""
@@ -160,7 +164,7 @@ class Trainer:
         return adversarial + self._term_losses(ws)
 
     def _term_losses(self, ws: Tensor) -> Tensor | float:
-        """The rule's weighted losses between both generators on the same codes, lambda_s L_sketch + lambda_c L_color."""
+        """The rule's weighted losses between both generators on the same codes, such as Eq. 3's."""
         weighed = {name: term for name, term in self.terms.items() if term.weight}
         if self.nets.real is None or not weighed:
             return 0.0

@@ -1,6 +1,6 @@
 """Train the small network that `refacer sdedit --model` takes: it takes noise off photographs of faces.
 
-  python -m tools.studio.train_diffusion runs/denoiser --data data/photo.zip --held-out data/pairs.zip
+  python -m tools.studio.train_diffusion runs/denoiser --data data/photo.zip --held-out data/pairs.zip --licence CC0-1.0
 
 It sees only the noise levels that SDEdit visits, the lower half. The same command again goes on from its checkpoint. A
 set of a thousand photographs is soon known by heart, so every tick measures the loss on photographs of people whom the
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,33 @@ from refacer.training.finetune import Tick, train
 from refacer.training.processes import Processes
 from refacer.training.statistics import Statistics
 from refacer.weights.denoisers import encode_denoiser
+from refacer.weights.registry import UNSTATED
 from tools.studio.parser_data import read_portraits
 from tools.studio.run_log import log_tick
 
 EMA_BETA = 0.999
 WARMUP_STEPS = 200
 MEASURED_SEED, MEASURED_BATCH = 1, 16
+FREE = "CC0-1.0"
 CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class DenoiserOptions:
+    """How the network is trained; kimg is its schedule's length, too."""
+
+    kimg: float = 100.0
+    tick_kimg: float = 4.0
+    batch: int = 16
+    lr: float = 4e-4
+    precision: str = "float32"  # of the convolutions, or bfloat16
+    seed: int = 0
 
 
 class DenoiserTrainer:
     """The network, its average, and one iteration: the mean square of what is wrong about the noise."""
 
-    def __init__(self, config: DiffusionConfig, data: FaceDataset, held_out: Tensor, options: argparse.Namespace):
+    def __init__(self, config: DiffusionConfig, data: FaceDataset, held_out: Tensor, options: DenoiserOptions):
         torch.manual_seed(options.seed)
         self.options, self.data, self.held_out, self.processes = options, data, held_out, Processes()
         self.network = Denoiser(config).to(memory_format=torch.channels_last)
@@ -121,7 +136,8 @@ def main() -> None:
     held_out = [
         resized(tensor_from_rgb(face), config.resolution) for face in read_portraits(args.held_out, "photo").values()
     ]
-    run(args.out, DenoiserTrainer(config, data, torch.cat(held_out), args))
+    options = DenoiserOptions(args.kimg, args.tick, args.batch, args.lr, args.precision, args.seed)
+    run(args.out, DenoiserTrainer(config, data, torch.cat(held_out), options), args.licence)
 
 
 def arguments() -> argparse.Namespace:
@@ -131,18 +147,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--held-out", type=Path, required=True, help="zip with a folder `photo` of other people")
     parser.add_argument("--resolution", type=int, default=DiffusionConfig.resolution)
     parser.add_argument("--widths", type=int, nargs="+", default=DiffusionConfig.widths)
-    parser.add_argument("--kimg", type=float, default=100)
-    parser.add_argument("--tick", dest="tick_kimg", type=float, default=4)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--lr", type=float, default=4e-4)
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--licence", default="CC0-1.0", help="terms of the network, which its folder states")
+    parser.add_argument("--kimg", type=float, default=DenoiserOptions.kimg)
+    parser.add_argument("--tick", type=float, default=DenoiserOptions.tick_kimg, help="kimg between checkpoints")
+    parser.add_argument("--batch", type=int, default=DenoiserOptions.batch)
+    parser.add_argument("--lr", type=float, default=DenoiserOptions.lr)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default=DenoiserOptions.precision)
+    parser.add_argument("--licence", default=UNSTATED, help="terms of the network, which its folder states")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 
-def run(folder: Path, trainer: DenoiserTrainer) -> None:
+def run(folder: Path, trainer: DenoiserTrainer, licence: str) -> None:
     """Train to the end, logging and saving every tick; then write the best average."""
     folder.mkdir(parents=True, exist_ok=True)
     state, _ = load_latest(folder)
@@ -154,8 +170,8 @@ def run(folder: Path, trainer: DenoiserTrainer) -> None:
             log_tick(folder, {**pace, **event.means, **event.measured})
             save_checkpoint(folder, trainer.state_dict())
             facts = {
-                "licence": trainer.options.licence,
-                "commercial": "yes" if trainer.options.licence == "CC0-1.0" else "unclear",
+                "licence": licence,
+                "commercial": "yes" if licence == FREE else "unclear",
                 "kimg": event.images_seen / 1000,
                 "held_out_loss": trainer.best_loss,
             }

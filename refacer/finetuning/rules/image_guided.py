@@ -1,7 +1,7 @@
-"""A direction from example pictures: what StyleGAN-NADA's code does with --style_img_dir, by another network than CLIP.
+"""A direction from example pictures, as StyleGAN-NADA's code has it too, by another network than CLIP.
 
-The direction leads from the mean of some of the source's pictures to the mean of the examples, in the pooled features of
-EfficientNet-Lite0. It is not StyleGAN-NADA, and is called so nowhere.
+The direction leads from the mean of a few of the source's pictures to the mean of the examples, in the pooled features
+of EfficientNet-Lite0. It is not StyleGAN-NADA, and is called so nowhere.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ImageGuidedRule:
 
     rule, label, pictures = DIRECTED, "image-guided (EfficientNet-Lite0)", True
 
-    def __init__(self, options: FinetuneOptions, files: TextFiles) -> None:
+    def __init__(self, options: FinetuneOptions, _files: TextFiles) -> None:
         self._sources = options.source_count
         self._choice = choose("perceptual", EFFICIENTNET)
 

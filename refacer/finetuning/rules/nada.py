@@ -48,7 +48,7 @@ class ClipCompass:
 
 
 class NadaRule:
-    """See `RunRule`. The direction is found once and kept in the run's folder: CLIP's list of merges is then not needed.
+    """See `RunRule`. The direction is found once and kept in the run's folder, so that texts are read only once.
 
     Raises WeightsMissing where CLIP is not installed.
     """

@@ -22,7 +22,10 @@ class PaperRule:
 
     def networks(self, beginning: Beginning) -> dict[str, Any]:
         """The sketch extractor and the perceptual network."""
-        return {"sketch": choose("sketch").load(beginning.device), "perceptual": choose("perceptual").load(beginning.device)}
+        return {
+            "sketch": choose("sketch").load(beginning.device),
+            "perceptual": choose("perceptual").load(beginning.device),
+        }
 
     def configuration(self) -> dict[str, Any]:
         """Both."""

@@ -26,6 +26,9 @@ class TextFiles:
     vocabulary: Path | None = None
 
 
+NO_FILES = TextFiles()
+
+
 @dataclass(frozen=True)
 class Beginning:
     """What a run has when its rule's networks are read. real: the source; data: None where no pictures are given."""

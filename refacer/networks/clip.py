@@ -38,9 +38,6 @@ class ClipConfig:
 class Clip(nn.Module):
     """Both towers. Nothing is trained here, but gradients reach the pictures."""
 
-    mean: Tensor
-    scale: Tensor
-
     def __init__(self, config: ClipConfig = ClipConfig()) -> None:
         super().__init__()
         self.config = config
@@ -49,26 +46,19 @@ class Clip(nn.Module):
         self.visual_projection = nn.Linear(config.vision_width, config.embedding, bias=False)
         self.text_projection = nn.Linear(config.text_width, config.embedding, bias=False)
         self.logit_scale = nn.Parameter(torch.zeros([]))
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1), persistent=False)
 
     def embed(self, images: Tensor) -> Tensor:
         """(N, 3, R, R) in [-1, 1] to (N, F); bicubic to its own size, not antialiased, as in StyleGAN-NADA's time."""
         side = self.config.side_px
         if images.shape[-1] != side:
             images = F.interpolate(images, size=(side, side), mode="bicubic", align_corners=False)
-        seen = ((images + 1) / 2 - self.mean) / self.scale
+        mean, scale = (images.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, SCALE))
+        seen = ((images + 1) / 2 - mean) / scale
         return self.visual_projection(self.vision_model(seen))
 
     def embed_tokens(self, tokens: Tensor) -> Tensor:
         """(N, T) token numbers, each text's end token its greatest, to (N, F)."""
         return self.text_projection(self.text_model(tokens))
-
-    @property
-    def label(self) -> str:
-        """For people."""
-        size = "B" if self.config.vision_width == ClipConfig.vision_width else f"{self.config.vision_width} wide"
-        return f"CLIP ViT-{size}/{self.config.patch_px}"
 
 
 class _Embeddings(nn.Module):

@@ -148,7 +148,8 @@ class _Attention(nn.Module):
 
 def _silent(layer: nn.Conv2d) -> nn.Conv2d:
     """A layer that says nothing at first, so that a block starts as if it were not there."""
-    nn.init.zeros_(layer.weight)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
     return layer
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from refacer.errors import InputRefused
 
-READ: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
+READ: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "low_cpu_mem_usage": False}
 
 
 class DiffusersModel:

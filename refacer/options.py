@@ -620,12 +620,17 @@ class AnalysisOptions:
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """What `refacer compare` is told. against: sets for FID and KID; truth: a set of true photographs, by name."""
+    """What `refacer compare` is told.
+
+    against: sets for FID and KID; truth: a set of true photographs, by name; runs: the folders of methods that have
+    one of their own, by the method's name.
+    """
 
     methods: tuple[str, ...] = ("ours", "direct")
     truth: Path | None = None
     against: tuple[Path, ...] = ()
     judge: Path | None = None
+    runs: Mapping[str, Path] = field(default_factory=dict)
     pair: str | None = None
     device: str = "auto"
     steps: int | None = None

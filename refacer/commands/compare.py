@@ -15,6 +15,16 @@ EXAMPLE = "refacer compare faces/ -o compared/ --methods ours,project-face,direc
 COMPARING = "Comparing"
 
 
+def named_folder(value: str) -> tuple[str, Path]:
+    """NAME=FOLDER; Typer's own message where it is something else, or the folder is not there."""
+    name, _, folder = value.partition("=")
+    if not name or not folder:
+        raise typer.BadParameter(f"--run {value}: give a method's name and its folder, as in agile=runs/agile.")
+    if not Path(folder).is_dir():
+        raise typer.BadParameter(f"--run {value}: folder '{folder}' does not exist.")
+    return name, Path(folder)
+
+
 def compare(
     faces: Annotated[
         list[Path],
@@ -37,6 +47,16 @@ def compare(
         Path | None,
         option(COMPARING, "A trained judge of photographs (.safetensors).", callback=existing_file, show_default=False),
     ] = None,
+    runs: Annotated[
+        list[str] | None,
+        option(
+            COMPARING,
+            "Folder of a method that needs one: agile=RUN, nada=RUN, image-guided=RUN, sdedit=MODEL; may be repeated.",
+            "--run",
+            metavar="NAME=FOLDER",
+            show_default=False,
+        ),
+    ] = None,
     steps: Annotated[int | None, option(INVERSION, "Optimisation steps.", min=1, show_default="the pair's")] = None,
     seed: Seed = CompareOptions.seed,
     max_pixels: MaxPixels = CompareOptions.max_pixels,
@@ -53,6 +73,7 @@ def compare(
         truth=truth,
         against=tuple(against or ()),
         judge=judge,
+        runs=dict(map(named_folder, runs or ())),
         **vars(machine),
         steps=steps,
         seed=seed,

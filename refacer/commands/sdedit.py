@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from refacer.commands.flags import DeviceName, Files, MaxPixels, Seed, existing
+from refacer.commands.flags import DeviceName, Files, Machine, MaxPixels, Seed, call, existing
 from refacer.commands.groups import option
-from refacer.options import MAX_PIXELS, SDEditOptions
+from refacer.options import Choices, SDEditOptions
 
 EXAMPLE = "refacer sdedit faces/ -o edited/ --t0 0.3 --samples 3 --model runs/denoiser"
 EDITING = "Editing"
@@ -36,7 +36,7 @@ def sdedit(
     ] = SDEditOptions.steps,
     seed: Seed = SDEditOptions.seed,
     device: DeviceName = "auto",
-    max_pixels: MaxPixels = MAX_PIXELS,
+    max_pixels: MaxPixels = Choices.max_pixels,
 ) -> None:
     """Put noise on aligned faces and let a model of photographs take it off (SDEdit), as the paper compares with it.
 
@@ -44,4 +44,5 @@ def sdedit(
     """
     from refacer.jobs.sdedit import main
 
-    main(faces, model, SDEditOptions(t0, samples, steps, seed), device, files, max_pixels)
+    chosen = call(files, Machine(device=device), max_pixels=max_pixels)
+    main(faces, model, SDEditOptions(t0, samples, steps, seed), chosen)

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from refacer import __version__, console
+from refacer.comparison.edited import EditingWorker
 from refacer.comparison.faces import ComparedFace, Place, read_faces
 from refacer.comparison.folder import INPUTS, RECORD, TRUTH
 from refacer.comparison.measures import Measures
-from refacer.comparison.methods import Codes, Method, Times, Worker, method_of
+from refacer.comparison.methods import RUNS, Codes, Method, Times, Worker, Works, method_of
 from refacer.comparison.page import compare_page, sheets_of
 from refacer.comparison.scores import Scores, Scoring
 from refacer.comparison.tables import Table
@@ -46,6 +47,8 @@ def compare(inputs: Sequence[Path], options: CompareOptions, files: FileOptions)
     methods = {name: method_of(name) for name in dict.fromkeys(options.methods)}
     if files.output is None:
         raise UsageError("the results go to a folder; name it with -o")
+    if unknown := [name for name in options.runs if name not in RUNS]:
+        raise UsageError(f"--run {unknown[0]}=…: only {', '.join(RUNS)} have a folder of their own")
     place = Place(Path(files.output), files.force)
     plan = make_plan(inputs, f"{place.folder}/", Kind(READABLE, ".png", SUFFIXES, several=True), skip=place.folder)
     truth = PictureSet(options.truth, options.max_pixels) if options.truth else None
@@ -61,7 +64,7 @@ def compare(inputs: Sequence[Path], options: CompareOptions, files: FileOptions)
         faces = read_faces(plan.items, truth, equipment.resolution, options.max_pixels, place, frame)
         _make(workers, faces, place, times, frame)
         scoring = Scoring(place, faces, measures, equipment, options, frame)
-        titles = {INPUTS: GIVEN, **{name: methods[name].title for name in workers}}
+        titles = {INPUTS: GIVEN, **{name: str(worker.facts["title"]) for name, worker in workers.items()}}
         if any(face.truth is not None for face in faces):
             titles[TRUTH] = KNOWN
         scores = scoring.scores(list(titles), _kept(place.folder))
@@ -79,12 +82,13 @@ def compare(inputs: Sequence[Path], options: CompareOptions, files: FileOptions)
     frame.leave()
 
 
-def _workers(methods: Mapping[str, Method], options: CompareOptions, codes: Codes, frame: Frame) -> dict[str, Worker]:
+def _workers(methods: Mapping[str, Method], options: CompareOptions, codes: Codes, frame: Frame) -> dict[str, Works]:
     """The methods that can work here; those that cannot are told. Raises the error of the only one."""
-    found: dict[str, Worker] = {}
+    found: dict[str, Works] = {}
     for name, method in methods.items():
         try:
-            worker = Worker(method, options, codes)
+            of_pair = method.sample is None
+            worker = Worker(method, options, codes) if of_pair else EditingWorker(method, options)
             worker.check()
         except (WeightsMissing, UsageError) as error:
             if len(methods) == 1:
@@ -99,7 +103,7 @@ def _workers(methods: Mapping[str, Method], options: CompareOptions, codes: Code
 
 
 def _make(
-    workers: Mapping[str, Worker], faces: Sequence[ComparedFace], place: Place, times: Times, frame: Frame
+    workers: Mapping[str, Works], faces: Sequence[ComparedFace], place: Place, times: Times, frame: Frame
 ) -> None:
     """Every picture that is not up to date."""
     due = [(method, worker, face) for method, worker in workers.items() for face in faces]

@@ -1,4 +1,4 @@
-"""The methods that `refacer compare` knows: a row a method. All of them go through `refacer.Refacer`."""
+"""The methods that `refacer compare` knows: a row a method. All but SDEdit go through `refacer.Refacer`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from refacer.engine import Refacer
-from refacer.errors import RefacerError, UsageError
+from refacer.errors import RefacerError, UsageError, WeightsMissing
 from refacer.files import read_bytes, write_atomic
 from refacer.files.artefacts import Face, Latents
 from refacer.files.json_text import parse_json
@@ -19,6 +19,7 @@ from refacer.inverters.method import chosen_method
 from refacer.jobs.runner import passport_of
 from refacer.options import INVERTERS, CompareOptions, GeneratorRole
 from refacer.types import Passport
+from refacer.weights.pairs import Pair
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,25 @@ class Method:
     """A way from a face to a realistic one.
 
     choices: what is chosen against the pair's own defaults; into: the generator that is inverted, where one is; pasted:
-    whether the new face is put back into the input, as `refacer run` does, or shown as the generator drew it.
+    whether the new face is put back into the input, as `refacer run` does, or shown as the generator drew it; run: the
+    name under which the method's own folder is given, where it needs one; sample: of SDEdit, which seed from the first.
     """
 
     title: str
     choices: Mapping[str, Any] = field(default_factory=dict)
     into: GeneratorRole = "rendering"
     pasted: bool = False
+    run: str = ""
+    sample: int | None = None
 
+
+SDEDIT = "sdedit"
+RULE_LABELS = {
+    "agile": "AgileGAN's second stage",
+    "nada": "StyleGAN-NADA by text",
+    "image-guided": "image-guided (EfficientNet-Lite0)",
+}
+"""How the label of a pair that such a rule has made begins."""
 
 METHODS: Mapping[str, Method] = {
     "ours": Method("the pair's own way", pasted=True),
@@ -48,7 +60,13 @@ METHODS: Mapping[str, Method] = {
         for name in INVERTERS
         if name != "optimise"
     },
+    **{name: Method(label, {"way": "project"}, run=name) for name, label in RULE_LABELS.items()},
+    SDEDIT: Method("SDEdit", run=SDEDIT, sample=0),
+    **{f"{SDEDIT}-{i + 1}": Method(f"SDEdit, sample {i + 1}", run=SDEDIT, sample=i) for i in (1, 2)},
 }
+
+RUNS = ("agile", "nada", "image-guided", SDEDIT)
+"""Methods that need a folder of their own."""
 
 
 CODES = "codes"
@@ -78,15 +96,40 @@ class Times:
         return self.seconds[name]
 
 
+def folder_of(method: Method, options: CompareOptions) -> Path:
+    """The folder of a method that has one of its own; raises WeightsMissing with what makes one."""
+    folder = options.runs.get(method.run)
+    if folder is not None:
+        return folder
+    if method.run == SDEDIT:
+        made = "`python -m tools.studio.train_diffusion RUN --data PHOTOS --held-out PHOTOS` trains one"
+        raise WeightsMissing(f"{SDEDIT}: needs a model of photographs, {made}; then give --run {SDEDIT}=RUN")
+    made = f"`refacer finetune FACES --rule {method.run} -o RUN` trains one"
+    raise WeightsMissing(f"{method.run}: needs a pair of that rule, {made}; then give --run {method.run}=RUN")
+
+
+def check_rule(method: Method, pair: Pair, resolution: int | None) -> None:
+    """Raise UsageError for a pair that another rule has made, or one of another size than the comparison's."""
+    made = str(pair.facts.get("rule", "the paper's rule"))
+    if not made.startswith(RULE_LABELS[method.run]):
+        names = [name for name, label in RULE_LABELS.items() if made.startswith(label)]
+        hint = f"; compare it as {names[0]}" if names else ""
+        raise UsageError(f"{pair.folder}: its rule is {made}, not {method.run}{hint}")
+    if resolution != pair.resolution:
+        raise UsageError(f"{pair.folder}: draws {pair.resolution} pixels, the comparison's pair {resolution}")
+
+
 class Codes:
     """Found codes, which several methods start from, and what finding each took."""
 
     def __init__(self, folder: Path, times: Times) -> None:
         self._folder, self._times = folder, times
 
-    def find(self, studio: Refacer, face: Face, name: str, into: GeneratorRole) -> tuple[Latents, float]:
-        """The code of a face and the seconds that finding it took, now or before."""
-        key = f"{CODES}/{studio.choices.inverter}-{into}/{name}"
+    def find(
+        self, studio: Refacer, face: Face, name: str, into: GeneratorRole, owner: str = ""
+    ) -> tuple[Latents, float]:
+        """The code of a face and the seconds that finding it took, now or before. owner: whose pair it is in."""
+        key = f"{CODES}/{owner}{'-' if owner else ''}{studio.choices.inverter}-{into}/{name}"
         path = self._folder / f"{key}.npy"
         if passport_of(path) == studio.records.projected_passport(face, into) and key in self._times.seconds:
             return Latents.read(path), self._times.seconds[key]
@@ -97,20 +140,45 @@ class Codes:
         return found, seconds
 
 
-class Worker:
-    """A method at work with the networks of a pair. Raises what making its Refacer raises."""
-
-    def __init__(self, method: Method, options: CompareOptions, codes: Codes) -> None:
-        self._method, self._codes = method, codes
-        self._studio = Refacer(
-            options.pair,
-            options.device,
-            **{"steps": options.steps, "seed": options.seed, "max_pixels": options.max_pixels, **method.choices},
-        )
+class Works(Protocol):
+    """A method at work."""
 
     def check(self) -> None:
         """Meet weights that are not there before the work, and read those that are, so that no face pays for it."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The method in words, and the weights it used so far."""
+        ...
+
+    def make(self, face: Face, name: str) -> tuple[bytes, float]:
+        """The PNG of what the method makes of a face, and the seconds it took."""
+        ...
+
+    def expected(self, face: Face) -> Passport:
+        """The passport of what `make` would give now; a file that has it is up to date."""
+        ...
+
+
+class Worker:
+    """A method at work with the networks of a pair. Raises what making its Refacer raises.
+
+    Faces that are unlike those that the pair knows are drawn too: no method is spared any.
+    """
+
+    def __init__(self, method: Method, options: CompareOptions, codes: Codes) -> None:
+        self._method, self._codes = method, codes
+        pair = str(folder_of(method, options)) if method.run else options.pair
+        self._resolution = Refacer(options.pair, options.device).equipment.resolution if method.run else None
+        chosen = {"steps": options.steps, "seed": options.seed, "max_pixels": options.max_pixels, "range": "ignore"}
+        self._studio = Refacer(pair, options.device, **{**chosen, **method.choices})
+
+    def check(self) -> None:
+        """See `Works`."""
         studio, method = self._studio, self._method
+        if method.run:
+            check_rule(method, studio.equipment.pair, self._resolution)
         studio.check()
         _ = studio.networks()
         if studio.equipment.way == "project" and method.into != "rendering":
@@ -120,24 +188,24 @@ class Worker:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """The method in words, and the weights it used so far."""
+        """See `Works`."""
         return {"title": self._method.title, "weights": self._studio.equipment.facts().get("weights", [])}
 
     def make(self, face: Face, name: str) -> tuple[bytes, float]:
-        """The PNG of what the method makes of a face, and the seconds it took."""
+        """See `Works`."""
         studio, found_s = self._studio, 0.0
         if studio.equipment.way == "translate":
             since = time.perf_counter()
             real = studio.translate(face)
         else:
-            latents, found_s = self._codes.find(studio, face, name, self._method.into)
+            latents, found_s = self._codes.find(studio, face, name, self._method.into, self._method.run)
             since = time.perf_counter()
             real = studio.decode(latents)
         data = studio.paste(face.source, [real], ["auto"]).encode() if self._method.pasted else real.encode()
         return data, found_s + time.perf_counter() - since
 
     def expected(self, face: Face) -> Passport:
-        """The passport of what `make` would give now; a file that has it is up to date."""
+        """See `Works`."""
         studio = self._studio
         records, equipment = studio.records, studio.equipment
         translated = equipment.way == "translate"

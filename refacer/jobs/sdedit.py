@@ -16,7 +16,7 @@ from refacer.files.artefacts import Face
 from refacer.images.pixels import rgb_from_tensor, tensor_from_rgb
 from refacer.jobs.plan import Item, Kind, make_plan
 from refacer.jobs.runner import Outcome, Work, labelled, passport_of, run_plan
-from refacer.options import FileOptions, SDEditOptions
+from refacer.options import Call, SDEditOptions
 from refacer.stages.sdedit import sdedit, visited
 from refacer.types import Passport, Progress, StageRecord
 from refacer.weights.denoisers import OpenModel, open_model
@@ -67,16 +67,14 @@ class Editor:
         return {"device": str(self.device), "commercial_use": use.commercial, "weights": [asdict(use)]}
 
 
-def main(
-    inputs: Sequence[Path], model: Path, options: SDEditOptions, device: str, files: FileOptions, max_pixels: int
-) -> None:
+def main(inputs: Sequence[Path], model: Path, options: SDEditOptions, call: Call) -> None:
     """Every face's samples; in a folder only of those whose samples are not up to date."""
     kind = Kind(READABLE, ".png", (".png",), several=options.samples > 1, makes=("sdedit",))
-    plan = make_plan(inputs, files.output, kind, extra=[files.report])
-    editor = Editor(model, options, device)
+    plan = make_plan(inputs, call.files.output, kind, extra=[call.files.report])
+    editor = Editor(model, options, call.device)
     _ = editor.model  # met here where it is missing
-    editing = Editing(editor, plan.keeps(force=files.force), max_pixels)
-    run_plan(plan, Work(editing.load, editing.process, ADVICE, facts=editor.facts), files)
+    editing = Editing(editor, plan.keeps(force=call.files.force), call.choices.max_pixels)
+    run_plan(plan, Work(editing.load, editing.process, ADVICE, facts=editor.facts), call.files)
 
 
 @dataclass(frozen=True)

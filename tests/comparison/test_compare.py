@@ -1,6 +1,7 @@
 """`refacer compare` with a tiny pair and stand-ins for what measures."""
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -16,7 +17,11 @@ from refacer.comparison import measures
 from refacer.comparison.methods import METHODS, Worker
 from refacer.evaluation import evaluate
 from refacer.files import read_source
+from tests.commands.test_sdedit import written_model
 from tests.evaluation.test_evaluate import MeanColors
+from tests.inverters.test_hyperstyle import installed
+
+__all__ = ["installed"]  # a fixture
 
 ALL = ("ours", "translate", "project", "project-face", "project-change", "direct")
 FACES = ("a", "deep/b")
@@ -254,3 +259,90 @@ def test_results_carry_what_was_done_and_the_folder_is_not_its_own_input(cli, fa
     assert cli("compare", faces, "-o", faces / "out", "--methods", "project-face").code == 0
     assert list(table(faces / "out")["faces"]) == list(FACES)
     assert not os.path.exists(faces / "out/inputs/out")
+
+
+def ruled(pair: Path, folder: Path, label: str | None) -> Path:
+    """The tiny pair as one that a rule has made."""
+    shutil.copytree(pair, folder)
+    facts = json.loads((folder / "pair.json").read_text())
+    (folder / "pair.json").write_text(json.dumps({**facts, **({"rule": label} if label else {})}))
+    return folder
+
+
+def test_rules_of_fine_tuning_by_pairs_of_their_own(cli, faces, tmp_path, pair):
+    agile = ruled(pair, tmp_path / "a", "AgileGAN's second stage")
+    call = ("compare", faces / "a.png", "-o", tmp_path / "out", "--methods")
+    ended = cli(*call, "project,agile,image-guided", "--run", f"agile={agile}")
+    assert ended.code == 1
+    told = "image-guided: left out; image-guided: needs a pair of that rule, `refacer finetune FACES --rule image-guided -o RUN`"
+    assert told in ended.err.replace("\n", " ")
+    assert (pixels(tmp_path / "out/agile/a.png") == pixels(tmp_path / "out/project/a.png")).all(), "it is the same pair"
+    assert (tmp_path / "out/codes/agile-optimise-rendering/a.npy").exists()
+    assert table(tmp_path / "out")["rows"]["agile"]["title"] == "AgileGAN's second stage"
+
+
+def test_a_rule_is_called_what_it_is(cli, faces, tmp_path, pair):
+    guided = ruled(pair, tmp_path / "g", "image-guided (EfficientNet-Lite0)")
+    call = ("compare", faces / "a.png", "-o", tmp_path / "out", "--methods")
+    ended = cli(*call, "nada", "--run", f"nada={guided}")
+    assert (ended.code, "compare it as image-guided" in ended.err) == (2, True)
+    assert cli(*call, "image-guided", "--run", f"image-guided={guided}").code == 0
+    for name in ("table.md", "table.json", "index.html", "compare.json"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "image-guided (EfficientNet-Lite0)" in text
+        assert "nada" not in text.lower()
+    ended = cli(*call, "agile", "--run", f"agile={ruled(pair, tmp_path / 'p', None)}")
+    assert (ended.code, "its rule is the paper's rule, not agile" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize(("value", "words"), [
+    ("agile", "give a method's name and its folder"),
+    ("agile=nowhere", "does not exist"),
+    ("ours=.", "have a folder of their own"),
+])  # fmt: skip
+def test_folders_of_methods_that_mean_nothing(cli, faces, tmp_path, value, words):
+    ended = cli("compare", faces, "-o", tmp_path / "out", "--methods", "translate", "--run", value)
+    assert (ended.code, words in " ".join(ended.err.split())) == (2, True), ended.err
+
+
+def test_samples_of_sdedit_at_the_pair_s_size(cli, faces, tmp_path):
+    call = ("compare", faces, "-o", tmp_path / "out", "--methods", "sdedit,sdedit-2,translate", "--report")
+    ended = cli(*call, tmp_path / "r")
+    assert ended.code == 1
+    assert ended.err.count("python -m tools.studio.train_diffusion") == 2
+    model = written_model(tmp_path / "denoiser")
+    ended = cli(*call, tmp_path / "r", "--run", f"sdedit={model}")
+    assert ended.code == 0, ended.err
+    body = table(tmp_path / "out")
+    assert body["rows"]["sdedit-2"]["title"] == "SDEdit, sample 2, 16 pixels"
+    first, second = (pixels(tmp_path / f"out/{name}/deep/b.png") for name in ("sdedit", "sdedit-2"))
+    assert first.shape == (64, 64, 3)
+    assert (first != second).any()
+    assert cli(*call, tmp_path / "r", "--run", f"sdedit={model}").code == 0
+    assert {status for _, status in statuses(tmp_path / "r")} == {"skipped"}
+
+
+def test_weight_offsets_travel_from_the_code_to_the_picture(cli, faces, tmp_path, installed, pair):
+    """`compare` keeps HyperStyle's codes in files: what is drawn from them is what the method draws at once."""
+    call = ("compare", faces, "-o", tmp_path / "out", "--methods", "hyperstyle")
+    assert cli(*call).code == 0
+    studio = refacer.Refacer(pair, way="project", inverter="hyperstyle")
+    given = pixels(tmp_path / "out/inputs/a.png")
+    latents = studio.project(given, into="real")
+    assert latents.offsets is not None
+    drawn = studio.decode(latents).pixels
+    assert (pixels(tmp_path / "out/hyperstyle/a.png") == drawn).all()
+    assert (studio.decode(dataclasses.replace(latents, offsets=None)).pixels != drawn).any()
+    (tmp_path / "out/hyperstyle/a.png").unlink()
+    assert cli(*call).code == 0
+    assert (pixels(tmp_path / "out/hyperstyle/a.png") == drawn).all(), "from the kept code"
+
+
+def test_a_face_unlike_those_that_the_pair_knows_is_drawn_too(cli, faces, tmp_path, pair):
+    narrow = tmp_path / "narrow"
+    shutil.copytree(pair, narrow)
+    facts = json.loads((narrow / "pair.json").read_text())
+    (narrow / "pair.json").write_text(json.dumps({**facts, "range": {"distance": [0.0] * 101}}))
+    ended = cli("compare", faces, "-o", tmp_path / "out", "--methods", "ours", "--pair", narrow)
+    assert ended.code == 0, ended.err
+    assert (pixels(tmp_path / "out/ours/a.png") != pixels(tmp_path / "out/inputs/a.png")).any()

@@ -11,7 +11,7 @@ STUDY = ("make", "serve", "analyse")
 WEIGHTS = ("list", "pull", "import", "verify", "where", "rm", "licence")
 COMMANDS = (
     *("run", "align", "project", "decode", "translate", "parse", "composite"),
-    *("finetune", "distill", "train-encoder", "dataset", "eval", "compare"),
+    *("finetune", "distill", "train-encoder", "dataset", "eval", "compare", "sdedit"),
     *("study", *(f"study {name}" for name in STUDY)),
     *("weights", *(f"weights {name}" for name in WEIGHTS)),
 )

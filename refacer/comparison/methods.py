@@ -152,7 +152,7 @@ class Works(Protocol):
         """The method in words, and the weights it used so far."""
         ...
 
-    def make(self, face: Face, name: str) -> tuple[bytes, float]:
+    def make(self, face: Face, name: str, /) -> tuple[bytes, float]:
         """The PNG of what the method makes of a face, and the seconds it took."""
         ...
 

@@ -4,8 +4,8 @@
 
 Fine-tunes --base by each rule on cg.zip of --data, and measures every pair by `refacer eval` against cg.zip and
 photo.zip; the studio pair itself, which the paper's rule has trained for longer, is a row that needs no training. The
-same command again goes on where it was stopped; with more --kimg it trains on. What the paper measured stands in columns
-of its own.
+same command again goes on where it was stopped; with more --kimg it trains on. What the paper measured stands in
+columns of its own.
 """
 
 from __future__ import annotations
@@ -87,9 +87,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--base", default=DEFAULT_PAIR, help="pair or base that all rules start from")
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs, the figures and the pictures")
     parser.add_argument("--rules", nargs="+", default=list(TITLES), choices=list(TITLES))
-    parser.add_argument(
-        "--kimg", default="1", help="thousands of images each rule sees; a run that has seen more stays"
-    )
+    parser.add_argument("--kimg", default="1", help="thousands of images that each rule sees, at least")
     parser.add_argument("--images", type=int, default=2000, help="drawn for FID* and KID*")
     parser.add_argument("--codes", type=int, default=200, help="on which both generators are compared")
     parser.add_argument("--precision", default="auto", help="of the convolutions in training")

@@ -21,10 +21,12 @@ ADA_KIMG = f"{PAPER.ada_kimg:g}, from scratch {SCRATCH['ada_kimg']:g}"
 
 def by_rule(name: str) -> str:
     """A default that differs between rules, in words."""
-    own = dict.fromkeys((rule, f"{values[name]:g}" if type(values[name]) is not str else values[name])
-                        for rule, values in RULE_DEFAULTS.items() if name in values)  # fmt: skip
-    plain = getattr(PAPER, name)
-    return ", ".join([plain if type(plain) is str else f"{plain:g}", *(f"{rule} {value}" for rule, value in own)])
+    own = [f"{rule} {_said(values[name])}" for rule, values in RULE_DEFAULTS.items() if name in values]
+    return ", ".join([_said(getattr(PAPER, name)), *own])
+
+
+def _said(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,8 @@ class RuleChoice:
     ] = None
     direction: Annotated[
         Path | None,
-        option(RULE, "nada: another run's direction.safetensors, instead of texts.", callback=existing_file,
-               show_default=False),
-    ] = None  # fmt: skip
+        option(RULE, "nada: another run's direction.safetensors.", callback=existing_file, show_default=False),
+    ] = None
 
 
 @dataclass(frozen=True)

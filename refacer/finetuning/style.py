@@ -178,7 +178,8 @@ class StyleRecipe:
         base = {"base": self.base.licence, "commercial use": self.base.commercial} if self.base else {}
         if self.options.from_scratch:
             return base | TERMS_OF_PICTURES
-        return base | TERMS_OF_PICTURES | in_words([*self.rule.uses(), *self.identity.uses])
+        pictures = TERMS_OF_PICTURES if self.rule.pictures else {}
+        return base | pictures | in_words([*self.rule.uses(), *self.identity.uses])
 
     def encode_result(self, name: str, trainer: Trainer) -> dict[str, bytes]:
         """The files of a pair that holds the averaged generator and knows its range; from scratch, those of a base."""

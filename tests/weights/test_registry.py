@@ -12,7 +12,7 @@ from refacer.weights.formats.hyperstyle import HYPERSTYLE, W_ENCODER
 
 NEEDED = {
     "ffhq", "ffhq-rosinality", "e4e", "psp", "restyle-psp", "restyle-e4e", "hyperstyle", "hyperstyle-w",
-    "retinaface", "bisenet", "parsenet", "vgg16", "alexnet", "lpips-vgg", "sketch",
+    "retinaface", "bisenet", "parsenet", "vgg16", "alexnet", "lpips-vgg", "sketch", "clip",
     "inception", "curricularface", "arcface", "dlib-landmarks", "dlib-recognition", "efficientnet-lite0",
 }  # fmt: skip
 KINDS = {STYLEGAN2, *(network.kind for network in recognise.NETWORKS), *encoders.TYPES.values(), HYPERSTYLE, W_ENCODER}

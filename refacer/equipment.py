@@ -187,10 +187,13 @@ class Equipment:
     def at_once(self, *, inverts: bool) -> int:
         """Pictures that may be worked on at once, each in one thread, with the same pixels: one a thread of torch's.
 
-        1 where a picture takes all threads, or all of a GPU: where it inverts in more pixels.
+        1 where a picture takes all threads, or all of a GPU.
         """
-        alone = inverts and not suits_one_thread(self.device, self.resolution)
-        return 1 if alone else torch.get_num_threads()
+        return 1 if self.takes_all(inverts=inverts) else torch.get_num_threads()
+
+    def takes_all(self, *, inverts: bool) -> bool:
+        """Whether a picture takes all threads, or all of a GPU: an inversion in many pixels does."""
+        return inverts and not suits_one_thread(self.device, self.resolution)
 
     def start(self, into: GeneratorRole = "rendering") -> str:
         """Where the optimisation starts: 'mean', 'encoder', or a file; the pair's encoder where it has one for `into`.

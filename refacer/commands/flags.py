@@ -90,6 +90,15 @@ PairName = Annotated[
     ),
 ]
 DeviceName = Annotated[str, option(MACHINE, "Where networks run: auto, cpu, cuda[:N] or mps.", "--device")]
+Cluster = Annotated[
+    str | None,
+    option(
+        MACHINE,
+        "Work on a Ray cluster: auto (the one that runs here), local (made for this call), or HOST:PORT.",
+        "--cluster",
+        show_default="this machine alone",
+    ),
+]
 Seed = Annotated[int, option(MACHINE, "Seed of all noise.", min=0)]
 Faces = Annotated[
     str | None,

@@ -5,7 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from refacer.commands.flags import FILES, INVERSION, Files, Inputs, Inversion, Machine, MaxPixels, Seed, call
+from refacer.commands.flags import (
+    FILES,
+    INVERSION,
+    Cluster,
+    Files,
+    Inputs,
+    Inversion,
+    Machine,
+    MaxPixels,
+    Seed,
+    call,
+)
 from refacer.commands.groups import option
 from refacer.options import Choices, GeneratorRole, ProjectOptions
 
@@ -19,6 +30,7 @@ def project(
     inputs: Inputs = None,
     into: Annotated[GeneratorRole, option(INVERSION, "Which generator of the pair is inverted.")] = ProjectOptions.into,
     trace: Annotated[Path | None, option(FILES, "Write a line of JSON for each face and step.")] = None,
+    cluster: Cluster = None,
     seed: Seed = Choices.seed,
     max_pixels: MaxPixels = Choices.max_pixels,
 ) -> None:
@@ -28,4 +40,4 @@ def project(
     """
     from refacer.jobs.project import main
 
-    main(inputs, call(files, machine, inversion, seed=seed, max_pixels=max_pixels), into, trace)
+    main(inputs, call(files, machine, inversion, seed=seed, max_pixels=max_pixels), into, trace, cluster)

@@ -10,6 +10,7 @@ from refacer.commands.flags import (
     FINDING,
     MACHINE,
     PASTING,
+    Cluster,
     Decoding,
     Files,
     Finding,
@@ -58,6 +59,7 @@ def run(
         bool,
         option(FINDING, "The pictures are frames of one sequence: keep its faces steady.", "--sequence"),
     ] = False,
+    cluster: Cluster = None,
     seed: Seed = Choices.seed,
     max_pixels: MaxPixels = Choices.max_pixels,
 ) -> None:
@@ -69,4 +71,5 @@ def run(
 
     groups = (finding, inversion, decoding, parsing, pasting)
     chosen = {"mask": mask, "way": way, "range": range_choice, "seed": seed, "max_pixels": max_pixels}
-    main(inputs, call(files, machine, *groups, **chosen), keep_stages, identity=identity, sequence=sequence)
+    typed = call(files, machine, *groups, **chosen)
+    main(inputs, typed, keep_stages, identity=identity, sequence=sequence, cluster=cluster)

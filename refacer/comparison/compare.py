@@ -30,7 +30,7 @@ from refacer.files.folder_lock import FolderLock
 from refacer.files.json_text import parse_json
 from refacer.jobs.frame import Frame
 from refacer.jobs.plan import Kind, make_plan
-from refacer.jobs.runner import passport_of
+from refacer.jobs.turns import passport_of
 from refacer.options import CompareOptions, FileOptions
 
 STEM, TABLE, TIMES, PAGE = "table", "table.json", "times.json", "index.html"

@@ -17,7 +17,7 @@ from refacer.images.pixels import rgb_from_tensor, tensor_from_rgb
 from refacer.images.resampling import resized
 from refacer.jobs.frame import Frame
 from refacer.jobs.plan import Item
-from refacer.jobs.runner import passport_of
+from refacer.jobs.turns import passport_of
 from refacer.types import Rgb
 
 

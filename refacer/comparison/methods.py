@@ -16,7 +16,7 @@ from refacer.files import read_bytes, write_atomic
 from refacer.files.artefacts import Face, Latents
 from refacer.files.json_text import parse_json
 from refacer.inverters.method import chosen_method
-from refacer.jobs.runner import passport_of
+from refacer.jobs.turns import passport_of
 from refacer.options import INVERTERS, CompareOptions, GeneratorRole
 from refacer.types import Passport
 from refacer.weights.pairs import Pair

@@ -10,7 +10,8 @@ from refacer import console
 from refacer.engine import Refacer
 from refacer.files import READABLE, Source
 from refacer.jobs.plan import Item, Kind, make_plan
-from refacer.jobs.runner import Outcome, Work, labelled, passport_of, run_plan
+from refacer.jobs.runner import run_plan
+from refacer.jobs.turns import Outcome, Work, labelled, passport_of
 from refacer.options import Call
 from refacer.records import like
 from refacer.types import FaceRecord, Progress

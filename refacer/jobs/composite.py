@@ -15,7 +15,8 @@ from refacer.files.artefacts import Face, Mask, single_passports
 from refacer.jobs.display import outcome_of
 from refacer.jobs.parse import warn_of_borrowed_parser
 from refacer.jobs.plan import STDIO, Item, Kind, make_plan, read_stdin, stdin_if_none
-from refacer.jobs.runner import Outcome, Work, run_plan
+from refacer.jobs.runner import run_plan
+from refacer.jobs.turns import Outcome, Work
 from refacer.options import Call
 from refacer.records import placed_in
 from refacer.types import Passport, Progress

@@ -10,7 +10,8 @@ from refacer.engine import Refacer
 from refacer.errors import RefacerError, UsageError
 from refacer.files.artefacts import Latents
 from refacer.jobs.plan import Item, Kind, make_plan
-from refacer.jobs.runner import Outcome, Work, labelled, passport_of, run_plan
+from refacer.jobs.runner import run_plan
+from refacer.jobs.turns import Outcome, Work, labelled, passport_of
 from refacer.options import Call, GeneratorRole
 from refacer.types import Progress
 from refacer.weights.formats.latents import read_latents

@@ -9,7 +9,7 @@ from typing import Any
 
 from refacer.files import converts, format_of, keeps_pixels
 from refacer.files.artefacts import Display
-from refacer.jobs.runner import Outcome
+from refacer.jobs.turns import Outcome
 from refacer.jobs.views import Sizes, View, views_of
 
 LOSSY = "{output}: {format} does not keep the pixels around the face as they were; PNG does"

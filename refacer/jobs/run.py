@@ -10,19 +10,22 @@ from typing import Any
 
 from refacer.device import free_memory, one_thread
 from refacer.engine import Refacer, Stages
+from refacer.errors import UsageError
 from refacer.files import READABLE, SUFFIXES, Source
 from refacer.jobs.ahead import Room
 from refacer.jobs.display import outcome_of
+from refacer.jobs.farm import NETWORKS_ELSEWHERE, farm_of
 from refacer.jobs.identity import FaceIdentity
 from refacer.jobs.parse import warn_of_borrowed_parser
 from refacer.jobs.plan import Item, Kind, make_plan
-from refacer.jobs.runner import Outcome, Work, passport_of, run_plan
+from refacer.jobs.runner import run_plan
 from refacer.jobs.sequence import Sequencer, in_natural_order
+from refacer.jobs.turns import Outcome, Work, passport_of
 from refacer.jobs.views import Sizes, View, views_of_files
 from refacer.options import Call
 from refacer.records import like
 from refacer.stages.pipeline import Found, Guided
-from refacer.types import Passport, Progress, SourceInfo
+from refacer.types import Passport, Progress, SourceInfo, StageRecord
 
 BYTES_A_PIXEL = 120
 """Memory that a picture takes while it is worked on, at most."""
@@ -37,24 +40,67 @@ def main(
     *,
     identity: bool = False,
     sequence: bool = False,
+    cluster: str | None = None,
 ) -> None:
-    """Treat every picture; in a folder only those that are not up to date. sequence: they are frames of one."""
+    """Treat every picture; in a folder only those that are not up to date.
+
+    sequence: they are frames of one; cluster: where workers are, None for this machine.
+    """
     kind = Kind(READABLE, ".png", SUFFIXES, makes=("composite", "left"))
     plan = make_plan(inputs, call.files.output, kind, extra=[call.files.report], skip=keep_stages)
-    studio = Refacer.of(call)
-    studio.check()
+    if cluster and sequence:
+        raise UsageError("--sequence: its frames are looked at together; leave out --cluster")
+    job = Job(call, plan.keeps(force=call.files.force), keep_stages, identity)
+    studio = job.studio(NETWORKS_ELSEWHERE if cluster else call.device)
     if call.choices.mask == "auto":
         warn_of_borrowed_parser(studio, quiet=call.files.quiet)
-    at_once = studio.equipment.at_once(inverts=studio.equipment.way == "project")
     frames = None
     if sequence:
         plan = in_natural_order(plan)
-        frames = Sequencer(studio, plan.items, at_once=at_once, quiet=call.files.quiet)
-    measure = FaceIdentity(studio) if identity else None
-    running = Running(studio, plan.keeps(force=call.files.force), call.files.quiet, keep_stages, measure, frames)
-    work = Work(running.load, running.process, ADVICE, facts=running.facts, shown=running.shown, side_by_side=at_once)
-    with one_thread(at_once > 1 and plan.count > 1):
-        run_plan(plan, work, call.files)
+        frames = Sequencer(studio, plan.items, at_once=at_once(studio), quiet=call.files.quiet)
+    work = job.work(studio, frames)
+    farm = farm_of(cluster, job, call.device, studio.equipment, inverts=inverts(studio))
+    with one_thread(work.side_by_side > 1 and plan.count > 1):
+        run_plan(plan, work, call.files, farm)
+
+
+def inverts(studio: Refacer) -> bool:
+    """Whether pictures are inverted."""
+    return studio.equipment.way == "project"
+
+
+def at_once(studio: Refacer) -> int:
+    """Pictures that are worked on at once."""
+    return studio.equipment.at_once(inverts=inverts(studio))
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that was typed and planned; gives the same work on every machine."""
+
+    call: Call
+    skips: bool
+    keep_stages: Path | None
+    identity: bool
+
+    def __call__(self, device: str) -> Work[Loaded]:
+        """The work, on a device."""
+        return self.work(self.studio(device))
+
+    def studio(self, device: str) -> Refacer:
+        """The pair at work; what is missing is met here."""
+        studio = Refacer.of(replace(self.call, device=device))
+        studio.check()
+        return studio
+
+    def work(self, studio: Refacer, frames: Sequencer | None = None) -> Work[Loaded]:
+        """The work with a pair. frames: where they are those of a sequence."""
+        measure = FaceIdentity(studio) if self.identity else None
+        running = Running(studio, self.skips, self.call.files.quiet, self.keep_stages, measure, frames)
+        return Work(
+            running.load, running.process, ADVICE,
+            facts=running.facts, shown=running.shown, side_by_side=at_once(studio), signature=running.history,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -105,10 +151,13 @@ class Running:
     def facts(self) -> dict[str, Any]:
         """What the report says in the end: what was used, and the settings of every stage."""
         equipment = self.studio.equipment
-        size = equipment.crop_px
-        history = self.studio.records.history(1, SourceInfo(size, size, ""))
-        stages = [{"stage": one.stage, "parameters": dict(one.parameters), "seed": one.seed} for one in history]
+        stages = [{"stage": one.stage, "parameters": dict(one.parameters), "seed": one.seed} for one in self.history()]
         return {**equipment.facts(), "way": equipment.way, "stages": stages}
+
+    def history(self) -> tuple[StageRecord, ...]:
+        """What is done to the face of a picture that has one."""
+        size = self.studio.equipment.crop_px
+        return self.studio.records.history(1, SourceInfo(size, size, ""))
 
     def _finish(self, one: Loaded, progress: Progress) -> Outcome:
         height, width = one.source.native.shape[:2]

@@ -11,7 +11,8 @@ from refacer.engine import Refacer
 from refacer.files import READABLE
 from refacer.files.artefacts import Face
 from refacer.jobs.plan import Item, Kind, make_plan
-from refacer.jobs.runner import Outcome, Work, passport_of, run_plan
+from refacer.jobs.runner import run_plan
+from refacer.jobs.turns import Outcome, Work, passport_of
 from refacer.options import Call
 from refacer.types import Progress
 

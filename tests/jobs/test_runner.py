@@ -7,9 +7,10 @@ import torch
 import typer
 
 from refacer.errors import InputRefused, NoFace, OutOfMemory, OutputNotWritable, UsageError, WeightsMissing
-from refacer.jobs import runner
+from refacer.jobs import runner, turns
 from refacer.jobs.plan import Kind, make_plan
-from refacer.jobs.runner import Outcome, Work, run_plan
+from refacer.jobs.runner import run_plan
+from refacer.jobs.turns import Outcome, Work
 from refacer.options import FileOptions
 
 TEXTS = Kind((".txt",), ".out", (".out",))
@@ -35,7 +36,7 @@ def texts(tmp_path, monkeypatch):
             (folder / f"{name}.txt").write_text(text)
         return folder
 
-    monkeypatch.setattr(runner, "passport_of", lambda path: path if path.read_bytes().endswith(b"ours") else None)
+    monkeypatch.setattr(turns, "passport_of", lambda path: path if path.read_bytes().endswith(b"ours") else None)
     return write
 
 

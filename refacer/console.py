@@ -79,6 +79,10 @@ def note(message: str) -> None:
     _write(Text(f"refacer: {one_line(message)}"))
 
 
+def silent(_message: str) -> None:
+    """What `note` is where nothing is to be said."""
+
+
 def describe(problem: BaseException) -> str:
     """The message of an error; a bug says its type and where to report it."""
     if isinstance(problem, ClosedPipeError):

@@ -317,12 +317,14 @@ class FileOptions:
 
 @dataclass(frozen=True)
 class Call:
-    """What was typed of a command: how files are treated, the pair and the device, what was chosen."""
+    """What was typed of a command: how files are treated, the pair and the device, what was chosen, and where workers
+    are, None for this machine."""
 
     files: FileOptions
     pair: str | None = None
     device: str = "auto"
     choices: Choices = Choices()
+    cluster: str | None = None
 
 
 @dataclass(frozen=True)
@@ -554,6 +556,7 @@ class DatasetOptions:
     max_pixels: int = MAX_PIXELS
     offline: bool = False
     jobs: int | None = None  # processes at work
+    cluster: str | None = None  # where workers are; None: this machine
 
     @property
     def limits(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from refacer.commands.flags import FINDING, MACHINE, Detector, Files, Machine, MaxPixels, existing
+from refacer.commands.flags import FINDING, MACHINE, Cluster, Detector, Files, Machine, MaxPixels, existing
 from refacer.commands.groups import option
 from refacer.options import MAX_PIXELS, DatasetOptions
 
@@ -70,6 +70,7 @@ def dataset(
         int | None,
         option(MACHINE, "Processes at work.", min=1, show_default="the cores"),
     ] = DatasetOptions.jobs,
+    cluster: Cluster = DatasetOptions.cluster,
 ) -> None:
     """Make a training set in the folder -o: align every face, put bad and doubled ones aside, pack the rest.
 
@@ -86,5 +87,6 @@ def dataset(
         max_pixels=max_pixels,
         offline=offline,
         jobs=jobs,
+        cluster=cluster,
     )
     make_dataset(sources, options, files)

@@ -39,12 +39,14 @@ FINDING, INVERSION, DECODING, PASTING = "Finding faces", "Inversion", "Decoding"
 MACHINE, FILES, FOLDER = "Networks and machine", "Files", "Data and run folder"
 
 
-def call(files: FileOptions, machine: Machine, *groups: Any, **choices: Any) -> Call:
+def call(
+    files: FileOptions, machine: Machine, *groups: Any, cluster: str | None = Call.cluster, **choices: Any
+) -> Call:
     """A command as it was typed; `groups` and `choices` are what it lets its user choose."""
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
     chosen = {name: value for group in groups for name, value in vars(group).items()}
-    return Call(files, machine.pair, machine.device, Choices(**chosen, **choices))
+    return Call(files, machine.pair, machine.device, Choices(**chosen, **choices), cluster)
 
 
 def existing(paths: list[Path] | None) -> list[Path] | None:

@@ -18,7 +18,7 @@ from refacer.commands.flags import (
     call,
 )
 from refacer.commands.groups import option
-from refacer.options import Choices, GeneratorRole, ProjectOptions
+from refacer.options import Call, Choices, GeneratorRole, ProjectOptions
 
 EXAMPLE = "refacer project face.png -o codes.npy"
 
@@ -30,7 +30,7 @@ def project(
     inputs: Inputs = None,
     into: Annotated[GeneratorRole, option(INVERSION, "Which generator of the pair is inverted.")] = ProjectOptions.into,
     trace: Annotated[Path | None, option(FILES, "Write a line of JSON for each face and step.")] = None,
-    cluster: Cluster = None,
+    cluster: Cluster = Call.cluster,
     seed: Seed = Choices.seed,
     max_pixels: MaxPixels = Choices.max_pixels,
 ) -> None:
@@ -40,4 +40,5 @@ def project(
     """
     from refacer.jobs.project import main
 
-    main(inputs, call(files, machine, inversion, seed=seed, max_pixels=max_pixels), into, trace, cluster)
+    typed = call(files, machine, inversion, cluster=cluster, seed=seed, max_pixels=max_pixels)
+    main(inputs, typed, into, trace)

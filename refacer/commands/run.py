@@ -24,7 +24,7 @@ from refacer.commands.flags import (
     call,
 )
 from refacer.commands.groups import option
-from refacer.options import Choices, RangeChoice, Way
+from refacer.options import Call, Choices, RangeChoice, Way
 
 EXAMPLE = "refacer run shots/ -o out/ --report out/report.ndjson"
 
@@ -59,7 +59,7 @@ def run(
         bool,
         option(FINDING, "The pictures are frames of one sequence: keep its faces steady.", "--sequence"),
     ] = False,
-    cluster: Cluster = None,
+    cluster: Cluster = Call.cluster,
     seed: Seed = Choices.seed,
     max_pixels: MaxPixels = Choices.max_pixels,
 ) -> None:
@@ -71,5 +71,5 @@ def run(
 
     groups = (finding, inversion, decoding, parsing, pasting)
     chosen = {"mask": mask, "way": way, "range": range_choice, "seed": seed, "max_pixels": max_pixels}
-    typed = call(files, machine, *groups, **chosen)
-    main(inputs, typed, keep_stages, identity=identity, sequence=sequence, cluster=cluster)
+    typed = call(files, machine, *groups, cluster=cluster, **chosen)
+    main(inputs, typed, keep_stages, identity=identity, sequence=sequence)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +25,10 @@ from refacer.errors import NoFace, OutOfMemory, RefacerError
 from refacer.files import Source, read_source, write_atomic
 from refacer.files.archives import Archives
 from refacer.files.artefacts import Face
+from refacer.files.folder_lock import LOCK
 from refacer.images.pixels import tensor_from_rgb
+from refacer.jobs.crew import crew
+from refacer.jobs.worker import Recipe as Shared
 from refacer.options import Choices
 from refacer.types import CropTransform
 
@@ -44,6 +47,12 @@ class Recipe:
     def studio(self) -> Refacer:
         """What finds and cuts the faces; each process has its own."""
         return Refacer(device=self.device, **vars(self.choices))
+
+    def settings(self) -> dict[str, Any]:
+        """What decides how a face looks. Raises WeightsMissing where what finds faces is not installed."""
+        equipment = self.studio().equipment
+        equipment.require(detector=True)
+        return {"align": asdict(equipment.align_options), "models": equipment.detector_models()}
 
 
 @dataclass(frozen=True)
@@ -134,6 +143,44 @@ def make_all(items: Sequence[Item], recipe: Recipe, jobs: int) -> Iterator[tuple
             yield waiting[future], error if isinstance(error, Exception) else future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def make_on_cluster(
+    items: Sequence[Item], recipe: Recipe, cluster: str, tell: Callable[[str], None]
+) -> Iterator[tuple[Item, Outcome | Exception]]:
+    """The same by the workers of a cluster, in order; they write to the shared folder of the set. tell: says a line.
+
+    Raises what `crew` raises.
+    """
+    share = Shared(_MakerOf(recipe), recipe.settings(), str(recipe.folder.path / LOCK), recipe.device)
+    with crew(cluster, share, len(items), tell) as workers:
+        for item, outcome in workers.in_order(workers.do, items):
+            with workers.halting():
+                yield item, _or_error(outcome)
+
+
+@dataclass(frozen=True)
+class _MakerOf:
+    """How a worker of a cluster begins."""
+
+    recipe: Recipe
+
+    def __call__(self, device: str) -> tuple[dict[str, Any], FaceMaker]:
+        torch.set_num_threads(1)
+        recipe = replace(self.recipe, device=device)
+        return recipe.settings(), FaceMaker(recipe)
+
+
+def _or_error(outcome: Callable[[], Outcome]) -> Outcome | Exception:
+    """What a worker made of a picture, a bug as it is; raises what ends all work."""
+    try:
+        return outcome()
+    except OutOfMemory as error:
+        return error
+    except RefacerError:
+        raise
+    except Exception as error:
+        return error
 
 
 def as_record(sha256: str, faces: Sequence[Measured], error: Exception | None) -> dict[str, Any]:

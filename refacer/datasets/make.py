@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from refacer import __version__, console
 from refacer.datasets.curation import Measured, Verdict, judge, with_lists
 from refacer.datasets.downloads import Gathered, Item, gather
-from refacer.datasets.faces import Outcome, Recipe, as_record, make_all
+from refacer.datasets.faces import Outcome, Recipe, as_record, make_all, make_on_cluster
 from refacer.datasets.folder import DatasetFolder, Journal
 from refacer.equipment import Equipment
 from refacer.errors import NoFace, OutputNotWritable, UsageError
@@ -31,13 +31,13 @@ def make_dataset(sources: Sequence[Path], options: DatasetOptions, files: FileOp
     kept, and leaves with 1 where some of several pictures failed.
     """
     folder = _folder(files)
+    if options.cluster and options.jobs:
+        raise UsageError("--jobs: is of one machine; a cluster has a worker a core, leave it out with --cluster")
     keep, drop = (_named(paths) for paths in (options.keep, options.drop))
     gathered = gather(sources, skip=folder.path, offline=options.offline)
     recipe = _recipe(folder, options)
-    equipment = recipe.studio().equipment
-    equipment.require(detector=True)
+    settings, equipment = recipe.settings(), recipe.studio().equipment
     equipment.note(*equipment.choice("detector").uses)  # which works in other processes
-    settings = {"align": asdict(equipment.align_options), "models": equipment.detector_models()}
     with FolderLock(folder.path, "refacer dataset"), Frame(files, gathered.count, facts=equipment.facts) as frame:
         journal = Journal(folder.path, settings, fresh=files.force)
         run = _Run(recipe, equipment.crop_px, options, journal, frame)
@@ -79,12 +79,19 @@ class _Run:
                 self.frame.failed(name, error)
             since = time.perf_counter()
             with console.bars(gathered.count, quiet=self.frame.files.quiet) as bars:
-                for item, outcome in make_all(gathered.items, recipe, self.options.jobs or _cores()):
+                for item, outcome in self._made(gathered.items, recipe):
                     bars.show_item(item.name, len(self.frame.report.results))
                     self._take(item, outcome, time.perf_counter() - since)
                     since = time.perf_counter()
         finally:
             journal.close()
+
+    def _made(self, items: Sequence[Item], recipe: Recipe) -> Iterator[tuple[Item, Outcome | Exception]]:
+        """The faces of each picture, made here or on a cluster."""
+        cluster, jobs = self.options.cluster, self.options.jobs
+        if not cluster or not items:
+            return make_all(items, recipe, jobs or _cores())
+        return make_on_cluster(items, recipe, cluster, console.silent if self.frame.files.quiet else console.note)
 
     def _take(self, item: Item, outcome: Outcome | Exception, seconds: float) -> None:
         """Note what became of a picture."""

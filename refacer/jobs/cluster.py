@@ -42,11 +42,19 @@ def connected(where: str) -> Iterator[Any]:
         reason = console.one_line(str(error).strip().partition("\n")[0])
         mend = "start one with `ray start --head`, or use --cluster local"
         raise UsageError(f"--cluster {where}: no cluster is there ({reason}); {mend}") from error
+    _silence()
     signal.signal(signal.SIGTERM, before)  # Ray's own would leave with another code
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _silence() -> None:
+    """Keep Ray from printing news of its cluster to stdout, which is the payload's; it offers no public way."""
+    from ray._private import worker
+
+    worker._worker_logs_enabled = False
 
 
 def _reach(where: str) -> None:

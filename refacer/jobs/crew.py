@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Condition
@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from refacer import __version__, console
 from refacer.errors import OutOfMemory, RefacerError, UsageError
+from refacer.jobs.ahead import in_order
 from refacer.jobs.cluster import connected, losses
 from refacer.jobs.worker import Recipe, Settings, Worker
 
@@ -52,8 +53,8 @@ class Crew(Generic[T, R]):
     def __init__(self, ray: Any, recipe: Recipe, tasks: int) -> None:
         self._ray, self._tasks = ray, tasks
         nodes = self._nodes()
-        self._gpus = any(node["Resources"].get("GPU") for node in nodes) if recipe.device == "auto" else None
-        self._gpus = recipe.device == "cuda" if self._gpus is None else self._gpus
+        has_gpus = any(node["Resources"].get("GPU") for node in nodes)
+        self._gpus = recipe.device == "cuda" or (recipe.device == "auto" and has_gpus)
         self._cores = 1 if self._gpus else recipe.cores
         given = pickle.dumps(recipe.make), pickle.dumps(recipe.signature), recipe.seen
         variables = {name: value for name, value in os.environ.items() if name.startswith(("REFACER_", "OMP_WAIT"))}
@@ -75,7 +76,7 @@ class Crew(Generic[T, R]):
     @property
     def told(self) -> str:
         """How many there are, in words."""
-        return f"{self.places // PLACES} workers on {len(self._known)} machines"
+        return f"{_count(self.places // PLACES, 'worker')} on {_count(len(self._known), 'machine')}"
 
     def assemble(self, tell: Callable[[str], None]) -> None:
         """Wait for the first worker; raises why there is none."""
@@ -102,10 +103,15 @@ class Crew(Generic[T, R]):
                 if self.stopped:
                     raise
                 if deaths == TRIES:
-                    told = f"{TRIES} workers have died at it, perhaps for want of memory"
+                    told = f"{TRIES} workers have died at it, for want of memory or of room on their disks"
                     raise OutOfMemory(f"{told}; give a smaller picture, or fewer workers a machine") from error
             finally:
                 self._give_back(hand, places)
+
+    def in_order(self, do: Callable[[T], R], tasks: Sequence[T]) -> Generator[tuple[T, Callable[[], R]]]:
+        """Each task in order with what `do` makes of it, as `ahead.in_order`; `do` asks the workers."""
+        threads = min(2 * self.places, len(tasks))  # as many machines may join
+        return in_order(do, tasks, threads=threads, ahead=2 * threads)
 
     @contextmanager
     def halting(self) -> Iterator[None]:
@@ -222,6 +228,10 @@ class Crew(Generic[T, R]):
     def _nodes(self) -> list[Any]:
         """The machines that are there."""
         return [node for node in self._ray.nodes() if node["Alive"]]
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from refacer.errors import OutOfMemory, RefacerError, RefacerWarning
 from refacer.jobs.crew import Crew, Recipe, crew
 from refacer.jobs.plan import Item
 from refacer.jobs.turns import Bench, Rules, Turn, Work, untold
+from refacer.options import Call
 
 T = TypeVar("T")
 
@@ -102,11 +103,10 @@ class Farm(Generic[T]):
         return reply.turns
 
 
-def farm_of(
-    cluster: str | None, job: Callable[[str], Work[T]], device: str, equipment: Equipment, *, inverts: bool
-) -> Farm[T] | None:
-    """The farm that --cluster and --device name, None for this machine; equipment: the pair's, as it is here."""
-    return Farm(cluster, job, device, FEW_CORES if equipment.takes_all(inverts=inverts) else 1) if cluster else None
+def farm_of(call: Call, job: Callable[[str], Work[T]], equipment: Equipment, *, inverts: bool) -> Farm[T] | None:
+    """The farm that a command names, None for this machine; equipment: the pair's, as it is here."""
+    cores = FEW_CORES if equipment.takes_all(inverts=inverts) else 1
+    return Farm(call.cluster, job, call.device, cores) if call.cluster else None
 
 
 def _portable(turn: Turn[Any]) -> Turn[Any]:

@@ -24,16 +24,14 @@ from refacer.types import Progress, SourceInfo, StageRecord
 ADVICE = "lower --batch, choose a pair of a lower resolution, or use --device cpu"
 
 
-def main(
-    inputs: Sequence[Path] | None, call: Call, into: GeneratorRole, trace: Path | None, cluster: str | None = None
-) -> None:
+def main(inputs: Sequence[Path] | None, call: Call, into: GeneratorRole, trace: Path | None) -> None:
     """Project every face; in a folder only those whose codes are not up to date."""
     plan = make_plan(inputs, call.files.output, Kind(READABLE, ".npy", (".npy",)), extra=[call.files.report, trace])
-    if cluster and trace:
+    if call.cluster and trace:
         raise UsageError("--trace: its lines are written where the work is done; leave out --cluster")
     job = Job(call, into, plan.keeps(force=call.files.force))
-    studio = job.studio(NETWORKS_ELSEWHERE if cluster else call.device)
-    farm = farm_of(cluster, job, call.device, studio.equipment, inverts=True)
+    studio = job.studio(NETWORKS_ELSEWHERE if call.cluster else call.device)
+    farm = farm_of(call, job, studio.equipment, inverts=True)
     with Lines(trace, "--trace") as lines:
         work = job.work(studio, None if trace is None else lines)
         with one_thread(work.side_by_side > 1 and plan.count > 1):
@@ -92,8 +90,8 @@ class Projecting:
             chosen_method(self.studio.equipment, self.into).inverter()
         outcomes = []
         for face, found in zip(faces, self.studio.project_all(faces, into=self.into, progress=progress), strict=True):
-            for row in found.trace if self.trace else ():
-                self.trace.write({"input": face.name, **row})
+            if self.trace:
+                self.trace.write_all({"input": face.name, **row} for row in found.trace)
             outcomes.append(Outcome({None: found.encode()}, facts={"distance": found.distance}))
         return outcomes
 

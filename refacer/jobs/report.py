@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -109,6 +109,11 @@ class Lines:
         if self._file:
             self._file.write(json.dumps(values) + "\n")
             self._file.flush()
+
+    def write_all(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """The same for several."""
+        for row in rows:
+            self.write(row)
 
 
 def _opened(path: Path, option: str) -> IO[str]:

@@ -40,18 +40,14 @@ def main(
     *,
     identity: bool = False,
     sequence: bool = False,
-    cluster: str | None = None,
 ) -> None:
-    """Treat every picture; in a folder only those that are not up to date.
-
-    sequence: they are frames of one; cluster: where workers are, None for this machine.
-    """
+    """Treat every picture; in a folder only those that are not up to date. sequence: they are frames of one."""
     kind = Kind(READABLE, ".png", SUFFIXES, makes=("composite", "left"))
     plan = make_plan(inputs, call.files.output, kind, extra=[call.files.report], skip=keep_stages)
-    if cluster and sequence:
+    if call.cluster and sequence:
         raise UsageError("--sequence: its frames are looked at together; leave out --cluster")
     job = Job(call, plan.keeps(force=call.files.force), keep_stages, identity)
-    studio = job.studio(NETWORKS_ELSEWHERE if cluster else call.device)
+    studio = job.studio(NETWORKS_ELSEWHERE if call.cluster else call.device)
     if call.choices.mask == "auto":
         warn_of_borrowed_parser(studio, quiet=call.files.quiet)
     frames = None
@@ -59,7 +55,7 @@ def main(
         plan = in_natural_order(plan)
         frames = Sequencer(studio, plan.items, at_once=at_once(studio), quiet=call.files.quiet)
     work = job.work(studio, frames)
-    farm = farm_of(cluster, job, call.device, studio.equipment, inverts=inverts(studio))
+    farm = farm_of(call, job, studio.equipment, inverts=inverts(studio))
     with one_thread(work.side_by_side > 1 and plan.count > 1):
         run_plan(plan, work, call.files, farm)
 

@@ -103,10 +103,9 @@ class _Runner(Generic[T]):
                 self._try_folders()
             return farm.turns(workers, group)
 
-        tell = _silent if self.frame.files.quiet else console.note
+        tell = console.silent if self.frame.files.quiet else console.note
         with farm.at_work(groups, self.work, self.bench.rules, tell) as workers:
-            threads = min(2 * workers.places, len(groups))  # as many machines may join
-            for group, turns in in_order(whole, groups, threads=threads, ahead=2 * threads):
+            for group, turns in workers.in_order(whole, groups):
                 self.bars.show_item(group[0].name, len(self.frame.report.results), self.faces)
                 with workers.halting():
                     for turn in turns():
@@ -220,7 +219,3 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputNotWritable(f"{folder}: cannot be made ({error.strerror}); choose another place with -o") from error
-
-
-def _silent(_line: str) -> None:
-    """Says nothing, where --quiet asks for that."""

@@ -22,6 +22,7 @@ from refacer.commands.flags import (
     Pasting,
     Seed,
     call,
+    local,
 )
 from refacer.commands.groups import option
 from refacer.options import Call, Choices, RangeChoice, Way
@@ -50,7 +51,9 @@ def run(
         RangeChoice,
         option(PASTING, "Leave faces unlike those that the pair knows as they are, or not.", "--range"),
     ] = Choices.range,
-    keep_stages: Annotated[Path | None, option(FILES, "Folder for every stage's files.", file_okay=False)] = None,
+    keep_stages: Annotated[
+        Path | None, option(FILES, "Folder for every stage's files.", file_okay=False, callback=local)
+    ] = None,
     identity: Annotated[
         bool,
         option(FILES, "Measure how alike each face stays, for the report; takes some time.", "--identity"),

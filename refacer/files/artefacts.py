@@ -33,6 +33,7 @@ from refacer.files.passports import encode_passport, sidecar_of
 from refacer.files.pictures import Source, read_mask, read_rendering, read_source
 from refacer.files.samples import CONVERTED, Native, own_channels, pillow_image
 from refacer.files.streams import shown, write_atomic
+from refacer.files.urls import as_path, is_url
 from refacer.options import MAX_PIXELS
 from refacer.types import Codes, FaceRecord, Offsets, Passport, Points, Rgb, SourceInfo
 
@@ -44,8 +45,8 @@ _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 def read_picture(picture: Picture, *, max_pixels: int = MAX_PIXELS) -> Source:
     """Any form of a picture as a `Source`; raises InputRefused or UsageError where it is none."""
-    if isinstance(picture, str | Path):
-        return read_source(Path(picture), max_pixels=max_pixels)
+    if isinstance(picture, str | Path) or is_url(picture):
+        return read_source(as_path(picture) if isinstance(picture, str) else picture, max_pixels=max_pixels)
     if isinstance(picture, bytes):
         return read_source(picture, max_pixels=max_pixels)
     if isinstance(picture, Image.Image):
@@ -189,7 +190,7 @@ class Latents:
             return codes
         if isinstance(codes, np.ndarray):
             return Latents(*read_codes(encode_codes(codes, None)))
-        source = codes if isinstance(codes, bytes) else Path(codes)
+        source = as_path(codes) if isinstance(codes, str) else codes
         return Latents(*read_codes(source), offsets=read_offsets(source))
 
     def encode(self) -> bytes:

@@ -106,7 +106,7 @@ def read_source(data: Path | bytes, *, max_pixels: int, name: str | None = None)
         native, passport = _without_empty_alpha(picture, native_of(picture)), _passport(picture)
     except InputRefused as error:
         raise InputRefused(_prefixed(name or shown(data), error)) from error
-    if passport is None and isinstance(data, Path):
+    if passport is None and not isinstance(data, bytes):
         passport = read_sidecar(data)
     for told in _left_out(picture, native):
         warnings.warn(f"{name or shown(data)}: {told}", RefacerWarning, stacklevel=2)

@@ -21,6 +21,7 @@ from refacer.files.archives import DAMAGE, Archives
 from refacer.files.decoding import READABLE
 from refacer.files.json_text import parse_json
 from refacer.files.streams import read_bytes
+from refacer.files.urls import files_below, is_url
 
 JUNK = ("__macosx", "thumbs.db", "desktop.ini")
 """Names, in small letters, that macOS and Windows add to folders and zips; their other ones begin with a dot."""
@@ -85,12 +86,30 @@ def list_folder(top: Path, suffixes: Collection[str] = READABLE, skip: Iterable[
 
     Their order, like that of a zip's members, is that of their whole names: with it come a set's hash and batches.
     """
+    if is_url(top):
+        return _list_url(top, suffixes, skip)
     root = top / DATASET_FACES if is_dataset(top) else top
     walk = _Walk(frozenset(suffixes), frozenset(identity(folder) for folder in skip if folder))
     walk.go(root)
     entries = [Entry(path, path.relative_to(root)) for path in sorted(walk.taken.values(), key=str)]
     unread = _told(top, walk.unread if ".png" in suffixes else Counter())
     return Listing(tuple(entries), tuple(walk.refused), tuple(walk.doubled), unread)
+
+
+def _list_url(top: Path, suffixes: Collection[str], skip: Iterable[Path | None]) -> Listing:
+    """The same behind a URL, where there are no links."""
+    avoided = tuple(f"{folder}/" for folder in skip if folder)
+    try:
+        found = [
+            (path, below)
+            for path, below in files_below(top)
+            if all(map(counts, below.parts)) and not str(path).startswith(avoided)
+        ]
+    except InputRefused as error:
+        return Listing((), ((str(top), error),))
+    entries = [Entry(path, below) for path, below in found if below.suffix.lower() in suffixes]
+    unread = Counter(below.suffix.lower() for _, below in found if ".png" in suffixes)
+    return Listing(tuple(entries), unread=_told(top, unread))
 
 
 def list_zip(path: Path, suffixes: Collection[str] = READABLE) -> Listing:
@@ -143,7 +162,7 @@ def counts(name: str) -> bool:
 
 def identity(path: Path | str) -> str:
     """The same for two names of one file or folder."""
-    return os.path.normcase(os.path.realpath(path))
+    return os.path.normcase(os.path.realpath(str(path)))
 
 
 def read_list(path: Path) -> list[str]:

@@ -14,7 +14,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from refacer.errors import InputRefused, OutputNotWritable, RefacerWarning, UsageError
+from refacer.errors import InputRefused, OutputNotWritable, RefacerError, RefacerWarning, UsageError
+from refacer.files.urls import is_url, reason_of, write_url
 
 MAX_FILE_BYTES = 4 * 1024**3
 """More is not read from one file or pipe: 200 million pixels of RGBA with 16 bits take 1.6 GB."""
@@ -54,15 +55,23 @@ def read_bytes(data: Path | bytes) -> bytes:
     except IsADirectoryError as error:
         raise UsageError(f"{name}: a folder; name a file") from error
     except OSError as error:
-        raise InputRefused(f"{name}: cannot be read ({error.strerror}); check its permissions") from error
+        raise InputRefused(f"{name}: cannot be read ({error.strerror or error}); check its permissions") from error
+    except Exception as error:  # libraries behind URLs raise their own
+        if not is_url(data) or isinstance(error, RefacerError):
+            raise
+        raise InputRefused(f"{name}: cannot be read ({reason_of(error)})") from error
 
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a whole file or nothing; what was written survives a power cut (see `replacing`).
 
     Makes missing folders; follows a link to its target; permissions are the umask's. A device or a pipe
-    is written to directly. Raises OutputNotWritable; leaves nothing half-written, whatever interrupts it.
+    is written to directly. Raises OutputNotWritable; leaves nothing half-written, whatever interrupts it. For a URL see
+    `write_url`.
     """
+    if is_url(path):
+        write_url(path, data)
+        return
     try:
         target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)

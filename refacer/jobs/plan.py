@@ -13,6 +13,7 @@ from refacer import console
 from refacer.errors import InputRefused, RefacerError, UsageError
 from refacer.files import read_passport, read_stream
 from refacer.files.sources import identity, list_folder
+from refacer.files.urls import as_path
 
 STDIO = "-"
 
@@ -156,7 +157,7 @@ def single_output(output: str | None, allowed: Collection[str]) -> Path | None:
         if sys.stdout.isatty():
             raise UsageError("stdout is a terminal and the result is binary; name a file with -o")
         return None
-    path = Path(output)
+    path = as_path(output)
     if path.suffix.lower() not in allowed and (path.suffix or not path.exists()):
         raise UsageError(f"-o {output}: the result is a file of type {' '.join(sorted(allowed))}")
     return path
@@ -177,7 +178,7 @@ def _folder(given: Sequence[Path], output: str | None, several: bool) -> Path | 
         if many:
             raise UsageError("several outputs are due; name a folder with -o")
         return None
-    path = Path(output)
+    path = as_path(output)
     if path.is_dir() or output.endswith(("/", os.sep)):
         return path
     if not many:
@@ -248,8 +249,8 @@ def _item(path: Path, relative: Path, folder: Path | None, single: Path | str | 
     source = None if str(path) == STDIO else path
     key = relative.with_name(relative.stem)
     if folder:
-        return Item(source, folder / key.parent / f"{key.name}{kind.writes}", key)
-    return Item(source, single if isinstance(single, Path) else None, key)
+        return Item(source, (folder / key).with_name(f"{key.name}{kind.writes}"), key)
+    return Item(source, None if isinstance(single, str) else single, key)
 
 
 def _distinct(paths: Sequence[Path]) -> set[str]:

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from refacer import console
 from refacer.errors import OutputNotWritable, RefacerWarning, UsageError
 from refacer.files import try_folder, write_atomic
+from refacer.files.urls import is_url
 from refacer.jobs.ahead import in_order
 from refacer.jobs.farm import Farm
 from refacer.jobs.frame import Frame
@@ -195,19 +196,20 @@ def _write(path: Path | None, data: bytes) -> None:
     if path is None:
         console.payload(data)
         return
-    _make_folder(path.parent)
+    if not is_url(path):
+        _make_folder(path.parent)
     write_atomic(path, data)
 
 
 def _make_folders(plan: Plan) -> None:
     """Fail before the work, not after it, where the output's folder cannot be made."""
-    for folder in {item.output.parent for item in plan.items if item.output}:
+    for folder in {item.output.parent for item in plan.items if item.output and not is_url(item.output)}:
         _make_folder(folder)
 
 
 def _try_folders(plan: Plan) -> None:
     """The same where a folder is there but takes no files; a device needs none of its folder."""
-    outputs = [item.output for item in plan.items if item.output]
+    outputs = [item.output for item in plan.items if item.output and not is_url(item.output)]
     targets = [Path(os.path.realpath(path)) for path in outputs if os.path.isfile(path) or not os.path.exists(path)]
     for folder in sorted({target.parent for target in targets}):
         if folder.is_dir():

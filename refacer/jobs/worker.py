@@ -56,10 +56,12 @@ class Worker:
 
     def refusal(self, version: str) -> RefacerError | None:
         """Read all that tasks need; why that is impossible here, or None."""
+        from refacer.files.urls import as_path  # torch may come with it
+
         settings = self._settings
         if version != __version__:
             return UsageError(f"has refacer {__version__}, not {version}; install the same one")
-        if not os.path.exists(settings.seen):
+        if not as_path(settings.seen).exists():
             return UsageError(f"{settings.seen} is not there; all machines must share the folder")
         try:
             signature, self._do = pickle.loads(settings.make)(settings.device)

@@ -199,14 +199,14 @@ def when_at_work(monkeypatch: pytest.MonkeyPatch, node: str, happens: Callable[[
     monkeypatch.setattr(Crew, "_take", take_and)
 
 
-def test_codes_come_out_the_same(cli, farm, stages, tmp_path):
+def test_codes_come_out_the_same_behind_urls(cli, farm, stages, tmp_path):
     faces = tmp_path / "faces"
     faces.mkdir()
     for name in "abc":
         shutil.copy(stages / "display.face.png", faces / f"{name}.png")
     together = ("--batch", 2)
     assert cli("project", faces, "-o", tmp_path / "alone", *together).code == 0
-    ended = cli("project", faces, "-o", tmp_path / "many", *together, "--cluster", farm.address)
+    ended = cli("project", f"file://{faces}", "-o", f"file://{tmp_path}/many", *together, "--cluster", farm.address)
     assert ended.code == 0, ended.err
     assert files(tmp_path / "many") == files(tmp_path / "alone")
     assert cli("project", faces, "-o", tmp_path / "x", "--trace", "t", "--cluster", farm.address).code == 2

@@ -15,6 +15,7 @@ from refacer.errors import InputRefused
 from refacer.files.artefacts import Latents
 from refacer.files.codes import ZIP_MAGIC, encode_codes, read_codes
 from refacer.files.streams import read_bytes, shown
+from refacer.files.urls import as_path, is_url
 from refacer.types import Codes
 from refacer.weights.formats.containers import read_content, refusing
 from refacer.weights.formats.inert import LazyTensor, NumpyArray
@@ -31,12 +32,12 @@ def read_latents(codes: str | Path | bytes | Codes | Latents) -> Latents:
 
     Raises as `read_codes` does; InputRefused, too, for a PyTorch file of which nobody can tell what its codes are.
     """
-    if not isinstance(codes, str | Path | bytes):
-        return Latents.read(codes)
-    source = Path(codes) if isinstance(codes, str) else codes
+    source = as_path(codes) if isinstance(codes, str) else codes
+    if not (isinstance(source, Path | bytes) or is_url(source)):
+        return Latents.read(source)
     data, name = read_bytes(source), shown(source)
     if not _is_torch(data):
-        return Latents.read(source if isinstance(source, Path) else data)
+        return Latents.read(data if isinstance(source, bytes) else source)
     with refusing(Path(name)):
         values = _codes(read_content(memoryview(data)))
     with refusing(Path(name)):

@@ -70,9 +70,13 @@ def run(
 
     In a folder, what is up to date is left alone.
     """
+    from refacer.jobs import video
     from refacer.jobs.run import main
 
     groups = (finding, inversion, decoding, parsing, pasting)
     chosen = {"mask": mask, "way": way, "range": range_choice, "seed": seed, "max_pixels": max_pixels}
     typed = call(files, machine, *groups, cluster=cluster, **chosen)
+    if inputs and video.has_video(inputs):
+        video.main(inputs, typed, keep_stages, identity=identity)
+        return
     main(inputs, typed, keep_stages, identity=identity, sequence=sequence)

@@ -52,6 +52,12 @@ def in_natural_order(plan: Plan) -> Plan:
     return replace(plan, items=tuple(items))
 
 
+def require_translation(studio: Refacer) -> None:
+    """Raise UsageError where the faces of a sequence would be inverted."""
+    if studio.equipment.way != "translate":
+        raise UsageError("--sequence: goes without inversion, and so does a video; use --way translate")
+
+
 def frames_sha256(items: Sequence[Item]) -> str:
     """What all frames are, one after the other; a frame that cannot be read counts as empty."""
     digest = hashlib.sha256()
@@ -90,8 +96,7 @@ class Sequencer:
     """Looks at all frames, and then knows what each of them needs from the others."""
 
     def __init__(self, studio: Refacer, items: Sequence[Item], *, at_once: int, quiet: bool) -> None:
-        if studio.equipment.way != "translate":
-            raise UsageError("--sequence: goes without inversion; use --way translate")
+        require_translation(studio)
         self.studio, self.items, self.at_once, self.quiet = studio, items, at_once, quiet
         self.options = SequenceOptions()
         chosen = studio.choices.faces or "all"

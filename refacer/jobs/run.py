@@ -124,14 +124,16 @@ class Running:
 
     def load(self, item: Item) -> Loaded | None:
         """A picture and its faces; None where its output is up to date."""
-        source = self.studio.read(item.read())
+        source = self.frames.kept.source(item) if self.frames else self.studio.read(item.read())
         done = passport_of(item.output) if self.skips and item.output else None
         if done and self._is_current(done, source.info):
             return None
         with self.reading:  # networks are read once, whoever comes first
             self.studio.networks()
             if self.frames:
-                return Loaded(item, source, guided=self.frames.faces(item))
+                guided = self.frames.faces(item)
+                self.frames.kept.let_go(item)
+                return Loaded(item, source, guided=guided)
         return Loaded(item, source, self.studio.find(source))
 
     def process(self, loaded: list[Loaded], progress: Progress) -> list[Outcome]:

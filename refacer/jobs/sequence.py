@@ -1,7 +1,7 @@
 """`refacer run --sequence`: the frames of one sequence, in the natural order of their names, with steady faces.
 
 Every frame is looked at twice before it is made: for its faces, then along their smoothed tracks for what the pair's
-network says of them. Only that is kept, so that memory does not grow with the frames' size.
+network says of them. Frames are read once as long as they fit in a share of the memory, else for each look.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from refacer import console
+from refacer.device import free_memory
 from refacer.engine import Refacer
 from refacer.errors import RefacerError, UsageError
 from refacer.files import Source, read_bytes
 from refacer.jobs.ahead import in_order
+from refacer.jobs.kept import Kept
 from refacer.jobs.plan import Item, Plan
 from refacer.options import SequenceOptions
 from refacer.stages.align import align, quad_from_landmarks, side_px
@@ -32,6 +34,9 @@ from refacer.stages.tracks import Seen, Track, find_cuts, follow, smoothed, smoo
 from refacer.types import StageRecord
 
 T = TypeVar("T")
+
+KEPT_FRAC = 0.25
+"""Share of the free memory in which frames are kept between their looks."""
 
 LOOK_PX, THUMB_PX = 8, 24
 """Sides of what tells a face from another one, and a shot from the next."""
@@ -101,6 +106,7 @@ class Sequencer:
         self.options = SequenceOptions()
         chosen = studio.choices.faces or "all"
         self.record: StageRecord = studio.records.sequence(self.options, chosen, frames_sha256(items))
+        self.kept = Kept(lambda item: studio.read(item.read()), int(KEPT_FRAC * free_memory()))
         self._places = {item.path: i for i, item in enumerate(items)}
         self._tracks: list[_Steady] | None = None
 
@@ -209,7 +215,7 @@ class Sequencer:
     def _source(self, item: Item) -> Source | None:
         """A frame; None for one that cannot be read, which is told when its turn comes."""
         try:
-            return self.studio.read(item.read())
+            return self.kept.source(item)
         except RefacerError:
             return None
 

@@ -1,6 +1,7 @@
 """`run --sequence` with the tiny pair: a figure that moves, frames that are missing or broken, and going on."""
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from refacer.engine import Refacer
 from refacer.files import read_passport
+from refacer.jobs import sequence
 from refacer.jobs.plan import Kind, make_plan
 from refacer.jobs.sequence import in_natural_order
 
@@ -117,3 +119,17 @@ def test_by_inversion_there_are_no_sequences(cli, frames: Path, tmp_path: Path):
     ended = cli("run", frames, "-o", tmp_path / "out", "--sequence", "--way", "project")
     assert ended.code == 2
     assert "--way translate" in ended.err
+
+
+@pytest.mark.parametrize(("room", "times"), [(1.0, 1), (0.0, 3)])
+def test_frames_are_read_once_where_there_is_room_with_the_same_result(
+    cli, frames: Path, done: Path, tmp_path: Path, monkeypatch, room: float, times: int
+):
+    read = []
+    reader = Refacer.read
+    monkeypatch.setattr(Refacer, "read", lambda self, image: read.append(image) or reader(self, image))
+    monkeypatch.setattr(sequence, "KEPT_FRAC", room)
+    assert cli("run", frames, "-o", tmp_path / "out", *ARGUMENTS).code == 0
+    assert Counter(read) == dict.fromkeys(sorted(frames.iterdir()), times)
+    for path in done.iterdir():
+        assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()

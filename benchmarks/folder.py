@@ -2,9 +2,11 @@
 
     python benchmarks/folder.py [--picture FILE] [--count N] [--way translate|project] [--json FILE]
         [--figures single,in-turn,folder,neighbour]
+    python benchmarks/folder.py --figures memory --counts 100,300,1000 --picture tests/data/display.png [--json FILE]
 
 Runs the program as a user does, each figure in a process of its own: a few single pictures, the folder in turn (one
-thread reads ahead, one works), the folder as it is by default, and that again beside a process that is always busy.
+thread reads ahead, one works), the folder as it is by default, and that again beside a process that is always busy. For
+`memory` the folder as it is by default, with several counts of pictures.
 """
 
 from __future__ import annotations
@@ -32,13 +34,13 @@ BUSY = "while True: pass"
 def main() -> None:
     args = arguments()
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "in"
-        folder.mkdir()
-        for i in range(args.count):
-            shutil.copy(args.picture, folder / f"{i:05}{args.picture.suffix}")
+        folder = filled(Path(place) / "in", args.picture, args.count)
         options = ("--way", args.way, *(("--steps", str(args.steps)) if args.way == "project" else ()))
         figures: dict[str, Any] = {}
         for name in args.figures.split(","):
+            if name == "memory":
+                figures[name] = memory_of(args, Path(place), options)
+                continue
             with neighbour() if name == "neighbour" else nullcontext():
                 variables = {"OMP_NUM_THREADS": "1"} if name == "in-turn" else {}
                 work = singles if name == "single" else measured
@@ -56,8 +58,28 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--way", choices=("translate", "project"), default="translate")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--figures", default="single,in-turn,folder,neighbour")
+    parser.add_argument("--counts", default="100,300,1000", help="of pictures, for the figure `memory`")
     parser.add_argument("--json", type=Path, help="write the figures there")
     return parser.parse_args()
+
+
+def filled(folder: Path, picture: Path, count: int) -> Path:
+    """A folder with so many copies of a picture."""
+    folder.mkdir()
+    for i in range(count):
+        shutil.copy(picture, folder / f"{i:05}{picture.suffix}")
+    return folder
+
+
+def memory_of(args: argparse.Namespace, place: Path, options: tuple[str, ...]) -> dict[str, Any]:
+    """Peak memory by the number of pictures."""
+    found = {}
+    for count in map(int, args.counts.split(",")):
+        folder = filled(place / str(count), args.picture, count)
+        found[str(count)] = measured(folder, options)
+        print(count, found[str(count)], flush=True)
+        shutil.rmtree(folder)
+    return found
 
 
 def measured(folder: Path, options: tuple[str, ...], **variables: str) -> dict[str, Any]:

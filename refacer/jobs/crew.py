@@ -197,7 +197,7 @@ class Crew(Generic[T, R]):
         if not self._coming and self._refused:
             raise self._refused[0]
         if not self._coming or time.monotonic() - self._since > PATIENCE_S:
-            raise RefacerError("--cluster: no worker is left; start machines, and the same command goes on")
+            raise RefacerError("--cluster: no worker is there; start machines, and the same command goes on")
 
     def _look(self, nodes: list[Any]) -> None:
         """Ask for workers on machines that are new, no more than there are tasks."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.exceptions import OutOfDiskError
 
 from refacer import __version__
 from refacer.errors import OutOfMemory, UsageError, WeightsMissing
@@ -39,17 +40,20 @@ def farm() -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class Task:
-    """A number, and a file that a worker makes before it dies at it; `deaths` times."""
+    """A number. marks: a folder where a worker leaves a file before it dies at it, `deaths` times; `how`: or fails."""
 
     number: int
     marks: Path | None = None
     deaths: int = 0
+    how: str = "exit"
 
 
 def done(task: Task) -> tuple[int, str]:
     """Ten times the number, and who did it."""
     if task.marks and len(there := list(task.marks.iterdir())) < task.deaths:
         (task.marks / str(len(there))).touch()
+        if task.how == "full":
+            raise OutOfDiskError("no room")
         os._exit(9)
     if task.number < 0:
         raise ValueError("negative")
@@ -60,6 +64,10 @@ def made(device: str, *, signature: str = "ours", error: Exception | None = None
     if error:
         raise error
     return signature, done
+
+
+def on_device(device: str) -> Any:
+    return "ours", lambda _task: device
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -73,12 +81,13 @@ def test_tasks_are_done_whoever_dies_and_errors_come_back(farm, tmp_path, capsys
         with pytest.raises(ValueError, match="negative"):
             workers.do(Task(-1))
         assert workers.do(Task(3, tmp_path, deaths=1))[0] == 30
+        assert workers.do(Task(3, tmp_path, deaths=2, how="full"))[0] == 30
         with pytest.raises(OutOfMemory, match=f"{TRIES} workers have died at it"):
             workers.do(Task(4, tmp_path, deaths=99))
         assert workers.do(Task(5))[0] == 50
     assert told == ["--cluster: 2 workers on 2 machines"]
     deaths = [line for line in capsys.readouterr().err.splitlines() if "died; what it had in hand" in line]
-    assert len(deaths) == 1 + TRIES
+    assert len(deaths) == 2 + TRIES
 
 
 def test_workers_that_cannot_begin_are_given_no_work(farm, capsys):
@@ -115,6 +124,15 @@ def test_without_a_gpu_in_the_cluster_cuda_is_refused(farm):
         pass
     with pytest.raises(UsageError, match="cuda:1"), crew(farm.address, recipe(device="cuda:1"), 4, lambda _: None):
         pass
+
+
+def test_where_there_are_gpus_each_has_a_worker_and_no_core_has(farm):
+    node = farm.add_node(**NODE, num_gpus=2)
+    told: list[str] = []
+    with crew(farm.address, recipe(make=on_device), 9, told.append) as workers:
+        assert workers.do(Task(1)) == "cuda"
+    farm.remove_node(node)
+    assert told == ["--cluster: 2 workers on 1 machine"]
 
 
 def test_what_is_no_cluster_is_a_line(cli, look, tmp_path, monkeypatch):

@@ -83,10 +83,11 @@ class Video:
     def opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         """The file and its first video."""
         import av
+        from av.error import FFmpegError
 
         try:
             container = av.open(str(self.path))
-        except (av.FFmpegError, OSError) as error:
+        except (FFmpegError, OSError) as error:
             raise InputRefused(f"{self.path}: no video that can be read, or one cut short") from error
         with container:
             if not container.streams.video:
@@ -95,14 +96,14 @@ class Video:
 
     def frames(self) -> Iterator[bytes]:
         """Every frame as a PNG, upright, of 16 bits where it has more than 8. What cannot be read is in `lacking`."""
-        import av
+        from av.error import FFmpegError
 
         self.times, self.durations, damaged = [], [], 0
         with self.opened() as (container, stream):
             for packet in container.demux(stream):
                 try:
                     frames = packet.decode()
-                except av.FFmpegError:
+                except FFmpegError:
                     damaged += 1
                     continue
                 for frame in frames:
@@ -134,11 +135,11 @@ class Video:
 
     @contextmanager
     def _writing(self, target: Path) -> Iterator[None]:
-        import av
+        from av.error import FFmpegError
 
         try:
             yield
-        except (av.FFmpegError, OSError, ValueError) as error:
+        except (FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise OutputNotWritable(f"{target}: cannot be written ({reason}); choose another name with -o") from error
 

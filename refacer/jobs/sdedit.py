@@ -15,7 +15,8 @@ from refacer.files import READABLE, read_source
 from refacer.files.artefacts import Face
 from refacer.images.pixels import rgb_from_tensor, tensor_from_rgb
 from refacer.jobs.plan import Item, Kind, make_plan
-from refacer.jobs.runner import Outcome, Work, labelled, passport_of, run_plan
+from refacer.jobs.runner import run_plan
+from refacer.jobs.turns import Outcome, Work, labelled, passport_of
 from refacer.options import Call, SDEditOptions
 from refacer.stages.sdedit import sdedit, visited
 from refacer.types import Passport, Progress, StageRecord

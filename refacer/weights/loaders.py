@@ -64,7 +64,7 @@ def load_encoder(path: Path) -> FaceEncoder:
 
 def load_hyperstyle(path: Path) -> HyperStyle:
     """HyperStyle's networks of a pair."""
-    return _built(path, "hyperstyle-pair", lambda config: HyperStyle(_hyper_config_of_pair(config)))
+    return build_network(path, "hyperstyle-pair", lambda config: HyperStyle(_hyper_config_of_pair(config)))
 
 
 def read_network(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

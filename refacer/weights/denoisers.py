@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from refacer.errors import InputRefused, WeightsMissing
+from refacer.files.json_text import parse_json
 from refacer.networks.diffusion import Denoiser, DiffusionConfig
 from refacer.weights import registry
 from refacer.weights.loaders import build_network, encode_network
@@ -68,7 +69,7 @@ def open_model(folder: Path, device: torch.device) -> OpenModel:
 def _own(folder: Path, device: torch.device) -> OpenModel:
     path = folder / WEIGHTS_FILE
     try:
-        facts = json.loads((folder / DENOISER_FILE).read_text(encoding="utf-8"))
+        facts = parse_json((folder / DENOISER_FILE).read_bytes())
         format_, licence, commercial, known = (facts[name] for name in ("format", "licence", "commercial", "sha256"))
     except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
         raise InputRefused(f"{folder / DENOISER_FILE}: not a denoiser's description") from error

@@ -245,7 +245,7 @@ class Inversion:
     ] = Choices.perceptual
     precision: Annotated[
         Precision,
-        option(INVERSION, "Of an optimisation. bfloat16: faster on GPUs and CPUs made for it, hardly farther."),
+        option(INVERSION, "Of the optimisation; bfloat16 is faster on GPUs and on CPUs made for it."),
     ] = Choices.precision
 
 

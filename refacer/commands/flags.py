@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from refacer.commands.groups import option
-from refacer.errors import UsageError
+from refacer.commands.places import is_there, local, place
 from refacer.options import (
     DEFAULT_PAIR,
     INVERTERS,
@@ -53,33 +53,9 @@ def call(
 def existing(paths: list[Path] | None) -> list[Path] | None:
     """Typer's own message for a path that is not there; `-` is stdin."""
     for path in paths or ():
-        if str(path) != "-" and not _is_there(path):
+        if str(path) != "-" and not is_there(path):
             raise typer.BadParameter(f"Path '{path}' does not exist.")
     return paths
-
-
-def _is_there(path: Path) -> bool:
-    """Whether a path leads somewhere; raises UsageError where nobody can tell, as behind a URL."""
-    try:
-        return path.exists()
-    except Exception as error:  # libraries behind URLs raise their own
-        raise UsageError(f"{path}: cannot be reached ({str(error).strip().partition(chr(10))[0]})") from error
-
-
-def place(name: str) -> Path:
-    """A path, or what stands for the URL of a place that fsspec knows."""
-    if "://" not in name:
-        return Path(name)
-    from refacer.jobs.plan import as_path  # --help is quick
-
-    return as_path(name)
-
-
-def local(path: Path | None) -> Path | None:
-    """Typer's message for a URL where only a file of this machine is written."""
-    if path is not None and re.match(r"\w[\w+.-]+:/", str(path)):
-        raise typer.BadParameter(f"'{path}' is a URL; name a file or folder.")
-    return path
 
 
 def existing_file(path: Path | None) -> Path | None:

@@ -22,9 +22,9 @@ from refacer.commands.flags import (
     Pasting,
     Seed,
     call,
-    local,
 )
 from refacer.commands.groups import option
+from refacer.commands.places import local
 from refacer.options import Call, Choices, RangeChoice, Way
 
 EXAMPLE = "refacer run shots/ -o out/ --report out/report.ndjson"

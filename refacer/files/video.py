@@ -6,6 +6,7 @@ back when they are written, and told again. What is lossy in the source is encod
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.video.stream import VideoStream
 
-FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi"}
-"""Containers by suffix."""
+FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+"""Containers by suffix; one must know a time for each frame."""
 
 ENCODERS = {
     "h264": ("libx264", {"crf": "16"}),
@@ -101,6 +102,7 @@ class Video:
         self.times, self.durations, damaged = [], [], 0
         with self.opened() as (container, stream):
             for packet in container.demux(stream):
+                damaged += packet.is_corrupt
                 try:
                     frames = packet.decode()
                 except FFmpegError:
@@ -111,10 +113,9 @@ class Video:
                     self.durations.append(frame.duration or 0)
                     self.rotation = frame.rotation
                     yield _as_png(frame)
-            missing = max(stream.frames - len(self.times), 0)
         if not self.times:
             raise InputRefused(f"{self.path}: none of its frames can be read")
-        if damaged or missing or self._ends_early():
+        if damaged or self._ends_early():
             self.lacking = f"cut short or damaged: {len(self.times)} frames could be read"
 
     def check(self, target: Path) -> None:
@@ -222,6 +223,7 @@ def _streams_like(container: InputContainer, stream: VideoStream, file: Any, kin
     """A file with a stream that is encoded as the source's, and its sound and subtitles."""
     import av
 
+    os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder tells errors alone
     out = av.open(file, "w", format=kind)
     encoded = _stream_like(stream, out, rotation)
     others = [one for one in container.streams if one.type in ("audio", "subtitle")]
@@ -235,7 +237,7 @@ def _stream_like(stream: VideoStream, out: OutputContainer, rotation: int) -> An
     from av.codec import Codec
 
     source = stream.codec_context
-    name, options = ENCODERS.get(source.name, ENCODERS["h264"])
+    name, options = ENCODERS.get(source.codec.canonical_name, ENCODERS["h264"])
     encoded: Any = out.add_stream(name, rate=stream.average_rate or Fraction(25), options=dict(options))
     encoded.width, encoded.height = source.width, source.height
     known = [one.name for one in Codec(name, "w").video_formats or ()]

@@ -1,4 +1,4 @@
-"""Small faces on a CPU: one after the other, several in a batch, or each in a thread of its own; seconds a face.
+"""Small faces on a CPU: one after the other, in a batch, each in a thread, a batch in each; seconds a face.
 
     python benchmarks/batches.py [--pair NAME] [--faces N] [--steps N] [--rounds N] [--json FILE]
 
@@ -34,6 +34,7 @@ def main() -> None:
         "one after the other, one thread": threaded(1, lambda: one.project_all(faces)),
         "in one batch, one thread": threaded(1, lambda: together.project_all(faces)),
         f"one a thread, {cores} threads": threaded(1, lambda: side_by_side(one, faces, cores)),
+        f"a batch a thread, {cores} threads": threaded(1, lambda: side_by_side(together, faces, cores, cores)),
     }
     for studio in (one, together):
         studio.project_all(faces[:1])  # networks are read
@@ -79,10 +80,11 @@ def threaded(threads: int, work: Callable[[], Any]) -> Callable[[], Any]:
     return go
 
 
-def side_by_side(studio: Refacer, faces: Sequence[Face], threads: int) -> None:
-    """Every face alone, in a thread."""
+def side_by_side(studio: Refacer, faces: Sequence[Face], threads: int, parts: int | None = None) -> None:
+    """Every face, or so many parts of them, in a thread."""
+    size = 1 if parts is None else -(-len(faces) // parts)
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda face: studio.project_all([face]), faces))
+        list(pool.map(studio.project_all, [faces[i : i + size] for i in range(0, len(faces), size)]))
 
 
 if __name__ == "__main__":

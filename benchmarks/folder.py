@@ -71,12 +71,12 @@ def filled(folder: Path, picture: Path, count: int) -> Path:
     return folder
 
 
-def memory_of(args: argparse.Namespace, place: Path, options: tuple[str, ...]) -> dict[str, Any]:
-    """Peak memory by the number of pictures."""
+def memory_of(args: argparse.Namespace, place: Path, options: tuple[str, ...]) -> dict[str, int]:
+    """Peak memory in MB by the number of pictures."""
     found = {}
     for count in map(int, args.counts.split(",")):
         folder = filled(place / str(count), args.picture, count)
-        found[str(count)] = measured(folder, options)
+        found[str(count)] = measured(folder, options)["peak_mb"]
         print(count, found[str(count)], flush=True)
         shutil.rmtree(folder)
     return found

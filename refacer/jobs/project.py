@@ -59,8 +59,7 @@ class Job:
     def work(self, studio: Refacer, trace: Lines | None = None) -> Work[Face]:
         """The work with a pair. trace: gets a line a step."""
         projecting, batch = Projecting(studio, self.into, self.skips, trace), self.call.choices.batch
-        in_turn = trace is not None or batch > 1  # lines of faces in turn, or faces together
-        at_once = 1 if in_turn else studio.equipment.at_once(inverts=True)
+        at_once = 1 if trace else studio.equipment.at_once(inverts=True)  # lines of a trace come in turn
         return Work(
             projecting.load, projecting.process, ADVICE, batch,
             facts=studio.equipment.facts, side_by_side=at_once, signature=projecting.record,

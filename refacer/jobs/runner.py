@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -80,26 +80,32 @@ class _Runner(Generic[T]):
                 self._in_turn()
 
     def _side_by_side(self) -> None:
-        """Each item whole in a thread of its own."""
+        """Each item, or batch, whole in a thread of its own."""
 
-        def whole(item: Item) -> Turn[T]:
-            turn = self.bench.load(item)
-            if turn.loaded is not None:
+        def whole(group: Sequence[Item]) -> list[Turn[T]]:
+            turns = [self.bench.load(item) for item in group]
+            if due := [turn for turn in turns if turn.loaded is not None]:
                 self._try_folders()
-                self.bench.process([turn], untold)
-            return turn
+                self.bench.process(due, untold)
+            return turns
 
-        threads = min(self.work.side_by_side, len(self.plan.items))
-        for item, turn in in_order(whole, self.plan.items, threads=threads, ahead=2 * threads):
-            self.bars.show_item(item.name, len(self.frame.report.results), self.faces)
-            self._finish(turn())
+        groups = self._groups()
+        threads = min(self.work.side_by_side, len(groups))
+        for group, turns in in_order(whole, groups, threads=threads, ahead=2 * threads):
+            self.bars.show_item(group[0].name, len(self.frame.report.results), self.faces)
+            for turn in turns():
+                self._finish(turn)
+
+    def _groups(self) -> list[Sequence[Item]]:
+        """Batches of items, whether they are up to date or not."""
+        items, size = self.plan.items, self.work.batch
+        return [items[i : i + size] for i in range(0, len(items), size)]
 
     def _farmed_out(self, farm: Farm[T]) -> None:
         """Each item, or batch, whole in a worker of a cluster."""
-        items, size = self.plan.items, self.work.batch
-        groups = [items[i : i + size] for i in range(0, len(items), size)]
+        groups = self._groups()
 
-        def whole(group: tuple[Item, ...]) -> list[Turn[T]]:
+        def whole(group: Sequence[Item]) -> list[Turn[T]]:
             if not all(item.written() for item in group):  # else it may be up to date
                 self._try_folders()
             return farm.turns(workers, group)

@@ -40,8 +40,8 @@ class Work(Generic[T]):
 
     `load` runs ahead of its turn in a thread of its own. advice: what to lower when memory does not suffice; facts:
     more for the report's summary; shown: the pictures that a page shows of an item that is up to date. side_by_side:
-    how many items may be worked on at once, each whole in a thread; then `batch` is 1. signature: what decides the
-    pixels, the same on every machine of a cluster.
+    how many batches may be worked on at once, each whole in a thread. signature: what decides the pixels, the same on
+    every machine of a cluster.
     """
 
     load: Callable[[Item], T | None]

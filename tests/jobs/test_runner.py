@@ -136,9 +136,10 @@ def test_an_interrupt_leaves_a_summary(texts, tmp_path, side_by_side):
     assert lines(tmp_path / "report")[-1]["not_started"] == 2
 
 
-def test_a_batch_that_fails_is_tried_one_by_one(texts, tmp_path):
+@pytest.mark.parametrize("side_by_side", [1, 4])
+def test_a_batch_that_fails_is_tried_one_by_one(texts, tmp_path, side_by_side):
     with pytest.raises(typer.Exit):
-        go(texts(a="one", b="fails late", c="two"), tmp_path / "out", size=3)
+        go(texts(a="one", b="fails late", c="two"), tmp_path / "out", size=3, side_by_side=side_by_side)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.out", "c.out"]
 
 

@@ -54,7 +54,7 @@ class Conditions(Trials):
         before = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # noqa: E731
         running = start(job.command(self.place, self.out), self.home, self.said, pipe=ends, before=before)
         os.close(ends[1])
-        code = running.wait(SECONDS)
+        code = running.finish(SECONDS)
         with os.fdopen(ends[0], errors="replace") as told:
             self.said.write_text(told.read())
         return self._refused(name, known, code, f"at {limit} bytes")
@@ -63,7 +63,7 @@ class Conditions(Trials):
         """The folder of the results is a disk of its own that is too small."""
         size = 4096 * (1 + int((self.totals[name] / 4096 + 20) * self.draw.random()))
         with mounted(self.results(name), size) as enlarge:
-            code = self._started(job).wait(SECONDS)
+            code = self._started(job).finish(SECONDS)
             if problem := self._refused(name, known, code, f"on a disk of {size} bytes"):
                 return problem
             enlarge()
@@ -77,7 +77,7 @@ class Conditions(Trials):
         folder.mkdir(parents=True, exist_ok=True)
         subprocess.run(["chattr", "-R", "+i", folder], check=True, stderr=subprocess.DEVNULL)
         try:
-            code = running.wait(SECONDS)
+            code = running.finish(SECONDS)
         finally:
             subprocess.run(["chattr", "-R", "-i", folder], check=True, stderr=subprocess.DEVNULL)
         return self._refused(name, known, code, "in a folder that was closed", parts=True)
@@ -91,7 +91,7 @@ class Conditions(Trials):
             time.time = lambda: real() + jumps.uniform(-20, 20) * YEAR_S
 
         running = self._started(job, jump)
-        code = running.wait(SECONDS)
+        code = running.finish(SECONDS)
         if code != 0:
             return f"ended with {code}: {running.told[-300:]}"
         return self.differs(name, known)
@@ -101,7 +101,7 @@ class Conditions(Trials):
         first = self._started(job)
         first.wait(self.draw.random() ** 2 * known.seconds)
         second = start(job.command(self.place, self.out), self.home, self.said.with_name("said-2"))
-        codes = first.wait(SECONDS), second.wait(SECONDS)
+        codes = first.finish(SECONDS), second.finish(SECONDS)
         told = first.told + second.told
         if 0 not in codes or set(codes) - {0, LOCKED} or "Traceback" in told:
             return f"ended with {codes}: {told[-400:]}"

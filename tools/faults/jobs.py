@@ -111,6 +111,13 @@ class Running:
                 time.sleep(0.002)
         return self.ended
 
+    def finish(self, seconds: float) -> int | None:
+        """The exit code as `wait` gives it; what has not ended by then is killed, so that it writes no more."""
+        if (code := self.wait(seconds)) is None:
+            self.send(signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        return code
+
     def send(self, number: int) -> None:
         """Send a signal, if it is still there."""
         with suppress(ProcessLookupError):

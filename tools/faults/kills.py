@@ -35,7 +35,7 @@ GOES_ON = ("distill", "finetune")
 GROWING = ("measures.jsonl",)
 """What grows by a line at a time, so that `dataset` goes on."""
 
-SECONDS = 600.0
+SECONDS = 3600.0  # a busy machine needs it
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Trials:
     def finish(self, job: Job, *, other: bool = False) -> tuple[int | None, str]:
         """Run a job to its end: the exit code and what it said."""
         running = start(job.command(self.place, self.out, other), self.home, self.said)
-        return running.wait(SECONDS), running.told
+        return running.finish(SECONDS), running.told
 
     def learn(self, name: str, job: Job) -> Known:
         """Run it over older results and in an empty place; the second must make the same."""
@@ -103,7 +103,7 @@ class Trials:
             os.close(ends[0])
         elif code is None:
             running.send(SIGNALS[way])
-        return running.wait(SECONDS), "" if ends else running.told
+        return running.finish(SECONDS), "" if ends else running.told
 
     def wrong_with(self, name: str, way: str, moment: float, over_older: bool) -> tuple[str, int]:
         """What is wrong after a kill and after the second call, empty where nothing is; and the unfinished files."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +74,19 @@ class EncoderRecipe:
         self.pair = load_pair(pair)
         self.pair.path(options.into)  # met here where it is missing, and not after the pictures were read
         self.perceptual = choose("perceptual", "auto", self.pair)
-        generator = self.pair.generator(self.options.into, self.device)
-        self.network = self._config(generator)
+        self.network = self._config()
         self.identity = RunIdentity(self.pair.resolution, self.device, paired=True)
         self.measured_by_network = cache.installed(CURRICULAR_FACE) is not None
 
-    def _config(self, generator: Generator) -> EncoderConfig | HyperConfig:
+    @cached_property
+    def _generator(self) -> Generator:
+        return self.pair.generator(self.options.into, self.device)
+
+    def _config(self) -> EncoderConfig | HyperConfig:
         """The network's sizes for the pair's codes."""
         o, pair = self.options, self.pair
         if o.kind == HYPERSTYLE:
-            return hyper_config_for(generator.config, o.into, full=o.size == "full")
+            return hyper_config_for(self._generator.config, o.into, full=o.size == "full")
         config = compact_config(o.kind, pair.num_ws, pair.w_dim, pair.resolution)
         if o.size == "full":
             config = EncoderConfig(o.kind, pair.num_ws, pair.w_dim)
@@ -120,7 +124,7 @@ class EncoderRecipe:
         if processes.first:
             self._tell(folder)
         network = fresh_network(self.network)
-        generator = self.pair.generator(self.options.into, self.device)
+        generator = self._generator
         network.latent_avg.copy_(generator.mapping.w_avg.cpu().expand_as(network.latent_avg))
         processes.agree(network)
         identity = _embeds(self.device) if self.measured_by_network else None

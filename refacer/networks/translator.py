@@ -285,11 +285,16 @@ def with_own_eyes(changed: Tensor, faces: Tensor, around: Tensor) -> Tensor:
     What is colder than the skin around it, near where FFHQ's alignment puts eyes, is iris or white of an eye.
     """
     color = _light_of(faces)
-    hue, skin = (colors / colors.mean(1, keepdim=True) for colors in (color, around))
+    hue, skin = hue_of(color), hue_of(around)
     red, _, blue = (hue - skin).split(1, 1)
     cold = (((blue - red) - COLD[0]) / (COLD[1] - COLD[0])).clamp(0, 1) * _near(changed, EYES)
     own = hue * _light_of(changed).mean(1, keepdim=True)
     return torch.lerp(changed, 2 * (own - DARKEST) - 1, cold)
+
+
+def hue_of(colors: Tensor) -> Tensor:
+    """Colours (N, 3, H, W) of light by the mean of their three values."""
+    return colors / colors.mean(1, keepdim=True)
 
 
 def _light_of(faces: Tensor) -> Tensor:

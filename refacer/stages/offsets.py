@@ -30,19 +30,27 @@ class HyperInversion:
     @torch.no_grad()
     def __call__(self, faces: Tensor, generator: Generator, *, progress: Progress | None = None) -> Inversion:
         """See `Inverter`. The offsets are float16, as they travel."""
-        network, passes = self.network, self.network.config.passes
+        network = self.network
         network.check(generator)
         fitted = fitted_faces(faces, generator.img_resolution)
-        codes, names = network.codes(faces), layer_names(generator.config)
-        offsets: dict[str, Tensor] = {}
-        for step in range(passes):
-            shares = network.shares(faces, drawn_with(generator, codes, offsets, noise_mode="const"))
-            offsets = added(offsets, shares, names)
-            if progress:
-                progress(step + 1, passes)
-        offsets = {name: value.half() for name, value in offsets.items()}
+        codes, found = looked(network, faces, generator, network.config.passes, progress)
+        offsets = {name: value.half() for name, value in found.items()}
         drawn = drawn_with(generator, codes, offsets, noise_mode="const")
         return Inversion(codes, distance(self.perceptual.features(drawn), self.perceptual.features(fitted)), offsets)
+
+
+def looked(
+    network: HyperStyle, faces: Tensor, generator: Generator, passes: int, progress: Progress | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Codes of faces (N, 3, S, S), and the offsets after so many looks: none after no look."""
+    codes, names = network.codes(faces), layer_names(generator.config)
+    offsets: dict[str, Tensor] = {}
+    for step in range(passes):
+        shares = network.shares(faces, drawn_with(generator, codes, offsets, noise_mode="const"))
+        offsets = added(offsets, shares, names)
+        if progress:
+            progress(step + 1, passes)
+    return codes, offsets
 
 
 def added(offsets: Offsets, shares: Mapping[int, Tensor], names: Sequence[str]) -> dict[str, Tensor]:

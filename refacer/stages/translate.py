@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from refacer.images.resampling import filter_both, gaussian_taps
-from refacer.networks.translator import Translator, mapped, skin_around
+from refacer.networks.translator import Translator, hue_of, mapped, skin_around
 from refacer.options import TranslateOptions
 from refacer.stages.change import applied
 
@@ -59,9 +59,9 @@ def _tint(fields: Tensor, faces: Tensor, options: TranslateOptions, side_px: int
     before, fields = (every.contiguous() for every in (faces[..., ::step, ::step], fields[..., ::step, ::step]))
     after = mapped(fields, before)
     means = [_mean_of_skin(image.clamp(-1, 1) + 1) + 1e-3 for image in (before, after)]
-    overall = (_hue(means[0]) / _hue(means[1])).pow(1 - options.complexion)
-    hue = _hue(skin_around(((after + 1) * overall - 1).clamp(-1, 1), side_px))
-    change = hue / _hue(skin_around(before, side_px))
+    overall = (hue_of(means[0]) / hue_of(means[1])).pow(1 - options.complexion)
+    hue = hue_of(skin_around(((after + 1) * overall - 1).clamp(-1, 1), side_px))
+    change = hue / hue_of(skin_around(before, side_px))
     apart = (hue - _mean_of_skin(hue)).abs().sum(1, keepdim=True)
     like_skin = torch.exp(-(apart / LIKE_SKIN).square())
     return overall * (1 + ((_mean_of_skin(change) / change).pow(options.evenness) - 1) * like_skin)
@@ -72,11 +72,6 @@ def _tinted(fields: Tensor, gain: Tensor) -> Tensor:
     gain = F.interpolate(gain, size=fields.shape[2:], mode="bilinear", align_corners=False)[:, :, None]
     rows = fields.unflatten(1, (3, 4)) * gain
     return torch.cat([rows[:, :, :3], rows[:, :, 3:] + gain - 1], 2).flatten(1, 2)
-
-
-def _hue(colors: Tensor) -> Tensor:
-    """Colours (N, 3, H, W) by the mean of their three values."""
-    return colors / colors.mean(1, keepdim=True)
 
 
 def _mean_of_skin(image: Tensor) -> Tensor:

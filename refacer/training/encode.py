@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from refacer.images.resampling import resized
 from refacer.networks.encoders import FaceEncoder
@@ -40,12 +40,17 @@ class EncoderTrainer(ReconstructionTrainer[FaceEncoder]):
         device: torch.device,
         processes: Processes | None = None,
     ) -> None:
-        super().__init__(encoder, {ENCODER: encoder.encoder}, generator, faces, judges, options, device, processes)
+        super().__init__(encoder, generator, faces, judges, options, device, processes)
         self.discriminator = LatentDiscriminator(generator.w_dim).to(device)
         judging = list(self.discriminator.parameters())
         self.optimizers[DISCRIMINATOR] = torch.optim.Adam(judging, lr=options.d_lr)
         self.pools = {name: CodePool(generator.w_dim, device) for name in ("real", "fake")}
         self.prior = code_prior(self.generator, WStatistics()) if options.prior_weight else None
+
+    @staticmethod
+    def parts(network: FaceEncoder) -> dict[str, nn.Module]:
+        """See the class above."""
+        return {ENCODER: network.encoder}
 
     def _learn(self, examples: Examples) -> None:
         config = self.network.config

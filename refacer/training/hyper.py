@@ -8,16 +8,12 @@ hypernetwork learns.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from refacer.images.resampling import resized
 from refacer.networks.hyperstyle import HyperStyle, layer_names
-from refacer.networks.stylegan2.networks import Generator
-from refacer.options import EncoderOptions
-from refacer.stages.offsets import added, drawn_with
-from refacer.training.dataset import FaceDataset
-from refacer.training.processes import Processes
-from refacer.training.reconstruct import Examples, Judges, ReconstructionTrainer
+from refacer.stages.offsets import added, drawn_with, looked
+from refacer.training.reconstruct import Examples, ReconstructionTrainer
 
 CODES, WEIGHTS = "codes", "weights"
 
@@ -25,19 +21,10 @@ CODES, WEIGHTS = "codes", "weights"
 class HyperTrainer(ReconstructionTrainer[HyperStyle]):
     """Trains HyperStyle's two networks, one after the other."""
 
-    def __init__(
-        self,
-        network: HyperStyle,
-        generator: Generator,
-        faces: FaceDataset | None,
-        judges: Judges,
-        options: EncoderOptions,
-        device: torch.device,
-        processes: Processes | None = None,
-    ) -> None:
-        learned = {CODES: network.encoder, WEIGHTS: network.hypernet}
-        super().__init__(network, learned, generator, faces, judges, options, device, processes)
-        self.names = layer_names(generator.config)
+    @staticmethod
+    def parts(network: HyperStyle) -> dict[str, nn.Module]:
+        """See the class above."""
+        return {CODES: network.encoder, WEIGHTS: network.hypernet}
 
     @property
     def learns_codes(self) -> bool:
@@ -56,7 +43,7 @@ class HyperTrainer(ReconstructionTrainer[HyperStyle]):
 
     def _learn_weights(self, faces: Tensor) -> None:
         """Every look's answer is compared; the next look takes it as given."""
-        network, offsets = self.network, {}
+        network, offsets, names = self.network, {}, layer_names(self.generator.config)
         network.encoder.eval()
         with torch.no_grad(), self._reduced():
             codes = network.codes(faces).float()
@@ -65,7 +52,7 @@ class HyperTrainer(ReconstructionTrainer[HyperStyle]):
                 seen = self._drawn(codes, offsets)
             with self._reduced():
                 shares = network.shares(faces, seen)
-            offsets = added(offsets, shares, self.names)
+            offsets = added(offsets, shares, names)
             self._sum(self._compared(faces, self._drawn(codes, offsets))).backward()
             offsets = {name: value.detach() for name, value in offsets.items()}
 
@@ -76,12 +63,9 @@ class HyperTrainer(ReconstructionTrainer[HyperStyle]):
 
     def reconstructed(self, faces: Tensor) -> Tensor:
         """See the class above."""
-        network, offsets = self.network.eval(), {}
+        network = self.network.eval()
         with torch.no_grad():
-            codes = network.codes(faces)
-            for _ in range(0 if self.learns_codes else network.config.passes):
-                seen = drawn_with(self.generator, codes, offsets, noise_mode="const")
-                offsets = added(offsets, network.shares(faces, seen), self.names)
+            codes, offsets = looked(network, faces, self.generator, 0 if self.learns_codes else network.config.passes)
             drawn = drawn_with(self.generator, codes, offsets, noise_mode="const")
         network.train()
         return drawn

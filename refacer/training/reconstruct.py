@@ -58,7 +58,7 @@ class Examples:
 class ReconstructionTrainer(ABC, Generic[N]):
     """Everything that changes while a network learns how a frozen generator draws faces, on one device.
 
-    network: learns; learned: its parts by name, each with an optimiser of its own. generator: whose codes are learned.
+    network: learns, each of its `parts` with an optimiser of its own. generator: whose codes are learned.
     faces: aligned faces; None: the generator's own alone.
 
     Attributes:
@@ -68,7 +68,6 @@ class ReconstructionTrainer(ABC, Generic[N]):
     def __init__(
         self,
         network: N,
-        learned: Mapping[str, nn.Module],
         generator: Generator,
         faces: FaceDataset | None,
         judges: Judges,
@@ -87,11 +86,16 @@ class ReconstructionTrainer(ABC, Generic[N]):
         self.generator, self.faces, self.judges = generator.to(device), faces, judges
         self.options, self.device = options, device
         self.dtype = dtype_of(options.precision)
-        self.learned = {name: list(part.parameters()) for name, part in learned.items()}
+        self.learned = {name: list(part.parameters()) for name, part in self.parts(network).items()}
         self.optimizers: dict[str, Optimizer] = {name: self._optimizer(part) for name, part in self.learned.items()}
         self.random = RandomStreams(options.seed, device)
         self.statistics = Statistics(device)
         self.images_seen, self.iteration = 0, 0
+
+    @staticmethod
+    @abstractmethod
+    def parts(network: N) -> Mapping[str, nn.Module]:
+        """What of the network learns, by name."""
 
     def _optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         o = self.options

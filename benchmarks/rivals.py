@@ -71,7 +71,7 @@ def main() -> None:
     rows: dict[str, dict[str, float]] = {}
     for rule in args.rules:
         if rule != STUDIO:
-            finetune(args, args.out / rule, rule)
+            finetune(args, args.data / "cg.zip", args.out / rule, {"rule": rule, **RULES[rule]})
         rows[rule] = measured(args, rule)
         report = {"images": args.images, "codes": args.codes, "rows": rows}
         write_atomic(args.out / "rivals.json", json.dumps(plain(report), indent=1).encode() + b"\n")
@@ -97,10 +97,10 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def finetune(args: argparse.Namespace, run: Path, rule: str) -> None:
-    """One run of `refacer finetune`; a finished one stays."""
-    flags = [part for name, value in {**TRAINING, **RULES[rule]}.items() for part in (f"--{name}", value)]
-    called = ["finetune", str(args.data / "cg.zip"), "--rule", rule, "--base", args.base, "-o", str(run)]
+def finetune(args: argparse.Namespace, renders: Path, run: Path, options: Mapping[str, str]) -> None:
+    """One run of `refacer finetune` on renders, with TRAINING and the options; a finished one stays."""
+    flags = [part for name, value in {**TRAINING, **options}.items() for part in (f"--{name}", value)]
+    called = ["finetune", str(renders), "--base", args.base, "-o", str(run)]
     rest = ["--kimg", args.kimg, "--precision", args.precision, "--device", args.device]
     subprocess.run([sys.executable, "-m", "refacer", *called, *rest, *flags], check=True)
 

@@ -21,7 +21,7 @@ def called(monkeypatch) -> list[list[str]]:
 def test_rules_are_trained_alike(called):
     args = Namespace(data=Path("data"), base="studio", kimg="0.1", precision="auto", device="cpu")
     for rule in rivals.RULES:
-        rivals.finetune(args, Path(rule), rule)
+        rivals.finetune(args, Path("cg.zip"), Path(rule), {"rule": rule, **rivals.RULES[rule]})
     options = [dict(zip(command[5::2], command[6::2], strict=False)) for command in called]
     assert [each["--rule"] for each in options] == ["paper", "agile", "image-guided"]
     for name in ("--batch", "--kimg", "--base", "--jitter", "--aug"):

@@ -15,6 +15,7 @@ EVERYONE = {"types", "options", "errors", "refacer"}
 BELOW = {"files", "images", "device"}  # open to everyone but stages and networks, which read no files
 JOBS = BELOW | {
     "jobs",
+    "editor",
     "engine",
     "equipment",
     "inverters",
@@ -42,6 +43,7 @@ ALLOWED = {
     "inverters": BELOW | {"inverters", "equipment", "stages", "networks", "weights"},
     "records": {"equipment", "inverters", "files", "stages"},
     "engine": BELOW | {"equipment", "inverters", "records", "stages"},
+    "editor": BELOW | {"stages", "weights"},
     "jobs": JOBS,
     "datasets": JOBS | {"datasets"},
     "finetuning": JOBS | {"finetuning", "training"},
@@ -56,6 +58,7 @@ ALLOWED = {
         "evaluation",
         "comparison",
         "studies",
+        "files",
         "weights",
         "console",
     },

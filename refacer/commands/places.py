@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import typer
@@ -20,15 +19,17 @@ def is_there(path: Path) -> bool:
 
 def place(name: str) -> Path:
     """A path, or what stands for the URL of a place that fsspec knows."""
-    if "://" not in name:
-        return Path(name)
-    from refacer.jobs.plan import as_path  # --help is quick
+    from refacer.files.urls import as_path  # --help is quick
 
     return as_path(name)
 
 
 def local(path: Path | None) -> Path | None:
     """Typer's message for a URL where only a file of this machine is written."""
-    if path is not None and re.match(r"\w[\w+.-]+:/", str(path)):
+    if path is None:
+        return None
+    from refacer.files.urls import names_url  # --help is quick
+
+    if names_url(path):
         raise typer.BadParameter(f"'{path}' is a URL; name a file or folder.")
     return path

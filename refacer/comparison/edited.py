@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from refacer.comparison.methods import Method, folder_of
+from refacer.editor import Editor
 from refacer.files.artefacts import Face
 from refacer.images.pixels import rgb_from_tensor, tensor_from_rgb
 from refacer.images.resampling import resized
-from refacer.jobs.sdedit import Editor
 from refacer.options import CompareOptions, SDEditOptions
 from refacer.types import Passport
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
@@ -18,9 +19,14 @@ def is_url(path: object) -> TypeGuard[Path]:
     return hasattr(path, "protocol")
 
 
+def names_url(name: str | Path) -> bool:
+    """Whether a name is a URL; a Path that was made of one has lost a slash. Nothing is loaded for it."""
+    return MARK in name if isinstance(name, str) else bool(re.match(r"\w[\w+.-]+:/", str(name)))
+
+
 def as_path(name: str) -> Path:
     """A path, or what behaves like one for a URL; raises UsageError where nothing here knows its protocol."""
-    if MARK not in name:
+    if not names_url(name):
         return Path(name)
     try:
         from upath import UPath

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -91,10 +92,7 @@ class _Runner(Generic[T]):
 
         groups = self._groups()
         threads = min(self.work.side_by_side, len(groups))
-        for group, turns in in_order(whole, groups, threads=threads, ahead=2 * threads):
-            self.bars.show_item(group[0].name, len(self.frame.report.results), self.faces)
-            for turn in turns():
-                self._finish(turn)
+        self._finish_each(in_order(whole, groups, threads=threads, ahead=2 * threads))
 
     def _groups(self) -> list[Sequence[Item]]:
         """Batches of items, whether they are up to date or not."""
@@ -112,11 +110,22 @@ class _Runner(Generic[T]):
 
         tell = console.silent if self.frame.files.quiet else console.note
         with farm.at_work(groups, self.work, self.bench.rules, tell) as workers:
-            for group, turns in workers.in_order(whole, groups):
-                self.bars.show_item(group[0].name, len(self.frame.report.results), self.faces)
-                with workers.halting():
-                    for turn in turns():
-                        self._finish(turn)
+            self._finish_each(workers.in_order(whole, groups), workers.halting)
+
+    def _finish_each(
+        self,
+        groups: Iterable[tuple[Sequence[Item], Callable[[], list[Turn[T]]]]],
+        halting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """Store and report groups in order, each given with what waits for its turns.
+
+        halting: what gives up those after it where one ends everything, before they are waited for.
+        """
+        for group, turns in groups:
+            self.bars.show_item(group[0].name, len(self.frame.report.results), self.faces)
+            with halting():
+                for turn in turns():
+                    self._finish(turn)
 
     def _in_turn(self) -> None:
         """One item, or batch, after the other; the next ones are read meanwhile."""

@@ -125,6 +125,11 @@ class ProjectOptions:
         """The same from an encoder's codes: at the full rate at once, and without noise, which would lead away."""
         return replace(self, lr_rampup=0.0, initial_noise=0.0)
 
+    def from_neighbour(self, follow: FollowOptions) -> ProjectOptions:
+        """The same from the code of a face one frame earlier: fewer steps; 0 stays 0."""
+        steps = math.ceil(self.steps * follow.steps_share)
+        return replace(self.from_encoder(), steps=steps, lr=self.lr * follow.lr_share)
+
 
 @dataclass(frozen=True)
 class II2SOptions:
@@ -183,6 +188,16 @@ class SequenceOptions:
     landmark_reach: int = 6  # frames on either side that steady the landmarks
     max_shift: float = 0.03  # of a face's side: so far they may be moved
     change_reach: int = 8  # frames on either side that steady the change and its mask
+
+
+@dataclass(frozen=True)
+class FollowOptions:
+    """How codes go on from frame to frame of a sequence by inversion (docs/sequences.md). Not in the paper."""
+
+    steps_share: float = 0.2  # of the first frame's steps, from the last frame's code
+    lr_share: float = 0.25  # of the first frame's rate
+    code_reach: int = 6  # frames on either side that steady the codes
+    shared_from_px: int = 128  # codes of layers from so many pixels on are one for all of a track
 
 
 @dataclass(frozen=True)
@@ -626,7 +641,7 @@ class CompareOptions:
     """What `refacer compare` is told.
 
     against: sets for FID and KID; truth: a set of true photographs, by name; runs: the folders of methods that have
-    one of their own, by the method's name.
+    one of their own, by the method's name; cluster: where workers are, None for this machine.
     """
 
     methods: tuple[str, ...] = ("ours", "direct")
@@ -639,3 +654,4 @@ class CompareOptions:
     steps: int | None = None
     seed: int = ProjectOptions.seed
     max_pixels: int = MAX_PIXELS
+    cluster: str | None = None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from refacer.commands.flags import INVERSION, Files, Machine, MaxPixels, Seed, existing, existing_file
+from refacer.commands.flags import INVERSION, Cluster, Files, Machine, MaxPixels, Seed, existing, existing_file
 from refacer.commands.groups import option
 from refacer.options import CompareOptions
 
@@ -58,6 +58,7 @@ def compare(
         ),
     ] = None,
     steps: Annotated[int | None, option(INVERSION, "Optimisation steps.", min=1, show_default="the pair's")] = None,
+    cluster: Cluster = CompareOptions.cluster,
     seed: Seed = CompareOptions.seed,
     max_pixels: MaxPixels = CompareOptions.max_pixels,
 ) -> None:
@@ -78,5 +79,6 @@ def compare(
         steps=steps,
         seed=seed,
         max_pixels=max_pixels,
+        cluster=cluster,
     )
     run(faces, options, files)

@@ -7,18 +7,18 @@ command again goes on where it stopped.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from refacer import __version__, console
-from refacer.comparison.edited import EditingWorker
 from refacer.comparison.faces import ComparedFace, Place, read_faces
 from refacer.comparison.folder import INPUTS, RECORD, TRUTH
+from refacer.comparison.making import Due, Elsewhere, Made, made_here, worker_of
 from refacer.comparison.measures import Measures
-from refacer.comparison.methods import RUNS, Codes, Method, Times, Worker, Works, method_of
+from refacer.comparison.methods import RUNS, CodeFiles, Times, Works, method_of
 from refacer.comparison.page import compare_page, sheets_of
 from refacer.comparison.scores import Scores, Scoring
 from refacer.comparison.tables import Table
@@ -44,7 +44,9 @@ def compare(inputs: Sequence[Path], options: CompareOptions, files: FileOptions)
     inputs: aligned faces; files.output: the folder. Raises UsageError for unknown methods and impossible folders,
     WeightsMissing where no method can work.
     """
-    methods = {name: method_of(name) for name in dict.fromkeys(options.methods)}
+    methods = list(dict.fromkeys(options.methods))
+    for name in methods:
+        _ = method_of(name)
     if files.output is None:
         raise UsageError("the results go to a folder; name it with -o")
     if unknown := [name for name in options.runs if name not in RUNS]:
@@ -53,16 +55,17 @@ def compare(inputs: Sequence[Path], options: CompareOptions, files: FileOptions)
     plan = make_plan(inputs, f"{place.folder}/", Kind(READABLE, ".png", SUFFIXES, several=True), skip=place.folder)
     truth = PictureSet(options.truth, options.max_pixels) if options.truth else None
     against = [PictureSet(path, options.max_pixels) for path in options.against]
-    equipment = Equipment(options.pair, options.device)
+    # With a cluster this machine measures, where its workers may have another device.
+    equipment = Equipment(options.pair, "auto" if options.cluster and options.device != "cpu" else options.device)
     # No --json for the frame: this command's is of its table.
     told = FileOptions(report=files.report, quiet=files.quiet, verbose=files.verbose, fail_fast=files.fail_fast)
     with FolderLock(place.folder, "refacer compare"), Frame(told, 0, facts=equipment.facts) as frame:
         for name, error in plan.refused:
             frame.failed(name, error)
         measures, times = Measures(equipment, options.judge), Times(place.folder / TIMES)
-        workers = _workers(methods, options, Codes(place.folder, times), frame)
+        workers = _workers(methods, replace(options, device=str(equipment.device)), frame)
         faces = read_faces(plan.items, truth, equipment.resolution, options.max_pixels, place, frame)
-        _make(workers, faces, place, times, frame)
+        facts = _Pictures(workers, place, times, frame).make(faces, options, equipment)
         scoring = Scoring(place, faces, measures, equipment, options, frame)
         titles = {INPUTS: GIVEN, **{name: str(worker.facts["title"]) for name, worker in workers.items()}}
         if any(face.truth is not None for face in faces):
@@ -71,7 +74,7 @@ def compare(inputs: Sequence[Path], options: CompareOptions, files: FileOptions)
         table = scoring.table(titles, scores, times.seconds, against)
         about = {"refacer": __version__, **equipment.facts()}
         body = {**about, **table.to_json(), "faces": scores}
-        record = {**about, "methods": {name: worker.facts for name, worker in workers.items()}, "faces": list(scores)}
+        record = {**about, "methods": facts, "faces": list(scores)}
         _write(place, table, body, record, options.max_pixels)
         frame.planned = len(frame.report.results)
     if not files.quiet:
@@ -82,16 +85,15 @@ def compare(inputs: Sequence[Path], options: CompareOptions, files: FileOptions)
     frame.leave()
 
 
-def _workers(methods: Mapping[str, Method], options: CompareOptions, codes: Codes, frame: Frame) -> dict[str, Works]:
+def _workers(names: Sequence[str], options: CompareOptions, frame: Frame) -> dict[str, Works]:
     """The methods that can work here; those that cannot are told. Raises the error of the only one."""
     found: dict[str, Works] = {}
-    for name, method in methods.items():
+    for name in names:
         try:
-            of_pair = method.sample is None
-            worker = Worker(method, options, codes) if of_pair else EditingWorker(method, options)
+            worker = worker_of(name, options)
             worker.check()
         except (WeightsMissing, UsageError) as error:
-            if len(methods) == 1:
+            if len(names) == 1:
                 raise
             frame.report.add_failure(name, error)
             console.warn(f"{name}: left out; {error}")
@@ -102,28 +104,59 @@ def _workers(methods: Mapping[str, Method], options: CompareOptions, codes: Code
     return found
 
 
-def _make(
-    workers: Mapping[str, Works], faces: Sequence[ComparedFace], place: Place, times: Times, frame: Frame
-) -> None:
-    """Every picture that is not up to date."""
-    due = [(method, worker, face) for method, worker in workers.items() for face in faces]
-    with console.bars(len(due), quiet=frame.files.quiet) as bars:
-        for number, (method, worker, face) in enumerate(due):
-            name, since = f"{method}/{face.name}", time.perf_counter()
-            bars.show_item(name, number)
-            path, status = place.path(method, face.name), "skipped"
-            try:
-                if place.force or passport_of(path) != worker.expected(face.face):
-                    data, seconds = worker.make(face.face, face.name)
-                    place.write(path, data)
-                    times.take(name, seconds)
-                    status = "done"
-            except Exception as error:
-                frame.failed(name, error)
-                continue
-            frame.report.add(name, status, [str(path)], time.perf_counter() - since, {})
-            if frame.files.verbose:
-                console.note(f"{name}: {status}")
+@dataclass(frozen=True)
+class _Pictures:
+    """The pictures of all methods."""
+
+    workers: Mapping[str, Works]
+    place: Place
+    times: Times
+    frame: Frame
+
+    def make(
+        self, faces: Sequence[ComparedFace], options: CompareOptions, equipment: Equipment
+    ) -> dict[str, Mapping[str, Any]]:
+        """Every picture that is not up to date; returns each method's facts."""
+        every = [Due(method, face) for method in self.workers for face in faces]
+        due, codes = [one for one in every if self._is_due(one)], CodeFiles(self.place.folder, self.times)
+        elsewhere = Elsewhere(options, self.workers, codes, equipment)
+        if options.cluster and due:
+            tell = console.silent if self.frame.files.quiet else console.note
+            making = elsewhere.made(due, tell)
+        else:
+            making = made_here(due, self.workers, codes)
+        waiting = set(due)
+        with closing(making), console.bars(len(every), quiet=self.frame.files.quiet) as bars:
+            for number, one in enumerate(every):
+                bars.show_item(one.name, number)
+                made = next(making)[1]() if one in waiting else None
+                self._finish(one, made)
+        return {name: elsewhere.facts.get(name, worker.facts) for name, worker in self.workers.items()}
+
+    def _is_due(self, one: Due) -> bool:
+        """Whether a picture is not up to date."""
+        if self.place.force:
+            return True
+        return passport_of(self._path(one)) != self.workers[one.method].expected(one.face.face)
+
+    def _path(self, one: Due) -> Path:
+        return self.place.path(one.method, one.face.name)
+
+    def _finish(self, one: Due, made: Made | None) -> None:
+        """Store and report a picture; None: it is up to date."""
+        try:
+            if made is not None and made.error is not None:
+                raise made.error
+            if made is not None:
+                self.place.write(self._path(one), made.data)
+                self.times.take(one.name, made.seconds)
+        except Exception as error:
+            self.frame.failed(one.name, error)
+            return
+        status, took = ("skipped", 0.0) if made is None else ("done", made.took)
+        self.frame.report.add(one.name, status, [str(self._path(one))], took, {})
+        if self.frame.files.verbose:
+            console.note(f"{one.name}: {status}")
 
 
 def _kept(folder: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from refacer.comparison.methods import Method, folder_of
+from refacer.comparison.methods import CodeStore, Method, folder_of
 from refacer.editor import Editor
 from refacer.files.artefacts import Face
 from refacer.images.pixels import rgb_from_tensor, tensor_from_rgb
@@ -25,6 +25,10 @@ class EditingWorker:
 
     def check(self) -> None:
         """Read the model."""
+        self.read()
+
+    def read(self) -> None:
+        """See `Works`."""
         _ = self._editor.model
 
     @property
@@ -33,7 +37,11 @@ class EditingWorker:
         side = self._editor.model.network.side_px
         return {"title": f"{self._title}, {side} pixels", "weights": self._editor.facts()["weights"]}
 
-    def make(self, face: Face, _name: str) -> tuple[bytes, float]:
+    def code_of(self, _name: str) -> str | None:
+        """It has no codes."""
+        return None
+
+    def make(self, face: Face, _name: str, _codes: CodeStore) -> tuple[bytes, float]:
         """See `Works`."""
         since = time.perf_counter()
         drawn = self._editor.edit(face, self._seed)

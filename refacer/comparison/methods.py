@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from threading import Lock
+from typing import Any, NamedTuple, Protocol
 
 from refacer.engine import Refacer
 from refacer.errors import RefacerError, UsageError, WeightsMissing
@@ -16,7 +17,6 @@ from refacer.files import read_bytes, write_atomic
 from refacer.files.artefacts import Face, Latents
 from refacer.files.json_text import parse_json
 from refacer.inverters.method import chosen_method
-from refacer.jobs.turns import passport_of
 from refacer.options import INVERTERS, CompareOptions, GeneratorRole
 from refacer.types import Passport
 from refacer.weights.pairs import Pair
@@ -72,6 +72,9 @@ RUNS = ("agile", "nada", "image-guided", SDEDIT)
 CODES = "codes"
 """The folder of codes, and what their times are called."""
 
+TIME_DIGITS = 3
+"""Seconds are kept to the millisecond."""
+
 
 def method_of(name: str) -> Method:
     """A method by its name; raises UsageError for one that does not exist."""
@@ -85,15 +88,16 @@ class Times:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._changing = Lock()
         self.seconds: dict[str, float] = {}
         with suppress(RefacerError, ValueError, TypeError, AttributeError):  # without it times are taken anew
             self.seconds = {str(name): float(value) for name, value in parse_json(read_bytes(path)).items()}
 
-    def take(self, name: str, seconds: float) -> float:
-        """Write down what something took, to the millisecond."""
-        self.seconds[name] = round(seconds, 3)
-        write_atomic(self._path, json.dumps(self.seconds, indent=0).encode() + b"\n")
-        return self.seconds[name]
+    def take(self, name: str, seconds: float) -> None:
+        """Write down what something took; threads may share it."""
+        with self._changing:
+            self.seconds[name] = round(seconds, TIME_DIGITS)
+            write_atomic(self._path, json.dumps(self.seconds, indent=0).encode() + b"\n")
 
 
 def folder_of(method: Method, options: CompareOptions) -> Path:
@@ -119,32 +123,55 @@ def check_rule(method: Method, pair: Pair, resolution: int | None) -> None:
         raise UsageError(f"{pair.folder}: draws {pair.resolution} pixels, the comparison's pair {resolution}")
 
 
-class Codes:
-    """Found codes, which several methods start from, and what finding each took."""
+class Kept(NamedTuple):
+    """A code as its file holds it, and the seconds that finding it took."""
+
+    data: bytes
+    seconds: float
+
+
+class CodeStore(Protocol):
+    """Where found codes are kept, by name."""
+
+    def get(self, key: str, /) -> Kept | None:
+        """A code; None where it is not there, or nobody knows what it took."""
+        ...
+
+    def put(self, key: str, found: Kept, /) -> None:
+        """Keep a code."""
+        ...
+
+
+class CodeFiles:
+    """Codes in the folder of the comparison, and what they took among its times."""
 
     def __init__(self, folder: Path, times: Times) -> None:
         self._folder, self._times = folder, times
 
-    def find(
-        self, studio: Refacer, face: Face, name: str, into: GeneratorRole, owner: str = ""
-    ) -> tuple[Latents, float]:
-        """The code of a face and the seconds that finding it took, now or before. owner: whose pair it is in."""
-        key = f"{CODES}/{owner}{'-' if owner else ''}{studio.choices.inverter}-{into}/{name}"
-        path = self._folder / f"{key}.npy"
-        if passport_of(path) == studio.records.projected_passport(face, into) and key in self._times.seconds:
-            return Latents.read(path), self._times.seconds[key]
-        since = time.perf_counter()
-        found = studio.project(face, into=into)
-        seconds = self._times.take(key, time.perf_counter() - since)
-        write_atomic(path, found.encode())
-        return found, seconds
+    def get(self, key: str) -> Kept | None:
+        """See `CodeStore`."""
+        with suppress(RefacerError, KeyError):
+            return Kept(read_bytes(self._path(key)), self._times.seconds[key])
+        return None
+
+    def put(self, key: str, found: Kept) -> None:
+        """See `CodeStore`."""
+        self._times.take(key, found.seconds)
+        write_atomic(self._path(key), found.data)
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.npy"
 
 
 class Works(Protocol):
     """A method at work."""
 
     def check(self) -> None:
-        """Meet weights that are not there before the work, and read those that are, so that no face pays for it."""
+        """Meet weights that are not there before the work."""
+        ...
+
+    def read(self) -> None:
+        """Read the networks, so that no face pays for it."""
         ...
 
     @property
@@ -152,8 +179,12 @@ class Works(Protocol):
         """The method in words, and the weights it used so far."""
         ...
 
-    def make(self, face: Face, name: str, /) -> tuple[bytes, float]:
-        """The PNG of what the method makes of a face, and the seconds it took."""
+    def code_of(self, name: str, /) -> str | None:
+        """What the code of a face is kept as, for other methods too; None for a method without codes."""
+        ...
+
+    def make(self, face: Face, name: str, codes: CodeStore, /) -> tuple[bytes, float]:
+        """The PNG of what the method makes of a face, and the seconds it took, now and, of a kept code, before."""
         ...
 
     def expected(self, face: Face) -> Passport:
@@ -167,8 +198,8 @@ class Worker:
     Faces that are unlike those that the pair knows are drawn too: no method is spared any.
     """
 
-    def __init__(self, method: Method, options: CompareOptions, codes: Codes) -> None:
-        self._method, self._codes = method, codes
+    def __init__(self, method: Method, options: CompareOptions) -> None:
+        self._method = method
         pair = str(folder_of(method, options)) if method.run else options.pair
         self._resolution = Refacer(options.pair, options.device).equipment.resolution if method.run else None
         chosen = {"steps": options.steps, "seed": options.seed, "max_pixels": options.max_pixels, "range": "ignore"}
@@ -180,29 +211,55 @@ class Worker:
         if method.run:
             check_rule(method, studio.equipment.pair, self._resolution)
         studio.check()
-        _ = studio.networks()
-        if studio.equipment.way == "project" and method.into != "rendering":
-            ours = chosen_method(studio.equipment, method.into)
-            ours.check()
-            _ = ours.inverter()
+        if self._inverts:
+            chosen_method(studio.equipment, method.into).check()
+
+    def read(self) -> None:
+        """See `Works`."""
+        _ = self._studio.networks()
+        if self._inverts:
+            _ = chosen_method(self._studio.equipment, self._method.into).inverter()
+
+    @property
+    def _inverts(self) -> bool:
+        return self._studio.equipment.way == "project"
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """See `Works`."""
         return {"title": self._method.title, "weights": self._studio.equipment.facts().get("weights", [])}
 
-    def make(self, face: Face, name: str) -> tuple[bytes, float]:
+    def code_of(self, name: str) -> str | None:
         """See `Works`."""
-        studio, found_s = self._studio, 0.0
-        if studio.equipment.way == "translate":
+        method, owner = self._method, f"{self._method.run}-" if self._method.run else ""
+        return f"{CODES}/{owner}{self._studio.choices.inverter}-{method.into}/{name}" if self._inverts else None
+
+    def make(self, face: Face, name: str, codes: CodeStore) -> tuple[bytes, float]:
+        """See `Works`."""
+        studio, found_s, key = self._studio, 0.0, self.code_of(name)
+        if key is None:
             since = time.perf_counter()
             real = studio.translate(face)
         else:
-            latents, found_s = self._codes.find(studio, face, name, self._method.into, self._method.run)
+            latents, found_s = self._code(face, key, codes)
             since = time.perf_counter()
             real = studio.decode(latents)
         data = studio.paste(face.source, [real], ["auto"]).encode() if self._method.pasted else real.encode()
         return data, found_s + time.perf_counter() - since
+
+    def _code(self, face: Face, key: str, codes: CodeStore) -> tuple[Latents, float]:
+        """The code of a face, found now or before, and the seconds that finding it took."""
+        into = self._method.into
+        if (kept := codes.get(key)) is not None:
+            with suppress(RefacerError):  # a damaged file is made anew
+                known = Latents.read(kept.data)
+                if known.passport == self._studio.records.projected_passport(face, into):
+                    return known, kept.seconds
+        since = time.perf_counter()
+        found = self._studio.project(face, into=into)
+        seconds = round(time.perf_counter() - since, TIME_DIGITS)
+        codes.put(key, Kept(found.encode(), seconds))
+        return found, seconds
 
     def expected(self, face: Face) -> Passport:
         """See `Works`."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,10 +10,11 @@ from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from refacer.equipment import Equipment
-from refacer.errors import OutOfMemory, RefacerError, RefacerWarning
+from refacer.errors import OutOfMemory, RefacerWarning
 from refacer.jobs.crew import Crew, Recipe, crew
 from refacer.jobs.plan import Item
 from refacer.jobs.turns import Bench, Rules, Turn, Work, untold
+from refacer.jobs.worker import portable
 from refacer.options import Call
 
 T = TypeVar("T")
@@ -110,13 +109,7 @@ def farm_of(call: Call, job: Callable[[str], Work[T]], equipment: Equipment, *, 
 
 
 def _portable(turn: Turn[Any]) -> Turn[Any]:
-    """A turn without what stays here. A bug's traceback goes along as text."""
-    error = turn.error
-    if error is not None and not isinstance(error, RefacerError):
-        error.add_note("".join(traceback.format_exception(error)))
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:
-            error = RuntimeError("".join(traceback.format_exception(error)))
+    """A turn without what stays here."""
+    error = None if turn.error is None else portable(turn.error)
     outcome = None if turn.outcome is None else replace(turn.outcome, views=None)
     return replace(turn, loaded=None, outcome=outcome, error=error)

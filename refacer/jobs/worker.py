@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,13 +22,13 @@ class Recipe:
     """What a worker is made by.
 
     make: device -> (signature, what does a task); it is pickled. signature: what the worker's must equal, else it would
-    give other pixels. seen: a path that every machine must see. device: 'auto', 'cpu' or 'cuda'. cores: of a worker
-    without a GPU.
+    give other pixels. seen: a path that every machine must see, None for none. device: 'auto', 'cpu' or 'cuda'. cores:
+    of a worker without a GPU.
     """
 
     make: Callable[[str], tuple[Any, Callable[[Any], Any]]]
     signature: Any
-    seen: str
+    seen: str | None
     device: str = "auto"
     cores: int = 1
 
@@ -38,7 +39,7 @@ class Settings:
 
     make: bytes
     signature: bytes
-    seen: str
+    seen: str | None
     device: str
     folder: str
     variables: Mapping[str, str]
@@ -61,7 +62,7 @@ class Worker:
         settings = self._settings
         if version != __version__:
             return UsageError(f"has refacer {__version__}, not {version}; install the same one")
-        if not as_path(settings.seen).exists():
+        if settings.seen is not None and not as_path(settings.seen).exists():
             return UsageError(f"{settings.seen} is not there; all machines must share the folder")
         try:
             signature, self._do = pickle.loads(settings.make)(settings.device)
@@ -79,3 +80,15 @@ class Worker:
         """One task."""
         assert self._do is not None
         return self._do(task)
+
+
+def portable(error: Exception) -> Exception:
+    """An error that can be sent. A bug's traceback goes along as text."""
+    if isinstance(error, RefacerError):
+        return error
+    error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError("".join(traceback.format_exception(error)))
+    return error

@@ -146,11 +146,11 @@ def test_it_goes_on_where_it_stopped(cli, faces, tmp_path, monkeypatch):
     call = ("compare", faces, "-o", tmp_path / "out", "--methods", "project,direct", "--report", tmp_path / "r")
     true, made = Worker.make, []
 
-    def stopping(self, face, name):
+    def stopping(self, face, name, codes):
         if len(made) == 3:
             raise KeyboardInterrupt
         made.append(name)
-        return true(self, face, name)
+        return true(self, face, name, codes)
 
     with monkeypatch.context() as patch:
         patch.setattr(Worker, "make", stopping)

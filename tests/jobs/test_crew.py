@@ -15,10 +15,12 @@ import pytest
 from ray.exceptions import OutOfDiskError
 
 from refacer import __version__
+from refacer.comparison import measures
 from refacer.errors import OutOfMemory, UsageError, WeightsMissing
 from refacer.jobs import cluster as clusters
 from refacer.jobs.crew import POLL_S, TRIES, Crew, crew
 from refacer.jobs.worker import Recipe, Settings, Worker
+from tests.comparison.test_compare import Brightness
 
 STORE_BYTES = 80 * 1024**2
 NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": STORE_BYTES}
@@ -85,7 +87,7 @@ def test_tasks_are_done_whoever_dies_and_errors_come_back(farm, tmp_path, capsys
         with pytest.raises(OutOfMemory, match=f"{TRIES} workers have died at it"):
             workers.do(Task(4, tmp_path, deaths=99))
         assert workers.do(Task(5))[0] == 50
-    assert told == ["--cluster: 2 workers on 2 machines"]
+    assert told[-1] == "--cluster: 2 workers on 2 machines"  # before it, on a slow machine, that it waits
     deaths = [line for line in capsys.readouterr().err.splitlines() if "died; what it had in hand" in line]
     assert len(deaths) == 2 + TRIES
 
@@ -132,7 +134,7 @@ def test_where_there_are_gpus_each_has_a_worker_and_no_core_has(farm):
     with crew(farm.address, recipe(make=on_device), 9, told.append) as workers:
         assert workers.do(Task(1)) == "cuda"
     farm.remove_node(node)
-    assert told == ["--cluster: 2 workers on 1 machine"]
+    assert told[-1] == "--cluster: 2 workers on 1 machine"
 
 
 def test_what_is_no_cluster_is_a_line(cli, look, tmp_path, monkeypatch):
@@ -228,6 +230,42 @@ def test_codes_come_out_the_same_behind_urls(cli, farm, stages, tmp_path):
     assert ended.code == 0, ended.err
     assert files(tmp_path / "many") == files(tmp_path / "alone")
     assert cli("project", faces, "-o", tmp_path / "x", "--trace", "t", "--cluster", farm.address).code == 2
+
+
+def test_a_comparison_comes_out_the_same_though_a_machine_dies(cli, farm, stages, tmp_path, monkeypatch):
+    monkeypatch.setattr(measures, "identity_network", lambda equipment: Brightness())
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    for name in "abc":
+        shutil.copy(stages / "display.face.png", faces / f"{name}.png")
+    (faces / "broken.png").write_bytes(b"no picture")
+    call = ("compare", faces, "--methods", "project,project-face,direct,translate,nada")
+    alone = cli(*call, "-o", tmp_path / "alone", "--report", tmp_path / "alone.ndjson")
+    second = next(iter(farm.worker_nodes))
+    when_at_work(monkeypatch, second.node_id, lambda: farm.remove_node(second, allow_graceful=False))
+    many = (*call, "-o", tmp_path / "many", "--report", tmp_path / "many.ndjson", "--cluster", farm.address)
+    ended = cli(*many)
+    farm.add_node(**NODE)
+    assert (ended.code, alone.code) == (1, 1), ended.err
+    assert "died; what it had in hand is done by another" in ended.err
+    made = [{path: data for path, data in files(tmp_path / one).items() if path[-4:] in (".png", ".npy")}
+            for one in ("alone", "many")]  # fmt: skip
+    assert made[0] == made[1]
+    assert len(made[0]) == 3 * (1 + 4 + 2)
+    assert _table(tmp_path / "many") == _table(tmp_path / "alone")
+    lines = [[(line.get("input"), line.get("status")) for line in told_by(tmp_path / f"{one}.ndjson")]
+             for one in ("alone", "many")]  # fmt: skip
+    assert lines[0] == lines[1]
+    assert cli(*many).code == 1
+    assert {line["status"] for line in told_by(tmp_path / "many.ndjson") if "input" in line} == {"skipped", "failed"}
+
+
+def _table(folder: Path) -> tuple[Any, Any]:
+    """The table and what was used, without the seconds."""
+    body, record = (json.loads((folder / name).read_text()) for name in ("table.json", "compare.json"))
+    for row in body["rows"].values():
+        assert (row.pop("seconds") is None) == (row["title"] == "the input as it is")
+    return body, record
 
 
 def test_a_set_comes_out_the_same(cli, farm, shots, tmp_path):

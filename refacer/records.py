@@ -20,6 +20,7 @@ from refacer.options import (
     AlignOptions,
     CompositeOptions,
     DecodeOptions,
+    FollowOptions,
     GeneratorRole,
     ParseOptions,
     SequenceOptions,
@@ -79,9 +80,15 @@ class Records:
         """The pair's distilled network."""
         return _record("translate", asdict(options), {"translator": self.equipment.pair.sha256("translator")})
 
-    def sequence(self, options: SequenceOptions, faces: str, frames: str) -> StageRecord:
-        """What steadied a frame's faces; frames: the sha256 of all frames, since each depends on its neighbours."""
-        return _record("sequence", {**asdict(options), "faces": faces, "frames_sha256": frames}, {})
+    def sequence(
+        self, options: SequenceOptions, faces: str, frames: str, follow: FollowOptions | None = None
+    ) -> StageRecord:
+        """What steadied a frame's faces; frames: the sha256 of all frames, since each depends on its neighbours.
+
+        follow: by inversion, how codes went on.
+        """
+        codes = asdict(follow) if follow else {}
+        return _record("sequence", {**asdict(options), **codes, "faces": faces, "frames_sha256": frames}, {})
 
     # ------------------------------------------------------------ passports
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from refacer.equipment import ENCODER
 from refacer.files.npy import array_sha256
 from refacer.inverters.method import Method
-from refacer.options import ProjectOptions
+from refacer.options import FollowOptions, ProjectOptions
 from refacer.stages.project import Optimiser, Start
 
 
@@ -32,6 +33,13 @@ class Optimise(Method):
         """With the distance that was chosen, starting where that was chosen."""
         equipment = self.equipment
         return Optimiser(equipment.perceptual, equipment.w_std, self.options, self._start())
+
+    def follower(self, codes: Tensor, follow: FollowOptions) -> Optimiser:
+        """The inverter of a face that had these codes, (1, num_ws, w_dim), one frame earlier."""
+        options = self.options.from_neighbour(follow)
+        if not options.steps:  # an encoder's codes as they are
+            return self.inverter()
+        return replace(self.inverter(), options=options, start=lambda _faces, _generator: codes)
 
     def _start(self) -> Start | None:
         """What gives the codes to start from; None for the average."""

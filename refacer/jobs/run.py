@@ -53,11 +53,15 @@ def main(
     frames = None
     if sequence:
         plan = in_natural_order(plan)
-        frames = Sequencer(studio, plan.items, at_once=at_once(studio), quiet=call.files.quiet)
+        frames = Sequencer(studio, plan.items, plan.folder, at_once=at_once(studio), quiet=call.files.quiet)
     work = job.work(studio, frames)
     farm = farm_of(call, job, studio.equipment, inverts=inverts(studio))
-    with one_thread(work.side_by_side > 1 and plan.count > 1):
-        run_plan(plan, work, call.files, farm)
+    try:
+        with one_thread(work.side_by_side > 1 and plan.count > 1):
+            run_plan(plan, work, call.files, farm)
+    finally:
+        if frames:
+            frames.tidy()
 
 
 def inverts(studio: Refacer) -> bool:

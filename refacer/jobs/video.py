@@ -17,7 +17,7 @@ from refacer.files import read_source, write_atomic
 from refacer.files.samples import Native
 from refacer.files.video import FORMATS, Video, is_video
 from refacer.jobs.run import main as run_frames
-from refacer.jobs.sequence import require_translation
+from refacer.jobs.sequence import require_steadiness
 from refacer.options import Call
 
 DIGITS = 6
@@ -34,7 +34,7 @@ def main(inputs: Sequence[Path], call: Call, keep_stages: Path | None, *, identi
     What of a video cut short could be read is written, then InputRefused raised.
     """
     target, video = _planned(inputs, call), Video(inputs[0])
-    require_translation(Refacer.of(call))
+    require_steadiness(Refacer.of(call))
     video.check(target)
     folder = target.with_name(f"{target.name}.frames")
     count = 0

@@ -156,33 +156,35 @@ def run(
 class Guided:
     """A face of a frame, with what its neighbours in time say of it.
 
-    maps: (1, 14, h, h) of the translator; mask: (1, S, S) in [0, 1], None for all of the crop; apart: how far the face
-    of this track is from what is known.
+    mask: (1, S, S) in [0, 1], None for all of the crop; apart: how far the face of this track is from what is known;
+    codes: by inversion, w+ of this face, (1, num_ws, w_dim); maps: without it, (1, 14, h, h) of the translator.
     """
 
     found: Found
-    maps: Tensor
     mask: Tensor | None
     apart: float
+    codes: Tensor | None = None
+    maps: Tensor | None = None
 
 
 def run_guided(
     image: Tensor, faces: Sequence[Guided], networks: Networks, options: RunOptions, *, canvas: Tensor | None = None
 ) -> list[FaceResult]:
-    """As `run`, without inversion, for a frame of a sequence whose faces are known."""
-    translator, size = networks.translator, options.align.size
-    assert translator is not None
+    """As `run` for a frame of a sequence whose faces are known."""
+    size = options.align.size
     assert size is not None
     canvas = (image if canvas is None else canvas).clone()
     results = []
     for one in faces:
         face = aligned(image, one.found, size, options.align)
-        real = translated(face, translator, options.translate, one.maps)
-        placed = Placed(real, one.mask, one.found.quad, face, fields_of_difference(face, real))
+        look = _guided_look(face, one, networks, options)
+        placed = Placed(look.real, one.mask, one.found.quad, look.rendering, look.fields)
         left = options.limit is not None and one.apart > options.limit
         blend = None if left else composite_onto(canvas, placed, options.composite)
         mask = None if one.mask is None else one.mask >= HALF
-        results.append(FaceResult(one.found, face, None, real, face, None, mask, one.apart, blend))
+        results.append(
+            FaceResult(one.found, face, look.inversion, look.real, look.rendering, None, mask, one.apart, blend)
+        )
     return results
 
 
@@ -203,24 +205,41 @@ def _both_looks(
     faces: Sequence[Tensor], networks: Networks, options: RunOptions, progress: Progress | None
 ) -> list[_Looks]:
     """Every face's realistic picture, by the way that the networks are there for."""
-    if networks.translator is not None:
-        looks = []
-        for face in faces:
-            real = translated(face, networks.translator, options.translate)
-            apart = float(networks.translator.strangeness(face)[0])
-            looks.append(_Looks(real, face, apart, fields=fields_of_difference(face, real)))
-        return looks
-    inverter, rendering, real = networks.inverter, networks.rendering, networks.real
+    translator, rendering, inverter = networks.translator, networks.rendering, networks.inverter
+    if translator is not None:
+        apart = [float(translator.strangeness(face)[0]) for face in faces]
+        return [_translated_look(face, translator, options, far) for face, far in zip(faces, apart, strict=True)]
     assert inverter is not None
+    assert rendering is not None
+    assert networks.real is not None
+    _check_pair(rendering, networks.real)
+    found = invert_each(faces, rendering, inverter, batch=options.batch, progress=progress)
+    return [_decoded_look(one, networks, options) for one in found]
+
+
+def _guided_look(face: Tensor, one: Guided, networks: Networks, options: RunOptions) -> _Looks:
+    """A face in both looks as its neighbours say."""
+    if one.codes is not None:
+        return _decoded_look(Inversion(one.codes, one.codes.new_tensor([one.apart])), networks, options)
+    assert networks.translator is not None
+    return _translated_look(face, networks.translator, options, one.apart, one.maps)
+
+
+def _translated_look(
+    face: Tensor, translator: Translator, options: RunOptions, apart: float, maps: Tensor | None = None
+) -> _Looks:
+    """A face in both looks without inversion."""
+    real = translated(face, translator, options.translate, maps)
+    return _Looks(real, face, apart, fields=fields_of_difference(face, real))
+
+
+def _decoded_look(found: Inversion, networks: Networks, options: RunOptions) -> _Looks:
+    """A code's pictures by both generators."""
+    real, rendering = networks.real, networks.rendering
     assert real is not None
     assert rendering is not None
-    _check_pair(rendering, real)
-    found = invert_each(faces, rendering, inverter, batch=options.batch, progress=progress)
-    looks = []
-    for one in found:
-        drawn, rendered = (decoded(one.codes, network, options.decode, one.offsets) for network in (real, rendering))
-        looks.append(_Looks(drawn, rendered, float(one.distance[0]), one))
-    return looks
+    drawn, rendered = (decoded(found.codes, one, options.decode, found.offsets) for one in (real, rendering))
+    return _Looks(drawn, rendered, float(found.distance[0]), found)
 
 
 def find_faces(image: Tensor, detector: Detector, options: AlignOptions, which: str) -> list[Found]:

@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from refacer.options import SequenceOptions
+from refacer.options import FollowOptions, SequenceOptions
 from refacer.stages.align import side_px
 from refacer.types import Points
 
@@ -119,6 +119,14 @@ def smoothed_landmarks(track: Track, options: SequenceOptions) -> list[Points]:
     limit = (options.max_shift * sides)[:, None, None]
     result = raw + (smooth - raw).clamp(-limit, limit)
     return [tuple((float(x), float(y)) for x, y in points) for points in result.tolist()]
+
+
+def smoothed_codes(codes: Tensor, options: FollowOptions) -> Tensor:
+    """Codes (T, num_ws, w_dim) along a track without jitter, from `shared_from_px` on the same ones in every frame."""
+    steady = smoothed(codes, options.code_reach, 2)
+    first = max(2 * int(math.log2(options.shared_from_px)) - 5, 0)
+    steady[:, first:] = codes[:, first:].mean(0)
+    return steady
 
 
 def smoothed(values: Tensor, reach: int, order: int) -> Tensor:

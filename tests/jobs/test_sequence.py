@@ -10,10 +10,13 @@ from PIL import Image
 
 from refacer.engine import Refacer
 from refacer.files import read_passport
-from refacer.jobs import sequence
+from refacer.jobs import frames as frames_of_jobs
+from refacer.jobs import steady_codes
 from refacer.jobs.plan import Kind, make_plan
 from refacer.jobs.sequence import in_natural_order
+from refacer.options import FollowOptions
 
+INVERTED = ("--sequence", "--way", "project", "--range", "ignore", "--device", "cpu")
 ARGUMENTS = ("--sequence", "--way", "translate", "--range", "ignore", "--device", "cpu")
 
 
@@ -115,10 +118,12 @@ def test_names_are_taken_in_natural_order_and_a_gap_is_told(tmp_path: Path, caps
     assert "6 numbers" in capsys.readouterr().err
 
 
-def test_by_inversion_there_are_no_sequences(cli, frames: Path, tmp_path: Path):
-    ended = cli("run", frames, "-o", tmp_path / "out", "--sequence", "--way", "project")
-    assert ended.code == 2
-    assert "--way translate" in ended.err
+@pytest.mark.parametrize("inverter", ["ii2s", "psp"])
+def test_a_way_to_codes_that_knows_no_last_frame_makes_no_sequence(cli, frames: Path, tmp_path: Path, inverter: str):
+    call = ("run", frames, "-o", tmp_path / "out", "--sequence", "--way", "project", "--inverter", inverter)
+    ended = cli(*call)
+    assert (ended.code, ended.err.count("\n")) == (2 if inverter == "ii2s" else 8, 1)
+    assert "refacer: error" in ended.err
 
 
 @pytest.mark.parametrize(("room", "times"), [(1.0, 1), (0.0, 3)])
@@ -128,8 +133,65 @@ def test_frames_are_read_once_where_there_is_room_with_the_same_result(
     read = []
     reader = Refacer.read
     monkeypatch.setattr(Refacer, "read", lambda self, image: read.append(image) or reader(self, image))
-    monkeypatch.setattr(sequence, "KEPT_FRAC", room)
+    monkeypatch.setattr(frames_of_jobs, "KEPT_FRAC", room)
     assert cli("run", frames, "-o", tmp_path / "out", *ARGUMENTS).code == 0
     assert Counter(read) == dict.fromkeys(sorted(frames.iterdir()), times)
     for path in done.iterdir():
         assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def inverted(tmp_path_factory, cli, frames: Path) -> Path:
+    """The frames by inversion, in `out`, with what each stage made of them in `stages`."""
+    place = tmp_path_factory.mktemp("inverted")
+    ended = cli("run", frames, "-o", place / "out", *INVERTED, "--keep-stages", place / "stages")
+    assert ended.code == 0, ended.err
+    return place
+
+
+def test_by_inversion_a_track_has_one_identity_and_its_codes_move_evenly(frames: Path, inverted: Path):
+    codes = np.stack([np.load(inverted / f"stages/shot {i}.codes.npy")[0] for i in range(8, 14)])
+    shared = 2 * int(np.log2(FollowOptions().shared_from_px)) - 5
+    assert (codes[1:, shared:] == codes[:1, shared:]).all()
+    moved = np.diff(codes[:, :shared], axis=0)
+    assert np.abs(moved).min(axis=(1, 2)).max() >= 0
+    assert (np.abs(moved).mean((1, 2)) > 0).all()
+    for i in range(8, 14):
+        assert (pixels(frames / f"shot {i}.png") != pixels(inverted / f"out/shot {i}.png")).any()
+    assert not (inverted / "out/.sequence").exists()
+
+
+def test_by_inversion_too_it_goes_on_where_it_stopped_with_the_same_frames(
+    cli, frames: Path, inverted: Path, tmp_path: Path, monkeypatch
+):
+    inverted_here, true = [], steady_codes.invert_each
+
+    def stopping(faces, *more):
+        if len(inverted_here) == 4:
+            raise KeyboardInterrupt
+        inverted_here.append(faces)
+        return true(faces, *more)
+
+    call = ("run", frames, "-o", tmp_path / "out", *INVERTED)
+    monkeypatch.setattr(steady_codes, "invert_each", stopping)
+    assert cli(*call).code == 130
+    assert len(list((tmp_path / "out/.sequence").iterdir())) == 4
+    inverted_here[:] = inverted_here[:2]  # there is time for two more
+    ended = cli(*call)
+    assert ended.code == 0, ended.err
+    assert len(inverted_here) == 4
+    (tmp_path / "out/shot 9.png").unlink()
+    inverted_here.clear()
+    monkeypatch.setattr(steady_codes, "invert_each", true)
+    assert "1 done, 5 up to date" in cli(*call).err
+    for path in (inverted / "out").iterdir():
+        assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
+
+
+def test_by_inversion_a_frame_that_cannot_be_read_fails_alone(cli, frames: Path, tmp_path: Path):
+    shutil.copytree(frames, tmp_path / "in")
+    (tmp_path / "in/shot 8.png").write_bytes(b"no picture")
+    ended = cli("run", tmp_path / "in", "-o", tmp_path / "out", *INVERTED, "--paste", "face", "--mask", "none")
+    assert (ended.code, ended.err.count("refacer: error")) == (1, 1)
+    assert "5 done, 0 up to date, 1 failed" in ended.err
+    assert not (tmp_path / "out/.sequence").exists()

@@ -65,7 +65,7 @@ def test_what_goes_wrong_has_its_code(cli, frames, look, tmp_path):
         (2, (path, "-o", path)),
         (2, (path, look, "-o", tmp_path / "b.mkv")),
         (2, (path, "-o", tmp_path / "b.mkv", "--cluster", "local")),
-        (2, (path, "-o", tmp_path / "b.mkv", "--way", "project")),
+        (2, (path, "-o", tmp_path / "b.mkv", "--way", "project", "--inverter", "ii2s")),
         (5, (torn, "-o", tmp_path / "b.mkv")),
         (7, (path, "-o", tmp_path / "b.webm", "--way", "translate")),
     ):

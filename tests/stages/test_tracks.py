@@ -5,8 +5,17 @@ from itertools import pairwise
 import pytest
 import torch
 
-from refacer.options import SequenceOptions
-from refacer.stages.tracks import Seen, Track, find_cuts, follow, smoothed, smoothed_landmarks, smoothing_weights
+from refacer.options import FollowOptions, SequenceOptions
+from refacer.stages.tracks import (
+    Seen,
+    Track,
+    find_cuts,
+    follow,
+    smoothed,
+    smoothed_codes,
+    smoothed_landmarks,
+    smoothing_weights,
+)
 
 OPTIONS = SequenceOptions()
 EYES_AND_MOUTH = ((-1.0, -1.0), (1.0, -1.0), (0.0, 0.0), (-0.8, 1.2), (0.8, 1.2))
@@ -93,3 +102,13 @@ def test_landmarks_lose_their_jitter_but_never_slip():
     assert sum(map(abs, moves[1])) < sum(map(abs, moves[0])) / 4
     apart = max(abs(a[2][0] - b[2][0]) for a, b in zip(turn.landmarks, fast, strict=True))
     assert apart <= OPTIONS.max_shift * face(0).side_px + 1e-9
+
+
+def test_codes_lose_their_jitter_and_keep_their_way_and_the_shared_ones_are_the_same():
+    options, steps = FollowOptions(code_reach=4, shared_from_px=8), torch.linspace(0, 1, 20)[:, None, None]
+    way = torch.cat([(steps * power).square() * torch.ones(20, 1, 5) for power in (1, -2, 3)], 1)
+    noise = torch.randn(way.shape, generator=torch.Generator().manual_seed(0)) * 0.1
+    assert torch.allclose(smoothed_codes(way, options)[:, :1], way[:, :1], atol=1e-5)  # a parabola stays
+    steady = smoothed_codes(way + noise, options)
+    assert (steady[:, :1] - way[:, :1]).abs().mean() < noise[:, :1].abs().mean() / 1.5
+    assert (steady[:, 1:] == (way + noise)[:, 1:].mean(0)).all()

@@ -27,6 +27,7 @@ from refacer.files.artefacts import (
     like_picture,
     own_passport,
     read_picture,
+    require_offsets_of,
 )
 from refacer.files.npy import array_sha256
 from refacer.images.pixels import (
@@ -565,8 +566,7 @@ def _of_each(latents: Latents, device: torch.device) -> list[Mapping[str, Tensor
     count = len(latents.values)
     if latents.offsets is None:
         return [None] * count
-    if any(len(value) != count for value in latents.offsets.values()):
-        raise ShapeMismatch(f"the weight offsets are not those of {count} codes; project the faces again")
+    require_offsets_of(count, latents.offsets)
     tensors = {name: torch.from_numpy(value.copy()).to(device) for name, value in latents.offsets.items()}
     return [{name: value[i : i + 1] for name, value in tensors.items()} for i in range(count)]
 

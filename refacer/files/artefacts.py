@@ -19,7 +19,7 @@ from PIL import Image
 
 from refacer.errors import InputRefused, PassportMismatch, ShapeMismatch, UsageError
 from refacer.files import png
-from refacer.files.codes import encode_codes, read_codes, read_offsets
+from refacer.files.codes import StoredCodes, encode_codes, read_codes
 from refacer.files.encoding import (
     SUFFIXES,
     carries_passport,
@@ -32,7 +32,7 @@ from refacer.files.encoding import (
 from refacer.files.passports import encode_passport, sidecar_of
 from refacer.files.pictures import Source, read_mask, read_rendering, read_source
 from refacer.files.samples import CONVERTED, Native, own_channels, pillow_image
-from refacer.files.streams import shown, write_atomic
+from refacer.files.streams import open_seekable, shown, write_atomic
 from refacer.files.urls import as_path, is_url
 from refacer.options import MAX_PIXELS
 from refacer.types import Codes, FaceRecord, Offsets, Passport, Points, Rgb, SourceInfo
@@ -191,7 +191,26 @@ class Latents:
         if isinstance(codes, np.ndarray):
             return Latents(*read_codes(encode_codes(codes, None)))
         source = as_path(codes) if isinstance(codes, str) else codes
-        return Latents(*read_codes(source), offsets=read_offsets(source))
+        return Latents.of(StoredCodes(open_seekable(source), shown(source)))
+
+    @staticmethod
+    def of(stored: StoredCodes) -> Latents:
+        """All codes of a file."""
+        return Latents(stored.part(0, len(stored)), stored.passport, offsets=stored.offsets)
+
+    @staticmethod
+    def one_of(stored: StoredCodes, index: int) -> Latents:
+        """One code of a file, with its own part of what travelled along; a passport of other faces tells nothing.
+
+        Raises ShapeMismatch where the offsets are not those of so many codes.
+        """
+        known, offsets = stored.passport, stored.offsets
+        if known is not None:
+            known = single_passports(known)[index] if len(known.faces) == len(stored) else None
+        if offsets is not None:
+            require_offsets_of(len(stored), offsets)
+            offsets = {name: value[index : index + 1] for name, value in offsets.items()}
+        return Latents(stored.part(index, 1), known, offsets=offsets)
 
     def encode(self) -> bytes:
         """The codes as `.npy`, behind them the passport and the offsets."""
@@ -263,6 +282,12 @@ class Display:
         for sidecar, text in beside.items():
             write_atomic(sidecar, text)
         write_atomic(path, data)
+
+
+def require_offsets_of(count: int, offsets: Offsets) -> None:
+    """Raise ShapeMismatch unless there are weight offsets for each of so many codes."""
+    if any(value.shape[:1] != (count,) for value in offsets.values()):
+        raise ShapeMismatch(f"the weight offsets are not those of {count} codes; project the faces again")
 
 
 def own_passport(face: SourceInfo) -> Passport:

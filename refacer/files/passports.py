@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -69,26 +71,31 @@ def png_passport(picture: png.Png) -> Passport | None:
     return None if text is None else decode_passport(text)
 
 
-def npy_passport(data: bytes, start: int) -> Passport | None:
+def npy_passport(stream: BinaryIO, start: int) -> Passport | None:
     """The passport behind the codes, which end at `start`; raises InputRefused for anything else that lies there."""
-    text = passport_array(data, start)
-    return None if text is None else decode_passport(text.values.tobytes())
-
-
-def passport_array(data: bytes, start: int) -> npy.StoredArray | None:
-    """The array of bytes behind the codes; at most one more, of weight offsets, may follow it."""
-    if start == len(data):
+    text = passport_array(stream, start)
+    if text is None:
         return None
-    text = npy.read_array(data, start, "u")
-    if text.values.dtype != np.uint8 or not (text.end == len(data) or _is_one_array(data, text.end)):
+    if text.count > MAX_PASSPORT_BYTES:
+        raise InputRefused("the passport is too large")
+    return decode_passport(text.values().tobytes())
+
+
+def passport_array(stream: BinaryIO, start: int) -> npy.StoredArray | None:
+    """The array of bytes behind the codes; at most one more, of weight offsets, may follow it."""
+    size = npy.size_of(stream)
+    if start == size:
+        return None
+    text = npy.find_array(stream, start, "u")
+    if text.dtype != np.uint8 or not (text.end == size or _is_one_array(stream, text.end)):
         raise InputRefused("what follows the codes is no passport")
     return text
 
 
-def _is_one_array(data: bytes, start: int) -> bool:
+def _is_one_array(stream: BinaryIO, start: int) -> bool:
     """Whether the rest is one array of bytes and nothing else."""
     try:
-        return npy.read_array(data, start, "u").end == len(data)
+        return npy.find_array(stream, start, "u").end == npy.size_of(stream)
     except InputRefused:
         return False
 
@@ -103,7 +110,8 @@ def _carried(data: bytes) -> Passport | None:
     if png.is_png(data):
         return png_passport(png.read_png(data))
     if data.startswith(npy.MAGIC):
-        return npy_passport(data, npy.read_array(data, 0, "f").end)
+        stream = BytesIO(data)
+        return npy_passport(stream, npy.find_array(stream, 0, "f").end)
     return decode_passport(data) if data.lstrip()[:1] == b"{" else None
 
 

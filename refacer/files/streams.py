@@ -7,18 +7,22 @@ import os
 import secrets
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, BinaryIO, cast
 
 from refacer.errors import InputRefused, OutputNotWritable, RefacerError, RefacerWarning, UsageError
 from refacer.files.urls import is_url, reason_of, write_url
 
 MAX_FILE_BYTES = 4 * 1024**3
 """More is not read from one file or pipe: 200 million pixels of RGBA with 16 bits take 1.6 GB."""
+
+SPOOLED_BYTES = 64 * 1024**2
+"""So much of a pipe that has to be sought in is kept in memory."""
 
 _NOT_OFFERED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 _BLOCK_BYTES = 1024 * 1024
@@ -35,21 +39,76 @@ def shown(data: Path | bytes) -> str:
 def read_stream(stream: BinaryIO, name: str = "stdin") -> bytes:
     """Read a file or a pipe to its end; raises InputRefused beyond MAX_FILE_BYTES."""
     buffer = BytesIO()
-    while block := stream.read(_BLOCK_BYTES):
+    for block in blocks_of(stream):
         buffer.write(block)
         if buffer.tell() > MAX_FILE_BYTES:
-            raise InputRefused(f"{name}: more than {MAX_FILE_BYTES // 1024**3} GiB; give a smaller file")
+            raise InputRefused(_too_large(name))
     return buffer.getvalue()
+
+
+def blocks_of(stream: IO[bytes]) -> Iterator[bytes]:
+    """What a stream still holds, a million bytes at a time."""
+    while block := stream.read(_BLOCK_BYTES):
+        yield block
 
 
 def read_bytes(data: Path | bytes) -> bytes:
     """The bytes of a file, or those given; UsageError for no file or a folder, InputRefused where reading fails."""
     if isinstance(data, bytes):
         return data
-    name = shown(data)
+    with _reading(data), data.open("rb") as stream:
+        return read_stream(stream, shown(data))
+
+
+def open_seekable(data: Path | bytes) -> BinaryIO:
+    """A stream of a file, or of the bytes given, that can be sought in. Raises as `read_bytes` does."""
+    if isinstance(data, bytes) or is_url(data):
+        return BytesIO(read_bytes(data))
+    with _reading(data):
+        stream = data.open("rb")
+    if not stream.seekable():
+        with stream:
+            return spooled_pipe(stream, shown(data))
+    if stream.seek(0, os.SEEK_END) > MAX_FILE_BYTES:
+        stream.close()
+        raise InputRefused(_too_large(shown(data)))
+    stream.seek(0)
+    return stream
+
+
+def spooled_pipe(stream: BinaryIO, name: str = "stdin") -> BinaryIO:
+    """All of a pipe, to be sought in; raises InputRefused beyond MAX_FILE_BYTES."""
+    return spooled(blocks_of(stream), MAX_FILE_BYTES, _too_large(name))
+
+
+def spooled(blocks: Iterable[bytes], limit: int, told: str) -> BinaryIO:
+    """Blocks of bytes as a stream that can be sought in, beyond SPOOLED_BYTES in a temporary file that has no name.
+
+    Raises InputRefused, which says `told`, for more than `limit` bytes, and OSError where the disk is full.
+    """
+    kept = cast(BinaryIO, SpooledTemporaryFile(SPOOLED_BYTES))
     try:
-        with data.open("rb") as stream:
-            return read_stream(stream, name)
+        for block in blocks:
+            kept.write(block)
+            if kept.tell() > limit:
+                raise InputRefused(told)
+        kept.seek(0)
+    except BaseException:
+        kept.close()
+        raise
+    return kept
+
+
+def _too_large(name: str) -> str:
+    return f"{name}: more than {MAX_FILE_BYTES // 1024**3} GiB; give a smaller file"
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say what the system, or a library behind a URL, has against reading a file."""
+    name = shown(path)
+    try:
+        yield
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise UsageError(f"{name}: no such file; check the path") from error
     except IsADirectoryError as error:
@@ -57,7 +116,7 @@ def read_bytes(data: Path | bytes) -> bytes:
     except OSError as error:
         raise InputRefused(f"{name}: cannot be read ({error.strerror or error}); check its permissions") from error
     except Exception as error:  # libraries behind URLs raise their own
-        if not is_url(data) or isinstance(error, RefacerError):
+        if not is_url(path) or isinstance(error, RefacerError):
             raise
         raise InputRefused(f"{name}: cannot be read ({reason_of(error)})") from error
 

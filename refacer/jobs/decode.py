@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from refacer.engine import Refacer
 from refacer.errors import RefacerError, UsageError
 from refacer.files.artefacts import Latents
+from refacer.files.codes import StoredCodes
+from refacer.files.streams import open_seekable, shown
 from refacer.jobs.plan import Item, Kind, make_plan
 from refacer.jobs.runner import run_plan
-from refacer.jobs.turns import Outcome, Work, labelled, passport_of
+from refacer.jobs.turns import Outcome, Work, passport_of
 from refacer.options import Call, GeneratorRole
 from refacer.types import Progress
-from refacer.weights.formats.latents import read_latents
+from refacer.weights.formats.latents import open_latents
 
 CODES = (".npy", ".npz", ".pt", ".pth")
 """Suffixes of files of codes."""
@@ -42,37 +44,61 @@ class Decoding:
     skips: bool
     many: bool
 
-    def load(self, item: Item) -> Latents | None:
+    def load(self, item: Item) -> StoredCodes | None:
         """The codes of a file; None where their faces are up to date."""
-        latents = read_latents(item.read())
-        if len(latents.values) > 1 and not self.many:
-            raise UsageError(f"{item.name}: holds {len(latents.values)} codes; name a folder with -o")
-        return None if self.skips and self._is_current(item, latents) else latents
+        codes = open_latents(item.open(), item.name if item.path is None else shown(item.path))
+        if len(codes) > 1 and not self.many:
+            raise UsageError(f"{item.name}: holds {len(codes)} codes; name a folder with -o")
+        return None if self.skips and self._is_current(item, codes) else codes
 
-    def process(self, stored: list[Latents], _progress: Progress) -> list[Outcome]:
+    def process(self, stored: list[StoredCodes], _progress: Progress) -> list[Outcome]:
         """The pictures of each file's codes."""
-        return [self._pictures(latents) for latents in stored]
+        return [
+            Outcome(_Drawings(lambda i, codes=codes: self._drawn(codes, i), len(codes)), facts={"faces": len(codes)})
+            for codes in stored
+        ]
 
-    def _pictures(self, latents: Latents) -> Outcome:
-        faces = self.studio.decode_all(latents, into=self.into)
-        encoded = {_label(i): face.encode() for i, face in enumerate(faces)}
-        return Outcome(labelled(encoded), facts={"faces": len(faces)})
+    def _drawn(self, codes: StoredCodes, index: int) -> bytes:
+        (face,) = self.studio.decode_all(Latents.one_of(codes, index), into=self.into)
+        return face.encode()
 
-    def _is_current(self, item: Item, latents: Latents) -> bool:
+    def _is_current(self, item: Item, codes: StoredCodes) -> bool:
         """Whether every code's face is there, drawn as it would be now."""
-        labels = [None] if len(latents.values) == 1 else [_label(i) for i in range(len(latents.values))]
-        done = [passport_of(path) if (path := item.part(label)) else None for label in labels]
-        records = self.studio.records
-        return all(records.is_drawing_of(passport, latents, i, self.into) for i, passport in enumerate(done))
+        return all(self._is_drawn(item.part(label), codes, i) for i, label in enumerate(_labels(len(codes))))
+
+    def _is_drawn(self, path: Path | None, codes: StoredCodes, index: int) -> bool:
+        done = passport_of(path) if path else None
+        return self.studio.records.is_drawing_of(done, Latents.one_of(codes, index), 0, self.into)
 
 
-def _label(index: int) -> str:
-    return f"{index:03d}"
+class _Drawings(Mapping[str | None, bytes]):
+    """The pictures of a file's codes by label, each drawn when it is asked for.
+
+    The first is drawn at once, so that codes which do not fit are met before anything is written.
+    """
+
+    def __init__(self, draw: Callable[[int], bytes], count: int) -> None:
+        self._draw, self._first, self._count = draw, draw(0), count
+
+    def __getitem__(self, label: str | None) -> bytes:
+        index = int(label or 0)
+        return self._draw(index) if index else self._first
+
+    def __iter__(self) -> Iterator[str | None]:
+        return _labels(self._count)
+
+    def __len__(self) -> int:
+        return self._count
+
+
+def _labels(count: int) -> Iterator[str | None]:
+    """None for an only picture."""
+    return iter([None]) if count == 1 else (f"{index:03d}" for index in range(count))
 
 
 def _holds_several(path: Path) -> bool:
     """Whether a file holds more than one code, so that its pictures need a folder; errors are met later."""
     try:
-        return path.is_file() and len(read_latents(path).values) > 1
+        return path.is_file() and len(open_latents(open_seekable(path), shown(path))) > 1
     except RefacerError:
         return False

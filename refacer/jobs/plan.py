@@ -8,14 +8,17 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from refacer import console
 from refacer.errors import InputRefused, RefacerError, UsageError
 from refacer.files import read_passport, read_stream
 from refacer.files.sources import identity, list_folder
+from refacer.files.streams import open_seekable, spooled_pipe
 from refacer.files.urls import as_path
 
 STDIO = "-"
+EMPTY = "stdin: empty; did the command before it fail?"
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,10 @@ class Item:
     def read(self) -> Path | bytes:
         """What the readers in refacer/files/ take: the path, or all of stdin."""
         return read_stdin() if self.path is None else self.path
+
+    def open(self) -> BinaryIO:
+        """The same as a stream that can be sought in."""
+        return open_seekable(self.path) if self.path else open_stdin()
 
     def part(self, label: str | None) -> Path | None:
         """Where the result with this label goes; None is the only one."""
@@ -167,8 +174,18 @@ def read_stdin() -> bytes:
     """All of stdin, bounded; raises InputRefused where there is nothing or too much."""
     data = read_stream(sys.stdin.buffer)
     if not data:
-        raise InputRefused("stdin: empty; did the command before it fail?")
+        raise InputRefused(EMPTY)
     return data
+
+
+def open_stdin() -> BinaryIO:
+    """The same as a stream that can be sought in, on the disk where it is large."""
+    stream = spooled_pipe(sys.stdin.buffer)
+    if not stream.read(1):
+        stream.close()
+        raise InputRefused(EMPTY)
+    stream.seek(0)
+    return stream
 
 
 def _folder(given: Sequence[Path], output: str | None, several: bool) -> Path | None:

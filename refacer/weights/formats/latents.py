@@ -5,16 +5,17 @@ Projectors write `latent` or `w`; StyleGAN2's in PyTorch a dict by picture, each
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 from refacer.errors import InputRefused
 from refacer.files.artefacts import Latents
-from refacer.files.codes import ZIP_MAGIC, encode_codes, read_codes
-from refacer.files.streams import read_bytes, shown
+from refacer.files.codes import ZIP_MAGIC, StoredCodes, encode_codes
+from refacer.files.streams import open_seekable, shown
 from refacer.files.urls import as_path, is_url
 from refacer.types import Codes
 from refacer.weights.formats.containers import read_content, refusing
@@ -30,23 +31,28 @@ MAX_CODES = 100_000
 def read_latents(codes: str | Path | bytes | Codes | Latents) -> Latents:
     """Codes from an array, or from a `.npy`, `.npz` or PyTorch file, which is read without running anything in it.
 
-    Raises as `read_codes` does; InputRefused, too, for a PyTorch file of which nobody can tell what its codes are.
+    Raises as `StoredCodes` does; InputRefused, too, for a PyTorch file of which nobody can tell what its codes are.
     """
     source = as_path(codes) if isinstance(codes, str) else codes
     if not (isinstance(source, Path | bytes) or is_url(source)):
         return Latents.read(source)
-    data, name = read_bytes(source), shown(source)
-    if not _is_torch(data):
-        return Latents.read(data if isinstance(source, bytes) else source)
-    with refusing(Path(name)):
-        values = _codes(read_content(memoryview(data)))
-    with refusing(Path(name)):
-        return Latents(read_codes(encode_codes(values.float().numpy(), None))[0])
+    return Latents.of(open_latents(open_seekable(source), shown(source)))
 
 
-def _is_torch(data: bytes) -> bool:
+def open_latents(stream: BinaryIO, name: str) -> StoredCodes:
+    """The same of a stream that can be sought in, each code read when it is asked for; a PyTorch file is read whole."""
+    head = stream.read(512)
+    stream.seek(0)
+    if not _is_torch(head):
+        return StoredCodes(stream, name)
+    with stream, refusing(Path(name)):
+        values = _codes(read_content(memoryview(stream.read()))).float().numpy()
+    return StoredCodes(BytesIO(encode_codes(values, None)), name)
+
+
+def _is_torch(head: bytes) -> bool:
     """Whether the bytes begin as a pickle does, or are a zip of PyTorch's."""
-    return data[:1] == b"\x80" or (data.startswith(ZIP_MAGIC) and b"/data.pkl" in data[:512])
+    return head[:1] == b"\x80" or (head.startswith(ZIP_MAGIC) and b"/data.pkl" in head)
 
 
 def _codes(content: Any) -> Tensor:

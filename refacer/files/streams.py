@@ -84,9 +84,10 @@ def spooled_pipe(stream: BinaryIO, name: str = "stdin") -> BinaryIO:
 def spooled(blocks: Iterable[bytes], limit: int, told: str) -> BinaryIO:
     """Blocks of bytes as a stream that can be sought in, beyond SPOOLED_BYTES in a temporary file that has no name.
 
-    Raises InputRefused, which says `told`, for more than `limit` bytes, and OSError where the disk is full.
+    Whoever takes it closes it. Raises InputRefused, which says `told`, for more than `limit` bytes, and OSError where
+    the disk is full.
     """
-    kept = cast(BinaryIO, SpooledTemporaryFile(SPOOLED_BYTES))
+    kept = cast(BinaryIO, SpooledTemporaryFile(SPOOLED_BYTES))  # noqa: SIM115
     try:
         for block in blocks:
             kept.write(block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -137,9 +138,11 @@ class EventFiles:
         """Later events than `images_seen`, which a resumed run will repeat, are marked as replaced. None: no files."""
         self.folder, self.writer = folder, None
         self.available = find_spec("tensorboard") is not None
+        self._hook = threading.excepthook
         if folder is not None and self.available:
             from torch.utils.tensorboard import SummaryWriter
 
+            threading.excepthook = self._show_others
             try:
                 self.writer = SummaryWriter(str(folder), purge_step=images_seen + 1)
             except OSError as error:
@@ -160,8 +163,18 @@ class EventFiles:
 
     def close(self) -> None:
         """Write what is left."""
-        if self.writer is not None:
-            self.writer.close()
+        try:
+            if self.writer is not None:
+                self.writer.close()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        finally:
+            threading.excepthook = self._hook
+
+    def _show_others(self, failed: threading.ExceptHookArgs) -> None:
+        """TensorBoard's thread would print what `add` raises as well."""
+        if not type(failed.thread).__module__.startswith("tensorboard."):
+            self._hook(failed)
 
     def _unwritable(self, error: OSError) -> OutputNotWritable:
         return OutputNotWritable(f"{self.folder}: cannot be written ({error.strerror}); choose another output")

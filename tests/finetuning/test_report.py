@@ -11,7 +11,9 @@ import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer.record_writer import RecordWriter
 
+from refacer.errors import OutputNotWritable
 from refacer.files import read_source, write_atomic
 from refacer.finetuning import charts, record
 from refacer.finetuning.charts import chart, spread
@@ -106,6 +108,23 @@ def test_tensorboard_reads_every_number_of_a_tick(tmp_path):
     assert [event.step for event in events.Images("samples")] == [1000, 1500]
     picture = Image.open(io.BytesIO(events.Images("samples")[0].encoded_image_string))
     assert np.array_equal(np.asarray(picture), samples)
+
+
+def test_what_tensorboards_thread_cannot_write_is_our_error_alone(tmp_path, monkeypatch, capsys):
+    def closed(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    def write_some():
+        for step in range(9):
+            made.add({"images_seen": step, "augment_p": 0.5}, np.zeros((4, 6, 3), np.uint8))
+
+    made = EventFiles(tmp_path, 0)
+    monkeypatch.setattr(RecordWriter, "write", closed)
+    with pytest.raises(OutputNotWritable, match="Operation not permitted"):
+        write_some()
+    with pytest.raises(OutputNotWritable):
+        made.close()
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_curve_stays_within_its_frame_and_skips_what_is_not_finite():

@@ -30,6 +30,7 @@ from refacer.files.artefacts import (
     require_offsets_of,
 )
 from refacer.files.npy import array_sha256
+from refacer.images.canvas import Canvas
 from refacer.images.pixels import (
     array_from_labels,
     labels_from_array,
@@ -203,13 +204,13 @@ class Refacer:
         """
         source, options = self.read(image), self.equipment.align_options
         which = faces or self.choices.faces or "all"
-        tensor = self.tensor(source)
-        found = find_faces(tensor, self.equipment.detector, options, which)
+        picture = self._seen(source)
+        found = find_faces(picture, self.equipment.detector, options, which)
         self._tell_of_small(found)
         record = self.records.align_record(which, found[0].count)
         return [
             Face.of(
-                rgb_from_tensor(aligned(tensor, one, self.equipment.crop_px, options)),
+                rgb_from_tensor(aligned(picture, one, self.equipment.crop_px, options)),
                 Passport(source.info, (face_record(one, self.equipment.crop_px, record),)),
             )
             for one in found
@@ -404,7 +405,7 @@ class Refacer:
     def find(self, image: Picture | Source) -> list[Found]:
         """The faces of a picture that `run` changes, from left to right. Raises NoFace."""
         options = self.equipment.options
-        return find_faces(self.tensor(self.read(image)), self.equipment.detector, options.align, options.faces)
+        return find_faces(self._seen(self.read(image)), self.equipment.detector, options.align, options.faces)
 
     def run(
         self,
@@ -433,7 +434,7 @@ class Refacer:
         """
         source = self.read(image)
         results = run_stages(
-            self.tensor(source),
+            self._seen(source),
             self.networks(),
             self.equipment.options,
             found=found,
@@ -447,7 +448,7 @@ class Refacer:
 
         sequence: what the passport says of the neighbours.
         """
-        image, canvas = self.tensor(source), self._canvas(source)
+        image, canvas = self._seen(source), self._canvas(source)
         results = run_guided(image, faces, self.networks(), self.equipment.options, canvas=canvas)
         return self._result(source, source, results, (sequence,))
 
@@ -541,12 +542,16 @@ class Refacer:
         return image if isinstance(image, Source) else read_picture(image, max_pixels=self.choices.max_pixels)
 
     def tensor(self, source: Source) -> Tensor:
-        """What the stages see of a picture: (1, 3, H, W) on the device, 8 bits deep, transparent pixels over grey."""
+        """What the stages see of a face: (1, 3, H, W) on the device, 8 bits deep, transparent pixels over grey."""
         return tensor_from_rgb(source.rgb, self.equipment.device)
 
-    def _canvas(self, source: Source) -> Tensor:
+    def _seen(self, source: Source) -> Canvas:
+        """The same of a picture, of which they look at parts."""
+        return Canvas(source.rgb, self.equipment.device)
+
+    def _canvas(self, source: Source) -> Canvas:
         """What faces are pasted into: (1, 3, H, W) in sRGB on the device, without the loss to 8 bits."""
-        return tensor_from_rgb(source.srgb[..., :3], self.equipment.device)
+        return Canvas(source.srgb[..., :3], self.equipment.device)
 
 
 def _stored(codes: Tensor) -> Codes:

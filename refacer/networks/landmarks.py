@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refacer.errors import InputRefused
+from refacer.images.canvas import Picture, shrunk
 from refacer.images.pixels import rgb_from_tensor
 from refacer.options import AlignOptions
 from refacer.types import Points
@@ -46,9 +46,9 @@ class DlibLandmarks:
         except RuntimeError as error:
             raise InputRefused(f"{path}: not a dlib shape predictor; install the file again") from error
 
-    def __call__(self, image: Tensor, options: AlignOptions) -> list[Points]:
+    def __call__(self, image: Picture, options: AlignOptions) -> list[Points]:
         """Every face of (1, 3, H, W) in [-1, 1]: 68 points in its pixels each, from left to right."""
-        small, scale = _shrunk(image, options.max_detect_px)
+        small, scale = shrunk(image, options.max_detect_px)
         boxes = self._boxes(small, options.upsample)
         if not boxes and max(small.shape[2:]) <= RETRY_MAX_PX:
             boxes = self._boxes(small, max(options.upsample, 1) + 1)
@@ -66,13 +66,13 @@ class DlibLandmarks:
         boxes = [(float(r.left()), float(r.top()), float(r.right()), float(r.bottom())) for _, r in ranked]
         return without_duplicates(boxes)
 
-    def _landmarks(self, image: Tensor, box: Box) -> Points:
+    def _landmarks(self, image: Picture, box: Box) -> Points:
         """68 points of the face in `box`, read at the picture's own resolution where that is not larger than needed."""
         side = box[2] - box[0]
         margin = CONTEXT_FRAC * side
         left, top = max(math.floor(box[0] - margin), 0), max(math.floor(box[1] - margin), 0)
         region = image[:, :, top : math.ceil(box[3] + margin), left : math.ceil(box[2] + margin)]
-        region, scale = _shrunk(region, round(LANDMARK_BOX_PX * max(region.shape[2:]) / side))
+        region, scale = shrunk(region, round(LANDMARK_BOX_PX * max(region.shape[2:]) / side))
         corners = (round(value) for value in _scaled((box[0] - left, box[1] - top, box[2] - left, box[3] - top), scale))
         shape = self._predictor(rgb_from_tensor(region), self._dlib.rectangle(*corners))
         return tuple((_unscaled(p.x, scale) + left, _unscaled(p.y, scale) + top) for p in shape.parts())
@@ -95,9 +95,9 @@ class RetinaFaceLandmarks:
         self._network.load_state_dict({key.removeprefix("module."): value for key, value in state.items()})
         self._min_score = min_score
 
-    def __call__(self, image: Tensor, options: AlignOptions) -> list[Points]:
+    def __call__(self, image: Picture, options: AlignOptions) -> list[Points]:
         """Every face of (1, 3, H, W) in [-1, 1]: 5 points in its pixels each, from left to right."""
-        small, scale = _shrunk(image, options.max_detect_px)
+        small, scale = shrunk(image, options.max_detect_px)
         bgr = rgb_from_tensor(small)[:, :, ::-1]
         with torch.no_grad():
             found = self._network.detect_faces(bgr.astype("float32"), conf_threshold=self._min_score)
@@ -129,16 +129,6 @@ def _iou(a: Box, b: Box) -> float:
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     shared = max(width, 0.0) * max(height, 0.0)
     return shared / max((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared, 1e-9)
-
-
-def _shrunk(image: Tensor, longer_px: int) -> tuple[Tensor, float]:
-    """The image with its longer side at most `longer_px`, and by which factor it was shrunk (1 or less)."""
-    height, width = image.shape[2:]
-    scale = longer_px / max(height, width)
-    if scale >= 1:
-        return image, 1.0
-    size = (max(round(height * scale), 1), max(round(width * scale), 1))
-    return F.interpolate(image, size, mode="bilinear", antialias=True), scale
 
 
 def _scaled(box: Box, scale: float) -> Box:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from refacer.errors import UsageError
+from refacer.images.canvas import Picture
 from refacer.images.resampling import (
     LANCZOS_LOBES,
     Sampling,
@@ -48,7 +49,7 @@ class _Region:
     @property
     def border_px(self) -> int:
         """What FFHQ keeps around the quad."""
-        return max(round(BORDER_FRAC * self.side_px), BORDER_MIN_PX)
+        return _border_px(self.quad)
 
 
 def quad_from_landmarks(landmarks: Points) -> Points:
@@ -78,14 +79,14 @@ def select_faces(faces: Sequence[Points], which: str) -> list[int]:
     return _indices(which, len(faces))
 
 
-def align(image: Tensor, quad: Points, size: int, options: AlignOptions) -> Tensor:
+def align(image: Picture, quad: Points, size: int, options: AlignOptions) -> Tensor:
     """Cut the quad out of a picture (1, 3, H, W) in [-1, 1] -> (1, 3, size, size) in [-1, 1].
 
     quad: NW, SW, SE, NE in the picture's pixel indices; it may leave the picture.
     """
-    region = _shrunk(image, quad, size)
-    left, top, right, bottom = _clipped(_bounds(region.quad, region.border_px), region.image)
-    region = _Region(region.image[:, :, top:bottom, left:right], _moved(region.quad, -left, -top))
+    picture, quad = _shrunk(image, quad, size)
+    left, top, right, bottom = _clipped(_bounds(quad, _border_px(quad)), picture)
+    region = _Region(picture[:, :, top:bottom, left:right], _moved(quad, -left, -top))
     if options.padding:
         region = _padded(region)
     how = Sampling(max(1, min(options.supersample, options.transform_size // size)))
@@ -107,17 +108,21 @@ def _quad(eye_left: Point, eye_right: Point, mouth: Point) -> Points:
     return tuple((centre[0] + i * x[0] + j * y[0], centre[1] + i * x[1] + j * y[1]) for i, j in signs)
 
 
-def _shrunk(image: Tensor, quad: Points, size: int) -> _Region:
+def _border_px(quad: Points) -> int:
+    return max(round(BORDER_FRAC * math.dist(quad[0], quad[3])), BORDER_MIN_PX)
+
+
+def _shrunk(image: Picture, quad: Points, size: int) -> tuple[Picture, Points]:
     """FFHQ's shrink by a whole factor where the quad is more than four times the crop, on the part that is needed."""
     factor = math.floor(math.dist(quad[0], quad[3]) / size * 0.5)
     if factor <= 1:
-        return _Region(image, quad)
+        return image, quad
     reach = max(BORDER_FRAC * math.dist(quad[0], quad[3]), BORDER_MIN_PX * factor) + (LANCZOS_LOBES + 2) * factor
     left, top, right, bottom = _clipped(_bounds(quad, reach), image)
     left, top = left // factor * factor, top // factor * factor
     small = lanczos_reduce(lanczos_reduce(image[:, :, top:bottom, left:right], factor, 3), factor, 2)
     points = tuple(((x - left + 0.5) / factor - 0.5, (y - top + 0.5) / factor - 0.5) for x, y in quad)
-    return _Region(small.clamp(-1, 1), points)
+    return small.clamp(-1, 1), points
 
 
 def _padded(region: _Region) -> _Region:
@@ -155,7 +160,7 @@ def _bounds(quad: Points, reach: float) -> tuple[int, int, int, int]:
     return (*low, math.ceil(max(xs)) + math.ceil(reach), math.ceil(max(ys)) + math.ceil(reach))
 
 
-def _clipped(bounds: tuple[int, int, int, int], image: Tensor) -> tuple[int, int, int, int]:
+def _clipped(bounds: tuple[int, int, int, int], image: Picture) -> tuple[int, int, int, int]:
     """The bounds within the picture, never empty: a quad quite outside keeps the nearest pixels."""
     height, width = image.shape[2:]
     left, top = min(max(bounds[0], 0), width - 1), min(max(bounds[1], 0), height - 1)

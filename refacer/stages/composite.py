@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from refacer.errors import PassportMismatch, UsageError
+from refacer.images.canvas import Picture
 from refacer.images.color import image_from_lab, lab_from_image
 from refacer.images.resampling import (
     LANCZOS_LOBES,
@@ -75,14 +76,14 @@ class _Window:
         left, top = max(self.left, other.left), max(self.top, other.top)
         return _Window(left, top, min(self.right, other.right), min(self.bottom, other.bottom))
 
-    def of(self, image: Tensor, outer: _Window) -> Tensor:
+    def of(self, image: Picture, outer: _Window) -> Tensor:
         """This window's part of an image that shows `outer`."""
         rows = slice(self.top - outer.top, self.bottom - outer.top)
         return image[:, :, rows, self.left - outer.left : self.right - outer.left]
 
 
 def composite(
-    image: Tensor,
+    image: Picture,
     face: Tensor,
     mask: Tensor | None,
     quad: Points,

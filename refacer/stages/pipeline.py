@@ -12,6 +12,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from refacer.errors import NoFace, ShapeMismatch
+from refacer.images.canvas import Picture
 from refacer.images.pixels import snap
 from refacer.networks.parser import FaceParser
 from refacer.networks.stylegan2.networks import Generator
@@ -36,7 +37,7 @@ from refacer.types import Points, Progress
 HALF = 0.5
 """Above it a soft mask counts as one."""
 
-Detector = Callable[[Tensor, AlignOptions], list[Points]]
+Detector = Callable[[Picture, AlignOptions], list[Points]]
 """(1, 3, H, W) in [-1, 1] -> landmarks of each face, from left to right."""
 
 
@@ -115,12 +116,12 @@ class FaceResult:
 
 
 def run(
-    image: Tensor,
+    image: Picture,
     networks: Networks,
     options: RunOptions,
     *,
     found: Sequence[Found] | None = None,
-    canvas: Tensor | None = None,
+    canvas: Picture | None = None,
     progress: Progress | None = None,
 ) -> list[FaceResult]:
     """Every chosen face of a picture (1, 3, H, W) in [-1, 1], in order; the picture itself is not changed.
@@ -168,7 +169,7 @@ class Guided:
 
 
 def run_guided(
-    image: Tensor, faces: Sequence[Guided], networks: Networks, options: RunOptions, *, canvas: Tensor | None = None
+    image: Picture, faces: Sequence[Guided], networks: Networks, options: RunOptions, *, canvas: Picture | None = None
 ) -> list[FaceResult]:
     """As `run` for a frame of a sequence whose faces are known."""
     size = options.align.size
@@ -242,7 +243,7 @@ def _decoded_look(found: Inversion, networks: Networks, options: RunOptions) -> 
     return _Looks(drawn, rendered, float(found.distance[0]), found)
 
 
-def find_faces(image: Tensor, detector: Detector, options: AlignOptions, which: str) -> list[Found]:
+def find_faces(image: Picture, detector: Detector, options: AlignOptions, which: str) -> list[Found]:
     """The chosen faces that are large enough; raises NoFace where there is none, UsageError for a wrong choice."""
     landmarks = [face for face in detector(image, options) if side_px(face) >= options.min_size_px]
     if not landmarks:
@@ -251,7 +252,7 @@ def find_faces(image: Tensor, detector: Detector, options: AlignOptions, which: 
     return [Found(i, count, landmarks[i], quad_from_landmarks(landmarks[i])) for i in select_faces(landmarks, which)]
 
 
-def aligned(image: Tensor, face: Found, size: int, options: AlignOptions) -> Tensor:
+def aligned(image: Picture, face: Found, size: int, options: AlignOptions) -> Tensor:
     """A face as its file holds it: (1, 3, size, size)."""
     return snap(align(image, face.quad, size, options)).contiguous()
 
@@ -266,13 +267,13 @@ def translated(face: Tensor, translator: Translator, options: TranslateOptions, 
     return snap(translate(face, translator, options, maps)).contiguous()
 
 
-def composite_all(canvas: Tensor, faces: Sequence[Placed], options: CompositeOptions) -> list[Blend]:
+def composite_all(canvas: Picture, faces: Sequence[Placed], options: CompositeOptions) -> list[Blend]:
     """Every face in turn, each into the picture (1, 3, H, W) with the faces before it."""
     canvas = canvas.clone()
     return [composite_onto(canvas, placed, options) for placed in faces]
 
 
-def composite_onto(canvas: Tensor, placed: Placed, options: CompositeOptions) -> Blend:
+def composite_onto(canvas: Picture, placed: Placed, options: CompositeOptions) -> Blend:
     """One face into the picture (1, 3, H, W), which is changed."""
     mask = None if placed.mask is None else placed.mask[:, None]
     blend = composite(canvas, placed.face, mask, placed.quad, options, rendering=placed.rendering, fields=placed.fields)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -45,17 +46,28 @@ def decode_deep(data: bytes, pixels: int) -> NDArray[np.uint16]:
         require_memory(pixels * _BYTES_A_PIXEL)
     if stored is None or stored.dtype != np.uint16 or stored.ndim != 3 or stored.shape[2] not in (3, 4):
         raise InputRefused("this kind of 16-bit picture cannot be read; save it as a plain RGB PNG")
-    return np.ascontiguousarray(stored[..., [2, 1, 0, 3][: stored.shape[2]]], np.uint16)
+    for row in stored:
+        row[:, :3] = row[:, 2::-1].copy()
+    return np.ascontiguousarray(stored, np.uint16)
 
 
 def encode_deep_png(native: NDArray[np.uint16]) -> bytes:
     """(H, W, 1 to 4) uint16, grey or RGB, with alpha or without -> a PNG with 16 bits."""
     height, width, channels = native.shape
-    rows = native.astype(">u2").view(np.uint8).reshape(height, -1)
-    filtered = np.full((height, rows.shape[1] + 1), _UP, np.uint8)
-    filtered[:, 1:] = rows
-    filtered[1:, 1:] -= rows[:-1]  # wraps, as the format wants
-    return png.assemble(width, height, 16, channels, filtered.data)
+    return png.assemble(width, height, 16, channels, _filtered(native))
+
+
+def _filtered(native: NDArray[np.uint16]) -> Iterator[memoryview]:
+    """Rows as PNG's filter has them, some at a time."""
+    height = len(native)
+    size = max(1, _STRIP_BYTES // native[0].nbytes)
+    above = np.zeros((1, native[0].nbytes), np.uint8)
+    for top in range(0, height, size):
+        rows = native[top : top + size].astype(">u2").view(np.uint8).reshape(-1, above.shape[1])
+        filtered = np.full((len(rows), rows.shape[1] + 1), _UP, np.uint8)
+        filtered[:, 1:] = rows - np.concatenate([above, rows[:-1]])  # wraps, as the format wants
+        above = rows[-1:]
+        yield filtered.data
 
 
 def encode_tiff(native: NDArray[Any], icc: bytes | None, tags: dict[int, Any], xmp: bytes) -> bytes:

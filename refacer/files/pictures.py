@@ -18,7 +18,7 @@ from refacer.files import png
 from refacer.files.decoding import Decoded, open_picture
 from refacer.files.icc import is_profile
 from refacer.files.passports import png_passport, read_sidecar
-from refacer.files.samples import CONVERTED, Native, eight_bit, flattened, is_grey, native_of
+from refacer.files.samples import CONVERTED, Native, bands, eight_bit, flattened, is_grey, native_of
 from refacer.files.spaces import Space, colorless_chunks, returned, space_of, srgb_of
 from refacer.files.streams import read_bytes, shown
 from refacer.types import Passport, Rgb, SourceInfo
@@ -190,8 +190,9 @@ def _profile(picture: Decoded, *, grey: bool) -> bytes | None:
 
 def _canonical(native: Native) -> Native:
     """The same picture in the smallest of the forms that show it."""
-    if native.dtype == np.uint16 and np.array_equal(native, (native >> 8) * 257):
-        native = (native >> 8).astype(np.uint8)
+    rows = [*bands(*native.shape[:2])]
+    if native.dtype == np.uint16 and all(np.array_equal(native[band], (native[band] >> 8) * 257) for band in rows):
+        native = eight_bit(native)
     opaque = native.shape[2] == 4 and bool((native[..., 3] == np.iinfo(native.dtype).max).all())
     return native[..., :3] if opaque else native
 

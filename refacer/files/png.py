@@ -78,10 +78,11 @@ def read_png(data: bytes, *, key: bool = True) -> Png:
     return Png(b"".join(pixels), bodies.get(b"tRNS"), icc, exif, tuple(color), texts, rendering, frames)
 
 
-def assemble(width: int, height: int, bits: int, channels: int, rows: bytes | memoryview) -> bytes:
-    """A PNG of filtered rows: grey or RGB, with alpha or without, by the number of channels, 1 to 4."""
+def assemble(width: int, height: int, bits: int, channels: int, rows: Iterable[bytes | memoryview]) -> bytes:
+    """A PNG of filtered rows, some at a time: grey or RGB, with alpha or without, by the channels, 1 to 4."""
     header = struct.pack(">IIBBBBB", width, height, bits, _COLOR_TYPES[channels], 0, 0, 0)
-    body = zlib.compress(rows, COMPRESS_LEVEL)
+    packer = zlib.compressobj(COMPRESS_LEVEL)
+    body = b"".join([*map(packer.compress, rows), packer.flush()])
     return SIGNATURE + b"".join(_packed(*chunk) for chunk in ((b"IHDR", header), (b"IDAT", body), (b"IEND", b"")))
 
 

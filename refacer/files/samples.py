@@ -5,6 +5,7 @@ Pillow reads 16-bit colour as 8 bit: those pixels come through cv2, and Pillow's
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ Native = NDArray[np.uint8] | NDArray[np.uint16]
 CONVERTED = ("CMYK", "LAB")
 """Pillow's modes of pixels that are read as sRGB."""
 
+_PIXELS_AT_ONCE = 2**20
 _BITS_16 = ("I;16", "I;16L", "I;16B", "I;16N")
 _BITS_8 = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr")
 _GREY = ("1", "L", "LA", "La", *_BITS_16)
@@ -67,20 +69,32 @@ def turned(picture: Decoded, pixels: NDArray[Any]) -> NDArray[Any]:
     return pixels if picture.format == "TIFF" else upright(pixels, picture.orientation)
 
 
+def bands(height: int, width: int) -> Iterator[slice]:
+    """All rows of a picture, about a million pixels at a time: what is made of them on the way is never whole."""
+    rows = max(1, _PIXELS_AT_ONCE // max(1, width))
+    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
+
+
 def eight_bit(native: NDArray[Any]) -> NDArray[np.uint8]:
-    """Samples scaled to 0..255, rounded; 8-bit ones as they are."""
+    """(H, W, C) samples scaled to 0..255, rounded; 8-bit ones as they are."""
     if native.dtype == np.uint8:
         return native
-    return ((native.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    scaled = np.empty(native.shape, np.uint8)
+    for band in bands(*native.shape[:2]):
+        scaled[band] = (native[band].astype(np.uint32) + 128) // 257
+    return scaled
 
 
 def flattened(native: NDArray[Any], background: int) -> NDArray[np.uint8]:
     """(H, W, 3 or 4) of either depth -> (H, W, 3) uint8 over a plain grey."""
-    pixels = eight_bit(native)
-    if pixels.shape[2] == 3:
-        return pixels
-    color, alpha = pixels[..., :3].astype(np.uint16), pixels[..., 3:].astype(np.uint16)
-    return ((color * alpha + background * (255 - alpha) + 127) // 255).astype(np.uint8)  # at most 255 * 255 + 127
+    if native.shape[2] == 3:
+        return eight_bit(native)
+    flat = np.empty((*native.shape[:2], 3), np.uint8)
+    for band in bands(*native.shape[:2]):
+        pixels = eight_bit(native[band]).astype(np.uint16)
+        color, alpha = pixels[..., :3], pixels[..., 3:]
+        flat[band] = (color * alpha + background * (255 - alpha) + 127) // 255  # at most 255 * 255 + 127
+    return flat
 
 
 def _plain(picture: Decoded) -> NDArray[Any]:
@@ -89,13 +103,18 @@ def _plain(picture: Decoded) -> NDArray[Any]:
     if image.mode.startswith("I;16") and picture.raw_mode in _BITS_16:
         return _grey16(picture)
     if image.mode in CONVERTED:
-        return np.array(_converted(image, picture.icc))
+        image = _converted(image, picture.icc)
     if image.mode not in _BITS_8:
         raise InputRefused(f"{image.mode} pixels are not supported; save it as RGB with 8 or 16 bits")
     if picture.raw_mode in _LOW_BITS and isinstance(picture.key, int):  # Pillow scales samples, not keys
         image.info["transparency"] = min(255, picture.key * _LOW_BITS[picture.raw_mode])
-    image = image.convert("LA") if image.mode == "La" else image
-    return np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+    mode = "RGBA" if image.has_transparency_data or image.mode == "La" else "RGB"
+    pixels = np.empty((image.height, image.width, len(mode)), np.uint8)
+    for band in bands(image.height, image.width):
+        part = image.crop((0, band.start, image.width, band.stop))
+        part = part.convert("LA") if image.mode == "La" else part
+        pixels[band] = np.asarray(part if part.mode == mode else part.convert(mode))
+    return pixels
 
 
 def _grey16(picture: Decoded) -> NDArray[np.uint16]:
@@ -133,13 +152,22 @@ def _deep(picture: Decoded) -> NDArray[np.uint16]:
     if picture.tag(_PLANAR) == 2:
         raise InputRefused("a 16-bit TIFF stored plane by plane is not supported; save it interleaved")
     data = png.read_png(picture.data, key=False).pixels if picture.png else picture.data
-    shallow = turned(picture, np.array(picture.image))
-    pixels = turned(picture, decode_deep(data, picture.image.width * picture.image.height))[..., : shallow.shape[2]]
+    image = picture.image
+    decoded = decode_deep(data, image.width * image.height)[..., : len(image.mode)]
+    pixels = turned(picture, decoded)
     if picture.raw_mode.startswith("RGBa"):
         return _unmultiplied(pixels)
-    if not np.array_equal(pixels >> 8, shallow):
+    if not _agree(decoded, image):
         raise InputRefused("this kind of 16-bit picture cannot be read safely; save it as a plain RGB PNG")
     return np.ascontiguousarray(pixels) if picture.key is None else _keyed(pixels, picture.key)
+
+
+def _agree(deep: NDArray[np.uint16], image: Image.Image) -> bool:
+    """Whether samples of 16 bits begin with the 8 that Pillow read."""
+    return deep.shape[:2] == (image.height, image.width) and all(
+        np.array_equal(deep[band] >> 8, np.asarray(image.crop((0, band.start, image.width, band.stop))))
+        for band in bands(image.height, image.width)
+    )
 
 
 def _keyed(pixels: NDArray[np.uint16], key: object) -> NDArray[np.uint16]:

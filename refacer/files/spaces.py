@@ -144,8 +144,9 @@ def colorless_chunks(chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
 
 def srgb_of(space: Space, native: NDArray[Any], dtype: Any = np.uint16) -> NDArray[Any]:
     """Native pixels (H, W, 3 or 4) in sRGB, of the depth of `dtype`; their alpha keeps its meaning."""
-    alpha = native[..., 3:].astype(np.uint16) * (257 if native.itemsize == 1 else 1)
-    srgb = np.dstack([space.to_srgb(native[..., :3]), alpha])
+    srgb = space.to_srgb(native[..., :3])
+    if native.shape[2] == 4:
+        srgb = np.dstack([srgb, native[..., 3:].astype(np.uint16) * (257 if native.itemsize == 1 else 1)])
     return srgb if dtype == np.uint16 else ((srgb.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 

@@ -1,6 +1,6 @@
 """How steady the change is from frame to frame: pictures one by one, and as a sequence.
 
-    python benchmarks/sequences.py FRAMES... [--json FILE] [--sheet FILE] [--webp FILE]
+    python benchmarks/sequences.py FRAMES... [--way project] [--work DIR] [--json FILE] [--sheet FILE] [--webp FILE]
 
 FRAMES are folders of frames (tools/studio/sequences.py renders some). The change of a frame is output minus input, in
 [0, 255], seen at the face along its steady track. Flicker is what of it neither neighbour explains, the mean of
@@ -43,7 +43,9 @@ def main() -> None:
     report, rows, films = {}, [], []
     for folder in args.frames:
         with tempfile.TemporaryDirectory() as place:
-            outputs = {name: refaced(folder, Path(place) / name, options) for name, options in WAYS.items()}
+            work = (args.work or Path(place)) / f"{folder.name}-{args.way}"
+            chosen = ("--way", args.way, "--device", "cpu")
+            outputs = {name: refaced(folder, work / name, [*chosen, *options]) for name, options in WAYS.items()}
             quads = {path.name: read_passport(path).faces[0].quad for path in sorted(outputs["sequence"].glob("*.png"))}
             before = faces(folder, quads)
             after = {name: faces(output, quads) for name, output in outputs.items()}
@@ -65,6 +67,8 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("frames", type=Path, nargs="+")
+    parser.add_argument("--way", choices=["translate", "project"], default="translate")
+    parser.add_argument("--work", type=Path, help="keep the results there; the same command goes on")
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--sheet", type=Path, help="a JPEG of some frames, before above after")
     parser.add_argument("--webp", type=Path, help="a film: before, one by one, as a sequence")

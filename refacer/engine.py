@@ -48,19 +48,19 @@ from refacer.options import (
 from refacer.records import Records, face_record, parse_record, placed_in
 from refacer.stages.change import fields_of_difference
 from refacer.stages.composite import Blend
-from refacer.stages.inversion import invert_each
+from refacer.stages.guided import Guided, run_guided
+from refacer.stages.inversion import Inversion, invert_each
 from refacer.stages.parse import mask_from_labels, parse
 from refacer.stages.pipeline import (
     FaceResult,
     Found,
-    Guided,
     Networks,
     Placed,
     aligned,
     composite_onto,
     decoded,
     find_faces,
-    run_guided,
+    invert_together,
     translated,
 )
 from refacer.stages.pipeline import (
@@ -412,6 +412,7 @@ class Refacer:
         image: Picture | Source,
         *,
         found: Sequence[Found] | None = None,
+        inversions: Sequence[Inversion] | None = None,
         progress: Progress | None = None,
     ) -> Result:
         """The whole job on one picture; as `refacer.run`, with the networks already read.
@@ -419,6 +420,7 @@ class Refacer:
         Args:
             image: as for `refacer.run`.
             found: what `find` gave for it, where that was asked already.
+            inversions: what `invert_together` gave for these faces, where that was asked already.
             progress: called with (steps done, steps in all).
 
         Returns:
@@ -438,10 +440,18 @@ class Refacer:
             self.networks(),
             self.equipment.options,
             found=found,
+            inversions=inversions,
             canvas=self._canvas(source),
             progress=progress,
         )
         return self._result(image, source, results)
+
+    def invert_together(
+        self, pictures: Sequence[tuple[Source, Sequence[Found]]], progress: Progress | None = None
+    ) -> list[list[Inversion]]:
+        """The codes of the faces of several pictures, up to the chosen `batch` at once, for `run`."""
+        tensors = [(self.tensor(source), found) for source, found in pictures]
+        return invert_together(tensors, self.networks(), self.equipment.options, progress)
 
     def run_frame(self, source: Source, faces: Sequence[Guided], sequence: StageRecord) -> Result:
         """The whole job on a frame of a sequence, whose faces are known from its neighbours; none leaves it as it is.

@@ -39,7 +39,7 @@ def connected(where: str) -> Iterator[Any]:
         _reach(where)
         ray.init(**how, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        reason = console.one_line(str(error).strip().partition("\n")[0])
+        reason = console.one_line(str(error).strip().partition("\n")[0].partition(". ")[0])
         mend = "start one with `ray start --head`, or use --cluster local"
         raise UsageError(f"--cluster {where}: no cluster is there ({reason}); {mend}") from error
     _silence()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -24,7 +25,9 @@ from refacer.jobs.turns import Outcome, Work, passport_of
 from refacer.jobs.views import Sizes, View, views_of_files
 from refacer.options import Call
 from refacer.records import like
-from refacer.stages.pipeline import Found, Guided
+from refacer.stages.guided import Guided
+from refacer.stages.inversion import Inversion
+from refacer.stages.pipeline import Found
 from refacer.types import Passport, Progress, SourceInfo, StageRecord
 
 BYTES_A_PIXEL = 120
@@ -97,8 +100,10 @@ class Job:
         """The work with a pair. frames: where they are those of a sequence."""
         measure = FaceIdentity(studio) if self.identity else None
         running = Running(studio, self.skips, self.call.files.quiet, self.keep_stages, measure, frames)
+        _ = running.settled  # before any frame is written
+        batch = self.call.choices.batch if inverts(studio) and frames is None else 1
         return Work(
-            running.load, running.process, ADVICE,
+            running.load, running.process, ADVICE, batch,
             facts=running.facts, shown=running.shown, side_by_side=at_once(studio), signature=running.history,
         )  # fmt: skip
 
@@ -141,8 +146,11 @@ class Running:
         return Loaded(item, source, self.studio.find(source))
 
     def process(self, loaded: list[Loaded], progress: Progress) -> list[Outcome]:
-        """The finished pictures."""
-        return [self._finish(one, progress) for one in loaded]
+        """The finished pictures; where they are inverted, small faces of several share batches."""
+        together: Sequence[Sequence[Inversion] | None] = [None] * len(loaded)
+        if len(loaded) > 1:
+            together = self.studio.invert_together([(one.source, one.found) for one in loaded], progress)
+        return [self._finish(one, found, progress) for one, found in zip(loaded, together, strict=True)]
 
     def shown(self, item: Item, sizes: Sizes) -> list[View]:
         """What a page shows of a picture that is up to date."""
@@ -161,13 +169,13 @@ class Running:
         size = self.studio.equipment.crop_px
         return self.studio.records.history(1, SourceInfo(size, size, ""))
 
-    def _finish(self, one: Loaded, progress: Progress) -> Outcome:
+    def _finish(self, one: Loaded, inversions: Sequence[Inversion] | None, progress: Progress) -> Outcome:
         height, width = one.source.native.shape[:2]
         with self.room.taken(height * width * BYTES_A_PIXEL):
             if self.frames and one.guided is not None:
                 result = self.studio.run_frame(one.source, one.guided, self.frames.record)
             else:
-                result = self.studio.run(one.source, found=one.found, progress=progress)
+                result = self.studio.run(one.source, found=one.found, inversions=inversions, progress=progress)
         extras = dict(_artefacts(self.keep_stages / one.item.key, result.faces)) if self.keep_stages else {}
         indices = [stages.face.passport.faces[0].index for stages in result.faces]
         left = [index for index, stages in zip(indices, result.faces, strict=True) if stages.left]
@@ -194,19 +202,32 @@ class Running:
     def _is_current(self, done: Passport, source: SourceInfo) -> bool:
         """Whether a finished picture is what this call would make of its source."""
         if done.source != source or not done.faces:
+            return done.source == source and self.settled
+        if not self._is_as_now(done):
             return False
+        if self.frames:
+            return True
+        chosen, count = [face.index for face in done.faces], done.faces[0].count
+        return self.studio.records.would_choose(chosen, count, self.studio.equipment.options.faces)
+
+    @cached_property
+    def settled(self) -> bool:
+        """Whether all frames of a sequence that were written with a face are as they would be now. Then those that
+        were written without one are, too: no face of its own says so."""
+        items = self.frames.items if self.frames and self.skips else ()
+        passports = [passport_of(item.output) for item in items if item.output]
+        known = [passport for passport in passports if passport and passport.faces]
+        return bool(known) and all(map(self._is_as_now, known))
+
+    def _is_as_now(self, done: Passport) -> bool:
+        """Whether the faces of a finished picture went through what this call would do to them."""
         studio, count = self.studio, done.faces[0].count
         size = studio.equipment.crop_px
         further = (self.frames.record,) if self.frames else ()
         both = [
             (*studio.records.history(count, SourceInfo(size, size, ""), left=left), *further) for left in (False, True)
         ]
-        if not all(any(like(face.stages, history) for history in both) for face in done.faces):
-            return False
-        if self.frames:
-            return True
-        chosen = [face.index for face in done.faces]
-        return studio.records.would_choose(chosen, count, studio.equipment.options.faces)
+        return all(any(like(face.stages, history) for history in both) for face in done.faces)
 
 
 def _artefacts(base: Path, faces: Sequence[Stages]) -> Iterator[tuple[Path, bytes]]:

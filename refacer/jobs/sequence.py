@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -29,7 +30,8 @@ from refacer.jobs.steady import LEVELS, Steady, Way, steady_maps
 from refacer.jobs.steady_codes import CodesAlong, FoundCodes, following
 from refacer.options import FollowOptions, SequenceOptions
 from refacer.stages.align import align, quad_from_landmarks, side_px
-from refacer.stages.pipeline import Found, Guided
+from refacer.stages.guided import Guided
+from refacer.stages.pipeline import Found
 from refacer.stages.tracks import Seen, Track, find_cuts, follow, smoothed_landmarks
 from refacer.types import SourceInfo, StageRecord
 
@@ -39,13 +41,14 @@ LOOK_PX, THUMB_PX = 8, 24
 
 def in_natural_order(plan: Plan) -> Plan:
     """The plan with frame 2 before frame 10; a gap in the numbers is told."""
-    items = sorted(plan.items, key=lambda item: _natural(item.name))
+    items = sorted(plan.items, key=lambda item: natural(item.name))
     if any(item.path is None for item in items):
         raise UsageError("--sequence: takes files and folders; stdin is one picture")
     numbers = [found[-1] for item in items if (found := re.findall(r"\d+", item.key.name))]
     missing = int(numbers[-1]) - int(numbers[0]) + 1 - len(items) if len(numbers) == len(items) > 1 else 0
     if missing > 0:
-        console.warn(f"--sequence: {missing} numbers between {items[0].key} and {items[-1].key} are missing")
+        told = "1 number is" if missing == 1 else f"{missing} numbers are"
+        console.warn(f"--sequence: {told} missing between {items[0].key} and {items[-1].key}")
     return replace(plan, items=tuple(items))
 
 
@@ -71,10 +74,12 @@ def frames_sha256(items: Sequence[Item]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What the first look at a frame has found. picture: it all, very small, (3, h, w); None for a missing frame."""
+    """What the first look at a frame has found. picture: it all, very small, (3, h, w), None for a missing frame;
+    size: its height and width."""
 
     faces: tuple[Seen, ...] = ()
     picture: Tensor | None = None
+    size: tuple[int, int] = (0, 0)
 
 
 class Sequencer:
@@ -137,7 +142,7 @@ class Sequencer:
         """All looks at all frames."""
         self._tell(f"--sequence: looking at all {len(self.items)} frames first")
         frames = self._frames.each(self._first_look, range(len(self.items)))
-        cuts = find_cuts([frame.picture for frame in frames], self.options)
+        cuts = find_cuts([frame.picture for frame in frames], self.options) | self._other_sizes(frames)
         if cuts:
             names = ", ".join(self.items[i].key.name for i in sorted(cuts))
             self._tell(f"--sequence: the picture changes at {names}; faces are followed anew from there")
@@ -146,6 +151,16 @@ class Sequencer:
         if self.follow is None:
             return steady_maps(self._frames, ways, self.options)
         return CodesAlong(self._frames, self._codes, self.follow, self._tell).steady(ways, self.options)
+
+    def _other_sizes(self, frames: Sequence[_Seen]) -> set[int]:
+        """Frames that are not as large as the one before, which is told."""
+        known = [(i, frame.size) for i, frame in enumerate(frames) if frame.picture is not None]
+        others = {j: (before, now) for (_, before), (j, now) in pairwise(known) if before != now}
+        if others:
+            first = min(others)
+            before, now = ("{1}x{0}".format(*size) for size in others[first])
+            console.warn(f"--sequence: frames differ in size; {self.items[first].key.name} is {now} after {before}")
+        return set(others)
 
     def _first_look(self, index: int) -> _Seen:
         source, equipment = self._frames.source(index), self.studio.equipment
@@ -158,7 +173,7 @@ class Sequencer:
         height, width = image.shape[2:]
         scale = THUMB_PX / max(height, width)
         size = max(round(height * scale), 1), max(round(width * scale), 1)
-        return _Seen(seen, F.adaptive_avg_pool2d(image, size)[0].cpu())
+        return _Seen(seen, F.adaptive_avg_pool2d(image, size)[0].cpu(), (height, width))
 
     def _chosen(self, tracks: list[Track]) -> list[Track]:
         """The tracks that --faces means: all, the largest, or numbers in the order in which they appear."""
@@ -173,7 +188,7 @@ class Sequencer:
         return [track for i, track in enumerate(tracks) if i in wanted]
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
+def natural(name: str) -> list[tuple[int, int, str]]:
     """A key by which 2 comes before 10; folders first as they are named."""
     parts = re.findall(r"\d+|\D+", str(Path(name)))
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]

@@ -34,9 +34,6 @@ from refacer.stages.parse import mask_from_labels, parse
 from refacer.stages.translate import translate
 from refacer.types import Points, Progress
 
-HALF = 0.5
-"""Above it a soft mask counts as one."""
-
 Detector = Callable[[Picture, AlignOptions], list[Points]]
 """(1, 3, H, W) in [-1, 1] -> landmarks of each face, from left to right."""
 
@@ -121,20 +118,21 @@ def run(
     options: RunOptions,
     *,
     found: Sequence[Found] | None = None,
+    inversions: Sequence[Inversion] | None = None,
     canvas: Picture | None = None,
     progress: Progress | None = None,
 ) -> list[FaceResult]:
     """Every chosen face of a picture (1, 3, H, W) in [-1, 1], in order; the picture itself is not changed.
 
-    found: the faces, where `find_faces` was asked already. canvas: what is pasted into, where its colours are not those
-    looked at (transparency, 16 bits). Raises NoFace, ShapeMismatch where the generators do not share codes, and what
-    the stages raise.
+    found: the faces, where `find_faces` was asked already, inversions: theirs, where `invert_together` was. canvas:
+    what is pasted into, where its colours are not those looked at (transparency, 16 bits). Raises NoFace, ShapeMismatch
+    where the generators do not share codes, and what the stages raise.
     """
     if found is None:
         found = find_faces(image, networks.detector, options.align, options.faces)
     assert options.align.size is not None, "only who knows the pair knows the size"
     faces = [aligned(image, face, options.align.size, options.align) for face in found]
-    looks = _both_looks(faces, networks, options, progress)
+    looks = _both_looks(faces, networks, options, inversions, progress)
     labels = [parse(look.real, networks.parser) if networks.parser else None for look in looks]
     masks = [None if known is None else mask_from_labels(known, options.parse.classes) for known in labels]
     within = [options.limit is None or look.apart <= options.limit for look in looks]
@@ -153,43 +151,7 @@ def run(
     ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Guided:
-    """A face of a frame, with what its neighbours in time say of it.
-
-    mask: (1, S, S) in [0, 1], None for all of the crop; apart: how far the face of this track is from what is known;
-    codes: by inversion, w+ of this face, (1, num_ws, w_dim); maps: without it, (1, 14, h, h) of the translator.
-    """
-
-    found: Found
-    mask: Tensor | None
-    apart: float
-    codes: Tensor | None = None
-    maps: Tensor | None = None
-
-
-def run_guided(
-    image: Picture, faces: Sequence[Guided], networks: Networks, options: RunOptions, *, canvas: Picture | None = None
-) -> list[FaceResult]:
-    """As `run` for a frame of a sequence whose faces are known."""
-    size = options.align.size
-    assert size is not None
-    canvas = (image if canvas is None else canvas).clone()
-    results = []
-    for one in faces:
-        face = aligned(image, one.found, size, options.align)
-        look = _guided_look(face, one, networks, options)
-        placed = Placed(look.real, one.mask, one.found.quad, look.rendering, look.fields)
-        left = options.limit is not None and one.apart > options.limit
-        blend = None if left else composite_onto(canvas, placed, options.composite)
-        mask = None if one.mask is None else one.mask >= HALF
-        results.append(
-            FaceResult(one.found, face, look.inversion, look.real, look.rendering, None, mask, one.apart, blend)
-        )
-    return results
-
-
-class _Looks(NamedTuple):
+class Looks(NamedTuple):
     """A face in both looks, (1, 3, S, S) snapped each, and how far it is from what is known.
 
     inversion: how it was found; fields: without inversion, the change itself.
@@ -202,45 +164,63 @@ class _Looks(NamedTuple):
     fields: Tensor | None = None
 
 
+def invert_together(
+    pictures: Sequence[tuple[Tensor, Sequence[Found]]],
+    networks: Networks,
+    options: RunOptions,
+    progress: Progress | None = None,
+) -> list[list[Inversion]]:
+    """What `run` would find for the faces of several pictures (1, 3, H, W), which share batches here."""
+    assert options.align.size is not None
+    size = options.align.size
+    faces = [aligned(image, face, size, options.align) for image, found in pictures for face in found]
+    inversions = iter(_inverted(faces, networks, options, progress))
+    return [[next(inversions) for _ in found] for _, found in pictures]
+
+
 def _both_looks(
-    faces: Sequence[Tensor], networks: Networks, options: RunOptions, progress: Progress | None
-) -> list[_Looks]:
+    faces: Sequence[Tensor],
+    networks: Networks,
+    options: RunOptions,
+    inversions: Sequence[Inversion] | None,
+    progress: Progress | None,
+) -> list[Looks]:
     """Every face's realistic picture, by the way that the networks are there for."""
-    translator, rendering, inverter = networks.translator, networks.rendering, networks.inverter
+    translator = networks.translator
     if translator is not None:
         apart = [float(translator.strangeness(face)[0]) for face in faces]
-        return [_translated_look(face, translator, options, far) for face, far in zip(faces, apart, strict=True)]
+        return [translated_look(face, translator, options, far) for face, far in zip(faces, apart, strict=True)]
+    found = _inverted(faces, networks, options, progress) if inversions is None else inversions
+    return [decoded_look(one, networks, options) for one in found]
+
+
+def _inverted(
+    faces: Sequence[Tensor], networks: Networks, options: RunOptions, progress: Progress | None
+) -> list[Inversion]:
+    """The codes of faces, in batches."""
+    inverter, rendering, real = networks.inverter, networks.rendering, networks.real
     assert inverter is not None
     assert rendering is not None
-    assert networks.real is not None
-    _check_pair(rendering, networks.real)
-    found = invert_each(faces, rendering, inverter, batch=options.batch, progress=progress)
-    return [_decoded_look(one, networks, options) for one in found]
+    assert real is not None
+    _check_pair(rendering, real)
+    return invert_each(faces, rendering, inverter, batch=options.batch, progress=progress)
 
 
-def _guided_look(face: Tensor, one: Guided, networks: Networks, options: RunOptions) -> _Looks:
-    """A face in both looks as its neighbours say."""
-    if one.codes is not None:
-        return _decoded_look(Inversion(one.codes, one.codes.new_tensor([one.apart])), networks, options)
-    assert networks.translator is not None
-    return _translated_look(face, networks.translator, options, one.apart, one.maps)
-
-
-def _translated_look(
+def translated_look(
     face: Tensor, translator: Translator, options: RunOptions, apart: float, maps: Tensor | None = None
-) -> _Looks:
+) -> Looks:
     """A face in both looks without inversion."""
     real = translated(face, translator, options.translate, maps)
-    return _Looks(real, face, apart, fields=fields_of_difference(face, real))
+    return Looks(real, face, apart, fields=fields_of_difference(face, real))
 
 
-def _decoded_look(found: Inversion, networks: Networks, options: RunOptions) -> _Looks:
+def decoded_look(found: Inversion, networks: Networks, options: RunOptions) -> Looks:
     """A code's pictures by both generators."""
     real, rendering = networks.real, networks.rendering
     assert real is not None
     assert rendering is not None
     drawn, rendered = (decoded(found.codes, one, options.decode, found.offsets) for one in (real, rendering))
-    return _Looks(drawn, rendered, float(found.distance[0]), found)
+    return Looks(drawn, rendered, float(found.distance[0]), found)
 
 
 def find_faces(image: Picture, detector: Detector, options: AlignOptions, which: str) -> list[Found]:

@@ -53,6 +53,9 @@ def test_what_failed_comes_first_and_says_why(report: Path, visit):
     page = visit(report).page
     assert names(page)[:2] == ["<b>broken.png", "bare.png"]
     assert "not a PNG" in page.locator("#facts").inner_text()
+    rows = page.locator("#list li small").all_text_contents()
+    assert rows[0].startswith("failed: not a PNG")  # its name stands above
+    assert "done · distance " in rows[-1]
     page.keyboard.press("ArrowDown")
     assert "no face" in page.locator("#facts").inner_text()
     assert page.locator("#counts").inner_text().startswith("2 done · 2 failed · ")

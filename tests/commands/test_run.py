@@ -9,6 +9,7 @@ from PIL import Image
 
 from refacer.files import Source, encode_display, read_source
 from refacer.files.spaces import srgb_light
+from refacer.stages.project import Optimiser
 
 LIMIT = 10**6
 
@@ -287,3 +288,24 @@ def test_want_of_memory_ends_in_6_wherever_it_is_met(cli, look, tmp_path, monkey
     assert "give a smaller picture, lower --batch" in ended.err
     monkeypatch.setattr("refacer.jobs.display.Display.files", fail)
     assert cli("run", look, "-o", tmp_path / "x.png").code == 6
+
+
+def test_small_faces_of_several_pictures_share_a_batch(cli, two, look, tmp_path, monkeypatch):
+    sizes, true = [], Optimiser.__call__
+
+    def counting(self, faces, generator, *, progress=None):
+        sizes.append(len(faces))
+        return true(self, faces, generator, progress=progress)
+
+    (tmp_path / "in").mkdir()
+    for name, path in {"a": look, "b": two, "c": look}.items():
+        shutil.copy(path, tmp_path / f"in/{name}.png")
+    monkeypatch.setattr(Optimiser, "__call__", counting)
+    for batch, expected in (("1", [1, 1, 1, 1]), ("3", [1, 3])):
+        sizes.clear()
+        call = ("run", tmp_path / "in", "-o", tmp_path / f"out{batch}", "--way", "project", "--batch", batch)
+        assert cli(*call).code == 0
+        assert sorted(sizes) == expected
+    for name in "abc":
+        alone, together = (pixels(tmp_path / f"out{batch}/{name}.png").astype(int) for batch in ("1", "3"))
+        assert abs(alone - together).max() <= 2, "batches change codes by rounding"

@@ -99,6 +99,20 @@ def test_a_sequence_without_a_face_stays_as_it_is(cli, bare: Path, tmp_path: Pat
     assert (pixels(bare) == pixels(tmp_path / "out/0.png")).all()
 
 
+def test_a_frame_of_another_size_is_told_and_one_without_a_face_is_up_to_date_with_the_others(
+    cli, frames: Path, bare: Path, tmp_path: Path
+):
+    shutil.copytree(frames, tmp_path / "in")
+    shutil.copy(bare, tmp_path / "in/shot 13.png")
+    ended = cli("run", tmp_path / "in", "-o", tmp_path / "out", *ARGUMENTS)
+    assert ended.err.count("frames differ in size; shot 13 is 80x90 after 300x400\n") == 1
+    assert ended.err.count("shot 13.png: no face is followed through this frame") == 1
+    assert "6 done" in ended.err
+    assert "0 done, 6 up to date" in cli("run", tmp_path / "in", "-o", tmp_path / "out", *ARGUMENTS).err
+    changed = (*ARGUMENTS, "--strength", "0.5")
+    assert "6 done, 0 up to date" in cli("run", tmp_path / "in", "-o", tmp_path / "out", *changed).err
+
+
 @pytest.mark.parametrize("faces", ["largest", "1"])
 def test_some_of_the_faces(cli, two: Path, tmp_path: Path, faces: str):
     for i in range(3):
@@ -115,7 +129,7 @@ def test_names_are_taken_in_natural_order_and_a_gap_is_told(tmp_path: Path, caps
         (tmp_path / f"f{number}.png").touch()
     plan = make_plan([tmp_path], str(tmp_path / "out/"), Kind((".png",), ".png", (".png",)))
     assert [item.key.name for item in in_natural_order(plan).items] == ["f1", "f2", "f9", "f10"]
-    assert "6 numbers" in capsys.readouterr().err
+    assert "6 numbers are missing between f1 and f10" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("inverter", ["ii2s", "psp"])
@@ -153,9 +167,8 @@ def test_by_inversion_a_track_has_one_identity_and_its_codes_move_evenly(frames:
     codes = np.stack([np.load(inverted / f"stages/shot {i}.codes.npy")[0] for i in range(8, 14)])
     shared = 2 * int(np.log2(FollowOptions().shared_from_px)) - 5
     assert (codes[1:, shared:] == codes[:1, shared:]).all()
-    moved = np.diff(codes[:, :shared], axis=0)
-    assert np.abs(moved).min(axis=(1, 2)).max() >= 0
-    assert (np.abs(moved).mean((1, 2)) > 0).all()
+    own = codes[:, :shared]
+    assert (np.diff(own, axis=0) != 0).any((1, 2)).all()
     for i in range(8, 14):
         assert (pixels(frames / f"shot {i}.png") != pixels(inverted / f"out/shot {i}.png")).any()
     assert not (inverted / "out/.sequence").exists()

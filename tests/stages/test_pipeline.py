@@ -12,6 +12,7 @@ from refacer.networks.translator import Translator, TranslatorConfig
 from refacer.options import AlignOptions, CompositeOptions, DecodeOptions, ProjectOptions
 from refacer.stages.composite import Blend
 from refacer.stages.decode import decode
+from refacer.stages.guided import Guided, run_guided
 from refacer.stages.inversion import invert_each
 from refacer.stages.pipeline import (
     FaceResult,
@@ -20,6 +21,7 @@ from refacer.stages.pipeline import (
     RunOptions,
     composite_all,
     find_faces,
+    invert_together,
     run,
 )
 from refacer.stages.project import Optimiser
@@ -189,3 +191,31 @@ def test_run_decodes_both_looks_for_a_change(networks, image, results):
     for blend in map(blend_of, still):
         height, width = blend.pixels.shape[2:]
         assert torch.equal(blend.pixels, image[..., blend.top : blend.top + height, blend.left : blend.left + width])
+
+
+def test_faces_of_several_pictures_share_batches_and_get_the_same_codes(networks, image, results):
+    sizes = []
+
+    def counting(faces, generator, *, progress=None):
+        sizes.append(len(faces))
+        return networks.inverter(faces, generator, progress=progress)
+
+    found = [result.found for result in results]
+    pictures = [(image, found), (image, found[:1])]
+    together = invert_together(pictures, replace(networks, inverter=counting), replace(QUICK, batch=4))
+    assert (sizes, [len(of) for of in together]) == ([3], [2, 1])
+    for one, expected in zip([*together[0], *together[1]], [*results, results[0]], strict=True):
+        assert torch.allclose(one.codes, codes_of(expected), atol=1e-3)
+    done = run(image, networks, QUICK, found=found, inversions=together[0])
+    assert all(torch.equal(codes_of(one), two.codes) for one, two in zip(done, together[0], strict=True))
+
+
+def test_a_face_whose_code_its_neighbours_say_is_what_that_code_draws(networks, image, results):
+    result = results[0]
+    mask = None if result.mask is None else result.mask.float()
+    guided = Guided(result.found, mask, 0.0, codes=codes_of(result))
+    [found] = run_guided(image, [guided], replace(networks, inverter=None), QUICK)
+    assert torch.equal(found.real, result.real)
+    assert torch.equal(blend_of(found).pixels, blend_of(result).pixels)
+    [far] = run_guided(image, [replace(guided, apart=2.0)], networks, replace(QUICK, limit=1.0))
+    assert far.blend is None

@@ -7,7 +7,7 @@ import pytest
 
 from tools.faults.installed import command_of
 from tools.faults.load import SIZES, sizes
-from tools.faults.mutate import CHANGES, fault_of, mutated
+from tools.faults.mutate import CHANGES, chosen_kinds, fault_of, mutated
 from tools.faults.specimens import specimens
 from tools.faults.trials import FAULT, Journal
 
@@ -31,6 +31,16 @@ def test_damage_follows_from_seed_and_number():
     assert first == again != KINDS[0].data
     assert len({mutated(KINDS[0], KINDS, 3, number) for number in range(20)}) > 15
     assert CHANGES
+
+
+def test_whole_files_are_the_same_at_every_call():
+    changed = [one.kind for one, again in zip(KINDS, specimens(), strict=True) if one.data != again.data]
+    assert changed == ["PyTorch, old", "weights, rosinality, old"]
+
+
+def test_a_kind_is_chosen_up_to_its_comma():
+    assert {one.kind for one in chosen_kinds(["zip", "PyTorch"])} == {"zip", "PyTorch", "PyTorch, old"}
+    assert len(chosen_kinds([])) == len(KINDS)
 
 
 def test_a_fault_is_told(tmp_path):

@@ -1,10 +1,10 @@
 """Files that were damaged on purpose: each must be read or refused in a line, within bounds of time and memory.
 
-    python -m tools.faults.mutate --count 20000 --out DIR [--seed 0]
+    python -m tools.faults.mutate --count 20000 --out DIR [--seed 0] [--only video direction]
 
-Every damaged file follows from the seed and its number. A process of its own reads them, with bounded memory; where it
-dies or is silent for too long, the number is a fault and the next process goes on behind it. What is found lies in DIR,
-the journal in DIR/mutate.jsonl.
+Every damaged file follows from the seed, the kinds chosen and its number; a kind is named up to its comma. A process of
+its own reads them, with bounded memory; where it dies or is silent for too long, the number is a fault and the next
+process goes on behind it. What is found lies in DIR, the journal in DIR/mutate.jsonl.
 """
 
 from __future__ import annotations
@@ -135,9 +135,14 @@ def fault_of(specimen: Specimen, path: Path) -> tuple[str, str]:
     return (FAULT, f"took {seconds:.1f} s") if seconds > SECONDS else (status, told)
 
 
-def read_some(seed: int, first: int, count: int, folder: Path) -> None:
+def chosen_kinds(only: list[str]) -> list[Specimen]:
+    """The kinds that are damaged; all of them where none is named."""
+    return [one for one in specimens() if not only or one.kind.partition(",")[0] in only]
+
+
+def read_some(seed: int, first: int, count: int, only: list[str], folder: Path) -> None:
     """In the process of its own: read damaged files, a line of JSON before and after each."""
-    kinds = specimens()
+    kinds = chosen_kinds(only)
     warnings.simplefilter("ignore")
     for specimen in kinds:  # what is loaded late must not count as the file's memory
         path = folder / f"whole{specimen.suffix}"
@@ -155,9 +160,9 @@ def read_some(seed: int, first: int, count: int, folder: Path) -> None:
         print(json.dumps({"ended": number, "status": status, "told": told}), flush=True)
 
 
-def campaign(seed: int, count: int, out: Path, journal: Journal) -> None:
+def campaign(seed: int, count: int, only: list[str], out: Path, journal: Journal) -> None:
     """Read all that the journal does not know yet."""
-    kinds = specimens()
+    kinds = chosen_kinds(only)
 
     def add(number: int, status: str, told: str) -> None:
         specimen = kinds[number % len(kinds)]
@@ -166,16 +171,17 @@ def campaign(seed: int, count: int, out: Path, journal: Journal) -> None:
             (out / f"fault-{seed}-{number}{specimen.suffix}").write_bytes(mutated(specimen, kinds, seed, number))
 
     while (first := len(journal.lines)) < count:
-        for line in _lines(seed, first, count - first, out):
+        for line in _lines(seed, first, count - first, only, out):
             if "ended" in line:
                 add(line["ended"], line["status"], line["told"])
         if len(journal.lines) < count:  # the process died, or was silent
             add(len(journal.lines), FAULT, "the process died or hung")
 
 
-def _lines(seed: int, first: int, count: int, out: Path) -> Iterator[dict[str, Any]]:
+def _lines(seed: int, first: int, count: int, only: list[str], out: Path) -> Iterator[dict[str, Any]]:
     """What the process of its own says; it is ended where it is silent for too long."""
     command = [sys.executable, "-m", "tools.faults.mutate", "--read", f"{seed},{first},{count}", "--out", str(out)]
+    command += ["--only", *only] if only else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         lines: Queue[str | None] = Queue()
         assert process.stdout is not None
@@ -191,14 +197,15 @@ def _lines(seed: int, first: int, count: int, out: Path) -> Iterator[dict[str, A
 def main() -> None:
     """The campaign, or a part of it in a process of its own."""
     parser = arguments(__doc__, 20_000)
+    parser.add_argument("--only", nargs="+", default=[], help="these kinds alone")
     parser.add_argument("--read", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.read:
         seed, first, count = map(int, chosen.read.split(","))
-        read_some(seed, first, count, chosen.out)
+        read_some(seed, first, count, chosen.only, chosen.out)
         return
     journal = Journal(chosen.out / "mutate.jsonl")
-    campaign(chosen.seed, chosen.count, chosen.out, journal)
+    campaign(chosen.seed, chosen.count, chosen.only, chosen.out, journal)
     print(journal.table())
 
 

@@ -36,7 +36,8 @@ def pictures() -> Iterator[Specimen]:
     rgba = np.stack([columns * 5, rows * 6, columns + rows * 2, 255 - columns * 4], axis=2).astype(np.uint8)
     rgb, grey = Image.fromarray(rgba[..., :3]), Image.fromarray(rgba[..., 0])
     deep = rgba.astype(np.uint16) * 257
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    srgb = profile[:24] + bytes(12) + profile[36:]  # without the time at which it was made
     exif = Image.Exif()
     exif[274], exif[271] = 6, "Maker"
     face = Face.of(rgba[:40, :40, :3].copy(), own_passport(Source(rgba[:40, :40, :3]).info))

@@ -16,13 +16,16 @@ import numpy as np
 import torch
 from PIL import Image
 
+from refacer.comparison import compare
 from refacer.comparison.folder import RECORD, ComparisonFolder
+from refacer.comparison.methods import Times
 from refacer.datasets.folder import Journal
 from refacer.files import Source, encode_codes, encode_passport, read_passport, read_source
 from refacer.files.archives import Archives
-from refacer.files.artefacts import own_passport
+from refacer.files.artefacts import Latents, own_passport
 from refacer.files.sources import DATASET_JOURNAL, is_dataset, list_pictures, read_list
 from refacer.finetuning.folder import CONFIGURATION, LOG, RunFolder
+from refacer.jobs import licences
 from refacer.networks.translator import Translator, TranslatorConfig
 from refacer.options import AnalysisOptions, StudyRule
 from refacer.studies.analysis import analyse
@@ -33,18 +36,19 @@ from refacer.training.checkpoint import decode_checkpoint
 from refacer.weights import cache
 from refacer.weights.bases import BASE_FILE, encode_base, load_base
 from refacer.weights.convert import convert
-from refacer.weights.formats.latents import read_latents
+from refacer.weights.formats.latents import open_latents, read_latents
 from refacer.weights.loaders import encode_network, read_network
 from refacer.weights.pair_json import read_facts
 from refacer.weights.pairs import load_pair
 from tests.tiny import tiny_discriminator, tiny_generator
 from tests.weights import writers
+from tools.faults.models import beside, models, videos
 from tools.faults.pictures import MAX_PIXELS, Specimen, pictures, saved
 
 
 def specimens() -> list[Specimen]:
-    """All of them, the same at every call."""
-    return [*pictures(), *_codes(), *_networks(), *_sets(), *_runs(), *_studies()]
+    """All of them, the same at every call but for what PyTorch's old format calls its storages: their addresses."""
+    return [*pictures(), *_codes(), *_networks(), *_sets(), *_runs(), *_studies(), *models(), *videos(), *_notes()]
 
 
 def _codes() -> Iterator[Specimen]:
@@ -58,12 +62,15 @@ def _codes() -> Iterator[Specimen]:
         buffer = BytesIO()
         torch.save({"latent": torch.from_numpy(codes)}, buffer, _use_new_zipfile_serialization=new)
         yield Specimen(name, ".pt", buffer.getvalue(), read_latents)
+    offsets = {"b8.conv1.weight": np.ones((2, 4, 4), np.float16)}
+    yield Specimen("offsets of HyperStyle", ".offsets.npy", encode_codes(codes, passport, offsets), _read_each_code)
     yield Specimen("passport", ".refacer.json", encode_passport(passport), read_passport)
 
 
 def _networks() -> Iterator[Specimen]:
     facts = load_pair("studio").folder / "pair.json"
     yield Specimen("pair.json", ".json", facts.read_bytes(), read_facts)
+    torch.manual_seed(0)
     config = TranslatorConfig(input_px=32, channels=(4, 4, 8, 8))
     network = encode_network(Translator(config), "translator", config.to_dict())
     yield Specimen("safetensors", ".safetensors", network, lambda path: read_network(path, "translator"))
@@ -75,7 +82,7 @@ def _networks() -> Iterator[Specimen]:
     base = encode_base(generator, judge, {"licence": "CC0-1.0", "commercial": "yes"})
 
     def read_base(path: Path) -> object:
-        return load_base(str(_beside(path, BASE_FILE, base)))
+        return load_base(str(beside(path, BASE_FILE, base)))
 
     yield Specimen("base.json", ".base.json", base[BASE_FILE], read_base)
     record = cache.Record(
@@ -87,9 +94,9 @@ def _networks() -> Iterator[Specimen]:
 
 def _sets() -> Iterator[Specimen]:
     buffer = BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name in ("a.png", "sub/b.png"):
-            archive.writestr(name, saved(Image.new("RGB", (8, 8)), "PNG"))
+            archive.writestr(zipfile.ZipInfo(name), saved(Image.new("RGB", (8, 8)), "PNG"), zipfile.ZIP_DEFLATED)
     yield Specimen("zip", ".zip", buffer.getvalue(), _read_zip)
     lines = _lines({"version": 1, "align": {}, "models": {}}, {"sha256": "ab", "faces": []})
     yield Specimen("journal", ".jsonl", lines, _read_journal)
@@ -127,13 +134,24 @@ def _lines(*values: Mapping[str, Any]) -> bytes:
     return "".join(f"{json.dumps(value)}\n" for value in values).encode()
 
 
-def _beside(path: Path, name: str, others: Mapping[str, bytes]) -> Path:
-    """A folder with the file under the name that it has there, and with other files beside it."""
-    folder = path.with_name(f"{path.name}.folder")
-    for file, data in {**others, name: path.read_bytes()}.items():
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_bytes(data)
-    return folder
+def _notes() -> Iterator[Specimen]:
+    """What the program writes for itself; a damaged one is as good as none."""
+    scores = json.dumps({"faces": {"a": {"ours": {"of": "ab", "figures": {"id": 0.5}}}}}).encode()
+    yield Specimen("notes, scores", ".scores.json", scores, lambda path: compare._kept(beside(path, compare.TABLE, {})))
+    yield Specimen("notes, times", ".times.json", b'{"codes/a": 1.5}', lambda path: Times(path).seconds)
+    for name, body in (("accepted", b'["https://example.org/terms"]'), ("first-seen", b'{"thing": "ab"}')):
+        yield Specimen(f"notes, {name}", f".{name}.json", body, lambda path, name=name: _read_home(path, name))
+
+
+def _read_home(path: Path, name: str) -> object:
+    with patch.dict(os.environ, REFACER_HOME=str(beside(path, f"{name}.json", {}))):
+        return licences._accepted(), cache.first_seen("thing")
+
+
+def _read_each_code(path: Path) -> object:
+    with path.open("rb") as stream:
+        stored = open_latents(stream, path.name)
+        return [Latents.one_of(stored, index) for index in range(len(stored))]
 
 
 def _read_zip(path: Path) -> object:
@@ -142,20 +160,20 @@ def _read_zip(path: Path) -> object:
 
 
 def _read_journal(path: Path) -> object:
-    folder = _beside(path, DATASET_JOURNAL, {})
+    folder = beside(path, DATASET_JOURNAL, {})
     return is_dataset(folder), Journal(folder, {"align": {}, "models": {}}).records
 
 
 def _read_comparison(path: Path) -> object:
-    return ComparisonFolder.read(_beside(path, RECORD, {}))
+    return ComparisonFolder.read(beside(path, RECORD, {}))
 
 
 def _read_configuration(path: Path) -> object:
-    return RunFolder(_beside(path, CONFIGURATION, {}), "refacer finetune", quiet=True).configuration()
+    return RunFolder(beside(path, CONFIGURATION, {}), "refacer finetune", quiet=True).configuration()
 
 
 def _read_log(path: Path) -> object:
-    folder = RunFolder(_beside(path, LOG, {}), "refacer finetune", quiet=True)
+    folder = RunFolder(beside(path, LOG, {}), "refacer finetune", quiet=True)
     folder.trim_log(8)
     return folder.ticks()
 
@@ -169,7 +187,7 @@ def _read_record(path: Path) -> object:
 
 
 def _read_study(path: Path) -> object:
-    return StudyFolder(_beside(path, KEY, {})).read()
+    return StudyFolder(beside(path, KEY, {})).read()
 
 
 def _read_votes(path: Path) -> object:

@@ -20,9 +20,9 @@ TRANSLATOR = TranslatorConfig(input_px=32, channels=(4, 4, 8, 8))
 SKIN = 1
 
 
-def tiny_networks() -> dict[str, tuple[str, nn.Module, dict[str, object]]]:
+def tiny_networks(w_dim: int = 16) -> dict[str, tuple[str, nn.Module, dict[str, object]]]:
     """Random networks by role: kind, module, configuration. The parser sees skin nearly everywhere."""
-    real, rendering = (tiny_generator(seed=seed, **SIZE, z_dim=16, w_dim=16) for seed in (0, 1))
+    real, rendering = (tiny_generator(seed=seed, **SIZE, z_dim=16, w_dim=w_dim) for seed in (0, 1))
     judge = tiny_discriminator(seed=2, **SIZE)
     parser = StudioParser(**PARSER)
     assert parser.head.bias is not None
@@ -43,15 +43,15 @@ def tiny_translator() -> Translator:
     return translator
 
 
-def write_pair(folder: Path) -> None:
+def write_pair(folder: Path, w_dim: int = 16) -> None:
     """Put its files into a folder that is there."""
     entries = {}
-    for role, (kind, module, config) in tiny_networks().items():
+    for role, (kind, module, config) in tiny_networks(w_dim).items():
         data = encode_network(module, kind, config)
         (folder / f"{role}.safetensors").write_bytes(data)
         entries[role] = {"file": f"{role}.safetensors", "sha256": hashlib.sha256(data).hexdigest()}
     facts = {
-        "format": 1, "name": "tiny", "resolution": 64, "num_ws": 10, "w_dim": 16, "w_std": 1.0, "licence": "CC0-1.0",
+        "format": 1, "name": "tiny", "resolution": 64, "num_ws": 10, "w_dim": w_dim, "w_std": 1.0, "licence": "CC0-1.0",
         "commercial": "yes", "defaults": {"steps": 2, "lr": 0.05, "psi": 0.8}, "perceptual": {}, "networks": entries,
     }  # fmt: skip
     (folder / "pair.json").write_text(json.dumps(facts))

@@ -1,7 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from refacer.engine import Refacer
+from refacer.errors import InputRefused
 from refacer.files import encode_codes, read_passport, read_source
+from refacer.files.artefacts import Latents
 
 
 @pytest.fixture
@@ -30,6 +35,57 @@ def test_several_codes_of_one_file(cli, many, tmp_path):
     assert cli("decode", many, "-o", tmp_path / "faces").code == 0, "made by us, so it may be written again"
     assert cli("decode", many, "-o", tmp_path / "face.png").code == 2
     assert cli("decode", stdin=many.read_bytes()).code == 2
+
+
+def test_codes_of_a_pipe_and_of_other_files_are_drawn_as_those_of_a_file(cli, many, tmp_path):
+    codes = np.load(many)
+    np.savez_compressed(tmp_path / "many.npz", w=codes)
+    np.save(tmp_path / "turned.npy", np.asfortranarray(codes))
+    assert cli("decode", many, "-o", tmp_path / "faces/").code == 0
+    wanted = [path.read_bytes() for path in sorted((tmp_path / "faces").iterdir())]
+    for name in ("many.npz", "turned.npy"):
+        out = tmp_path / f"of {name[:4]}"
+        assert cli("decode", tmp_path / name, "-o", f"{out}/").code == 0
+        assert [path.read_bytes() for path in sorted(out.iterdir())] == wanted
+    assert cli("decode", "-o", f"{tmp_path}/piped/", stdin=many.read_bytes()).code == 0
+    assert [path.read_bytes() for path in sorted((tmp_path / "piped").iterdir())] == wanted
+    assert cli("decode", "-o", f"{tmp_path}/piped/", stdin=many.read_bytes()).code == 0, "up to date"
+
+
+def test_each_code_keeps_its_own_part_of_the_passport(cli, stages, tmp_path):
+    one = Latents.read(stages / "display.codes.npy")
+    assert one.passport is not None
+    (face,) = one.passport.faces
+    both = replace(one.passport, faces=(face, replace(face, index=1)))
+    Latents(np.concatenate([one.values, one.values]), both).save(tmp_path / "two.npy")
+    Latents(np.concatenate([one.values, one.values]), one.passport).save(tmp_path / "unknown.npy")
+    for name in ("two", "unknown"):
+        assert cli("decode", tmp_path / f"{name}.npy", "-o", f"{tmp_path}/out/").code == 0
+    faces = [read_passport(tmp_path / f"out/two.{i:03d}.png").faces[0] for i in (0, 1)]
+    assert [found.index for found in faces] == [face.index, 1]
+    assert not read_passport(tmp_path / "out/unknown.000.png").faces[0].landmarks, "a face of no known place"
+
+
+@pytest.mark.parametrize("cut", [1, 700, 64 * 3, 40])
+def test_a_pipe_that_is_cut_draws_nothing(cli, many, tmp_path, cut):
+    ended = cli("decode", "-o", f"{tmp_path}/out/", stdin=many.read_bytes()[:-cut])
+    assert (ended.code, ended.err.count("\n")) == (5, 1)
+    assert "more than the file holds" in ended.err
+    assert not list(tmp_path.glob("out/*.png"))
+
+
+def test_codes_are_drawn_one_by_one(cli, many, tmp_path, monkeypatch):
+    """The first results lie there when the last code has not been drawn: none is kept."""
+    drawn = Refacer.decode_all
+
+    def draw(self, latents, **options):
+        if latents.values[0, 0, 0] == np.load(many)[2, 0, 0]:
+            raise InputRefused("the last one")
+        return drawn(self, latents, **options)
+
+    monkeypatch.setattr(Refacer, "decode_all", draw)
+    assert cli("decode", many, "-o", tmp_path / "faces").code == 5
+    assert sorted(path.name for path in (tmp_path / "faces").iterdir()) == ["many.000.png", "many.001.png"]
 
 
 def test_noise_seed_and_truncation_change_pixels(cli, stages, tmp_path):

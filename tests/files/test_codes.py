@@ -1,3 +1,4 @@
+import os
 import pickle
 import warnings
 from io import BytesIO
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 
 from refacer.errors import InputRefused, ShapeMismatch, UsageError
-from refacer.files import encode_codes, read_codes
+from refacer.files import encode_codes, read_codes, streams
+from refacer.files.codes import StoredCodes
+from refacer.files.streams import open_seekable, spooled_pipe
 
 
 @pytest.fixture
@@ -159,6 +162,39 @@ def test_a_npz_that_does_not_say_what_is_a_code(tmp_path, kept):
     np.savez(tmp_path / "c.npz", **kept)
     with pytest.raises(InputRefused, match=r"c\.npz"):
         read_codes(tmp_path / "c.npz")
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_parts_are_those_of_the_whole(tmp_path, codes, passport, dtype, order):
+    np.save(tmp_path / "c.npy", np.asarray(codes.astype(dtype), order=order))
+    with (tmp_path / "c.npy").open("ab") as file:
+        file.write(encode_codes(codes, passport)[len(encode_codes(codes, None)) :])
+    found = StoredCodes(open_seekable(tmp_path / "c.npy"), "c.npy")
+    assert (len(found), found.passport) == (len(codes), passport)
+    for first, count in ((0, 2), (1, 1), (0, 1)):
+        assert np.array_equal(found.part(first, count), codes[first : first + count])
+
+
+def test_a_file_that_shrinks_meanwhile_is_refused(tmp_path):
+    np.save(tmp_path / "c.npy", np.zeros((400, 60, 80), np.float32))
+    found = StoredCodes(open_seekable(tmp_path / "c.npy"), "c.npy")
+    os.truncate(tmp_path / "c.npy", 5_000_000)
+    assert found.part(0, 1).shape == (1, 60, 80)
+    with pytest.raises(InputRefused, match=r"c\.npy: has become shorter"):
+        found.part(399, 1)
+
+
+def test_a_long_pipe_goes_by_way_of_the_disk(monkeypatch):
+    monkeypatch.setattr(streams, "SPOOLED_BYTES", 100)
+    with spooled_pipe(BytesIO(bytes(range(200)))) as kept:
+        assert kept.read() == bytes(range(200))
+        assert kept.seek(150) == 150
+        assert kept.read(2) == bytes([150, 151])
+        assert kept._rolled
+    monkeypatch.setattr(streams, "MAX_FILE_BYTES", 150)
+    with pytest.raises(InputRefused, match="stdin: more than"):
+        spooled_pipe(BytesIO(bytes(200)))
 
 
 def test_a_damaged_npz(tmp_path):

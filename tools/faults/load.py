@@ -3,9 +3,9 @@
     python -m tools.faults.load --out DIR [--only pictures codes] [--most 5000]
     python -m tools.faults.load --out DIR --plot docs/reliability.svg      # of what the journal holds
 
-Pictures of a folder, figures of a sheet, pixels of a picture, megabytes of codes through a pipe; and an 8k picture in a
-limited address space. Networks are tiny (tests/tiny_pair.py): what grows is what the program itself holds. The
-journal is DIR/load.jsonl.
+Pictures of a folder, figures of a sheet, pixels of a picture, megabytes of codes through a pipe, a few large ones
+that are drawn or many small ones that are refused; and an 8k picture in a limited address space. Networks are tiny
+(tests/tiny_pair.py): what grows is what the program itself holds. The journal is DIR/load.jsonl.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from threading import Thread
 from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy
 from PIL import Image
 
-from refacer.files import Source, encode_codes, encode_display
+from refacer.files import Source, encode_display
 from tests.tiny_pair import write_pair
 from tools.faults.jobs import LOOK
 from tools.faults.trials import FAULT, Journal, arguments
@@ -34,12 +35,15 @@ SIZES: Mapping[str, tuple[int, ...]] = {
     "pictures": (100, 300, 1000, 2500, 5000),
     "figures": (1, 4, 16, 36, 100),
     "megapixels": (2, 12, 50, 100, 200),
-    "megabytes of codes": (1, 2, 4),
+    "megabytes of codes": (64, 512, 2048),
     "megabytes of codes, refused": (64, 256, 1024, 2048),
     "kilobytes of memory for 8k": (3_500_000, 4_500_000, 8_000_000),
 }
 SMALL = (90, 120)
 MEGABYTE = 1_000_000
+W_DIM, WIDE_DIM = 16, 4096
+"""Numbers a layer: of small codes, 640 bytes each, and of large ones, 164 kB."""
+
 TRANSLATE = ("--way", "translate", "--range", "ignore")
 OUT_OF_MEMORY = 6
 
@@ -52,15 +56,14 @@ class Load:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         shutil.rmtree(folder, ignore_errors=True)
-        (folder / "pair").mkdir(parents=True)
-        write_pair(folder / "pair")
+        self.pair = self._pair("pair", W_DIM)
 
     def measure(
         self, *words: object, give: Callable[[IO[bytes]], object] | None = None, limit_kib: int = 0
     ) -> Measured:
         """Run a command: exit code, peak MB, seconds of the processor and of the clock. give: writes to its stdin."""
         line = [sys.executable, "-m", "refacer", *map(str, words)]
-        variables = {**os.environ, "REFACER_PAIR": str(self.folder / "pair"), "OMP_NUM_THREADS": "1"}
+        variables = {**os.environ, "REFACER_PAIR": str(self.pair), "OMP_NUM_THREADS": "1"}
         if limit_kib:
             line = ["prlimit", f"--as={limit_kib * 1024}", *line]
         since = time.monotonic()
@@ -111,12 +114,16 @@ class Load:
         return self.measure("run", path, "-o", self.folder / "done.png", *TRANSLATE)
 
     def codes(self, megabytes: int) -> Measured:
-        """Codes through a pipe, each of which becomes a picture."""
-        return self._piped(megabytes, finite=True)
+        """Large codes through a pipe, each of which becomes a picture."""
+        self.pair, usual = self._pair("wide", WIDE_DIM), self.pair
+        try:
+            return self._piped(megabytes, WIDE_DIM, finite=True)
+        finally:
+            self.pair = usual
 
     def refused(self, megabytes: int) -> Measured:
-        """Codes through a pipe, the last number of which is not finite: read and tested whole, then refused."""
-        return self._piped(megabytes, finite=False)
+        """Small codes through a pipe, the last number of which is not finite: read and tested whole, then refused."""
+        return self._piped(megabytes, W_DIM, finite=False)
 
     def memory(self, limit_kib: int) -> Measured:
         """8k, 7680x4320, in 16 bits where the address space is limited."""
@@ -136,19 +143,24 @@ class Load:
         large.save(self.folder / "large.png", compress_level=1)
         return self.folder / "large.png"
 
-    def _piped(self, megabytes: int, *, finite: bool) -> Measured:
-        each = np.zeros((1, 10, 16), np.float32)
-        count = megabytes * MEGABYTE // each.nbytes
-        head = encode_codes(np.zeros((1, 10, 16), np.float32), None)[: -each.nbytes]
-        head = head.replace(b"(1, 10, 16), }" + b" " * (len(str(count)) - 1), f"({count}, 10, 16), }}".encode())
+    def _pair(self, name: str, w_dim: int) -> Path:
+        (self.folder / name).mkdir(parents=True)
+        write_pair(self.folder / name, w_dim)
+        return self.folder / name
+
+    def _piped(self, megabytes: int, w_dim: int, *, finite: bool) -> Measured:
+        numbers = 10 * w_dim
+        count = megabytes * MEGABYTE // (4 * numbers)
+        at_once = max(1, 1_600_000 // numbers)
 
         def give(stream: IO[bytes]) -> None:
-            stream.write(head)
-            block = np.resize(np.linspace(-1, 1, 1600, dtype=np.float32), (1000, 10, 16))
-            for start in range(0, count, 1000):
+            shape = (count, 10, w_dim)
+            npy.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            block = np.resize(np.linspace(-1, 1, 1600, dtype=np.float32), (at_once, numbers))
+            for start in range(0, count, at_once):
                 part = block[: count - start].copy()
-                if not finite and start + 1000 >= count:
-                    part[-1, -1, -1] = np.nan
+                if not finite and start + at_once >= count:
+                    part[-1, -1] = np.nan
                 stream.write(part.tobytes())
             stream.close()
 

@@ -39,10 +39,15 @@ from tools.studio.train_judge import JUDGE_FILE
 
 RATES = (0.02, 0.05, 0.1, 0.2)
 ROWS: dict[str, dict[str, Any]] = {
-    "paper": {"init": "mean", "steps": 500, "lr": 0.01, "prior": 0.0},
+    "paper": {"init": "mean", "axes": "codes", "steps": 500, "lr": 0.01, "prior": 0.0},
     "ii2s": {"inverter": "ii2s"},
     "mean": {"init": "mean"},
     "mean, bfloat16": {"init": "mean", "precision": "bfloat16"},
+    **{f"codes+{steps}@0.2": {"init": "mean", "axes": "codes", "steps": steps, "lr": 0.2} for steps in (25, 50, 100)},
+    **{
+        f"styles+{steps}@{rate:g}": {"init": "mean", "axes": "styles", "steps": steps, "lr": rate}
+        for steps, rate in ((25, 0.4), (50, 0.3), (60, 0.3), (100, 0.2))
+    },
     "encoder": {"init": "encoder", "steps": 0},
     **{
         f"encoder+{steps}@{rate:g}": {"init": "encoder", "steps": steps, "lr": rate}

@@ -96,24 +96,24 @@ class Equipment:
         return AlignOptions(size=choices.size, detector=choices.detector, min_size_px=choices.min_size)
 
     def project_options(self, into: GeneratorRole = "rendering") -> ProjectOptions:
-        """The options of the optimisation; steps, rate and prior are the pair's where none were chosen.
+        """The options of the optimisation; steps, rate, prior and axes are the pair's where none were chosen.
 
         Raises UsageError for no steps from anywhere else, where there would be nothing to find.
         """
-        choices, defaults, encoded = self.choices, self.pair.defaults, self.start(into) == ENCODER
-        steps, lr = defaults.schedule(encoded=encoded)
+        choices, encoded = self.choices, self.start(into) == ENCODER
         if choices.steps == 0 and not encoded:
             raise UsageError("--steps 0: without steps a code comes from an encoder alone; use --init encoder")
-        options = ProjectOptions(
-            steps=steps if choices.steps is None else choices.steps,
-            lr=lr if choices.lr is None else choices.lr,
+        usual = self.pair.defaults.projection(encoded=encoded, axes=choices.axes)
+        return replace(
+            usual,
+            steps=usual.steps if choices.steps is None else choices.steps,
+            lr=usual.lr if choices.lr is None else choices.lr,
             noise_weight=choices.noise_weight,
-            prior_weight=defaults.prior if choices.prior is None else choices.prior,
+            prior_weight=usual.prior_weight if choices.prior is None else choices.prior,
             into=into,
             precision=choices.precision,
             seed=choices.seed,
         )
-        return options.from_encoder() if encoded else options
 
     def decode_options(self, into: GeneratorRole = "real") -> DecodeOptions:
         """The options of drawing; the pair's own psi is that of its realistic generator."""
@@ -169,10 +169,12 @@ class Equipment:
         return known[FURTHEST_PERCENTILE] if known and comparable and own else None
 
     def _as_far_as_by_default(self) -> bool:
-        """Whether the start is the pair's, and the steps are as many as its own."""
-        start, steps = self.start(), self.choices.steps
-        usual = ENCODER if self.pair.has(ENCODER) and self.encoder.config.into == "rendering" else "mean"
-        return start == usual and (steps is None or steps >= self.pair.defaults.schedule(encoded=start == ENCODER)[0])
+        """Whether start and axes are the pair's, and the steps are as many as its own."""
+        start, choices, defaults = self.start(), self.choices, self.pair.defaults
+        encoded = self.pair.has(ENCODER) and self.encoder.config.into == "rendering"
+        if start != (ENCODER if encoded else "mean") or choices.axes not in (None, defaults.axes):
+            return False
+        return choices.steps is None or choices.steps >= defaults.projection(encoded=encoded).steps
 
     @property
     def translator_limit(self) -> float | None:

@@ -48,6 +48,9 @@ ParserChoice = Literal["auto", "pair", "bisenet", "parsenet"]
 Precision = Literal["float32", "bfloat16"]
 """Of activations and convolutions; what is kept, codes and weights, stays float32."""
 
+Axes = Literal["codes", "styles"]
+"""What an optimisation moves: a code's own numbers, or steps along the axes of the styles that are made of it."""
+
 Paste = Literal["change", "face", "auto"]
 """What goes into the picture: the change from look to look on its own pixels, the new face itself (Eq. B1), or the
 face where the rendering generator drew the picture and the change elsewhere."""
@@ -117,6 +120,7 @@ class ProjectOptions:
     initial_noise: float = 0.05  # noise on the codes at the start, in units of w_std
     noise_ramp: float = 0.75  # share of the steps after which the codes are free of it
     adam_betas: tuple[float, float] = (0.9, 0.999)
+    axes: Axes = "codes"  # what Adam moves: the codes' own numbers, as published, or steps along their styles' axes
     into: GeneratorRole = "rendering"
     precision: Precision = "float32"  # of the convolutions; float32 is repeatable from one machine to the next
     seed: int = 0
@@ -124,6 +128,10 @@ class ProjectOptions:
     def from_encoder(self) -> ProjectOptions:
         """The same from an encoder's codes: at the full rate at once, and without noise, which would lead away."""
         return replace(self, lr_rampup=0.0, initial_noise=0.0)
+
+    def along_styles(self) -> ProjectOptions:
+        """The same along the axes of the styles: Adam with a shorter memory, for fewer steps (docs/inversion.md)."""
+        return replace(self, axes="styles", adam_betas=(0.8, 0.95), lr_rampup=0.0, initial_noise=0.0)
 
     def from_neighbour(self, follow: FollowOptions) -> ProjectOptions:
         """The same from the code of a face one frame earlier: fewer steps; 0 stays 0."""
@@ -267,6 +275,7 @@ class Choices:
     noise_weight: float = ProjectOptions.noise_weight
     prior: float | None = None
     init: str | Path | None = None  # mean, encoder, or a .npy file of one code
+    axes: Axes | None = None  # of an optimisation
     batch: int = PROJECT_BATCH
     perceptual: Perception = "auto"
     precision: Precision = ProjectOptions.precision  # of an optimisation

@@ -19,6 +19,7 @@ from refacer.options import (
     DEFAULT_PAIR,
     INVERTERS,
     PASTED_CLASSES,
+    Axes,
     Call,
     Choices,
     FileOptions,
@@ -214,6 +215,14 @@ class Inversion:
             show_default="encoder where the pair has one, else mean",
         ),
     ] = None
+    axes: Annotated[
+        Axes | None,
+        option(
+            INVERSION,
+            "What Adam moves: codes, as published, or along the axes of their styles, in half the steps.",
+            show_default="the pair's",
+        ),
+    ] = Choices.axes
     batch: Annotated[int, option(INVERSION, "Faces projected at once.", min=1)] = Choices.batch
     perceptual: Annotated[
         Perception,

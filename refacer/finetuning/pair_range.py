@@ -10,7 +10,7 @@ from torch import Tensor
 from refacer.images.pixels import scale_to_unit
 from refacer.networks.encoders import FaceEncoder
 from refacer.networks.stylegan2.networks import Generator
-from refacer.options import PROJECT_BATCH, ProjectOptions
+from refacer.options import PROJECT_BATCH
 from refacer.stages.inversion import invert_each
 from refacer.stages.project import Optimiser
 from refacer.training.dataset import FaceDataset
@@ -39,17 +39,14 @@ def measured_range(
 ) -> dict[str, list[float]]:
     """What `range` in pair.json says: percentiles 0 to 100 of the distance of Eq. 4, each at least the one before.
 
-    Measured with the pair's own distance, steps, rate and prior, as `run` projects by default where LPIPS is not
+    Measured with the pair's own distance and options, as `run` projects by default where LPIPS is not
     installed. pair: read for its facts, and for its discriminator where that is its distance. rendering: its generator,
     on the device of the faces, (1, 3, S, S) in [-1, 1] each; encoder: of its codes, where the pair has one.
     Raises WeightsMissing, ShapeMismatch.
     """
     device = faces[0].device
-    defaults, perceptual = pair.defaults, choose("perceptual", OWN, pair).load(device)
-    steps, lr = defaults.schedule(encoded=encoder is not None)
-    options = ProjectOptions(steps=steps, lr=lr, prior_weight=defaults.prior)
-    if encoder is not None:
-        options = options.from_encoder()
+    perceptual = choose("perceptual", OWN, pair).load(device)
+    options = pair.defaults.projection(encoded=encoder is not None)
     found = invert_each(
         faces,
         rendering,

@@ -23,6 +23,7 @@ from refacer.networks.stylegan2.noise import NoiseMaps, draw
 from refacer.options import ProjectOptions, WStatistics
 from refacer.stages.code_prior import CodePrior, code_prior
 from refacer.stages.inversion import Inversion, fitted_faces
+from refacer.stages.style_axes import style_axes
 from refacer.types import Progress
 
 CHECK_STEPS = 20  # looking at the loss makes a GPU wait, so not at every step
@@ -61,7 +62,7 @@ def project(
     """Minimise lambda_n L_n(n) + LPIPS(x, G(w+, n)) over w+ and n (Eq. 4), repeatably.
 
     The distance that is told is measured in float32, whatever the precision of the steps. `options.prior_weight` adds
-    a latent prior (`code_prior`), which the paper does not have.
+    a latent prior (`code_prior`) and `options.axes` turns what Adam moves (`style_axes`); the paper has neither.
     faces: (N, 3, S, S) in [-1, 1]; another size than the generator's is resampled. w_std: spread of w (`w_statistics`).
     init: codes to start from, (N or 1, num_ws, w_dim), instead of the average code in every layer. n* is not kept: the
     other generator has its own noise.
@@ -71,12 +72,14 @@ def project(
     with frozen(generator, perceptual), repeatable(), torch.enable_grad():
         fitted = fitted_faces(faces, generator.img_resolution)
         noise = NoiseMaps(generator, sources, faces.device)
-        codes = _start(faces, generator, init)
+        start = _start(faces, generator, init)
+        codes = _Codes.turned(start, style_axes(generator)) if options.axes == "styles" else _Codes(start)
         prior = code_prior(generator, WStatistics()) if options.prior_weight else None
         loss = _Loss(generator, perceptual, fitted, noise, prior, dtype_of(options.precision))
         trace = _optimise(codes, loss, sources, w_std, options, progress)
         with torch.no_grad():
-            return Inversion(codes.detach(), replace(loss, dtype=torch.float32).distance(codes), trace=trace)
+            found = codes.now()
+            return Inversion(found.detach(), replace(loss, dtype=torch.float32).distance(found), trace=trace)
 
 
 def learning_rate(t: float, options: ProjectOptions) -> float:
@@ -88,6 +91,26 @@ def learning_rate(t: float, options: ProjectOptions) -> float:
 def code_noise(t: float, w_std: float, options: ProjectOptions) -> float:
     """Standard deviation of the noise on the codes at t = step / steps; none after `noise_ramp`."""
     return w_std * options.initial_noise * (1 - _share(t, options.noise_ramp)) ** 2
+
+
+@dataclass(frozen=True)
+class _Codes:
+    """Codes (N, num_ws, w_dim) on their way, and the numbers that Adam moves: their own, or steps along axes."""
+
+    moved: Tensor
+    start: Tensor | None = None
+    axes: Tensor | None = None
+
+    @classmethod
+    def turned(cls, start: Tensor, axes: Tensor) -> _Codes:
+        """Steps from the start along axes, the columns of (num_ws, w_dim, w_dim)."""
+        return cls(torch.zeros_like(start).requires_grad_(), start.detach(), axes)
+
+    def now(self) -> Tensor:
+        """The codes, with gradients to what is moved."""
+        if self.start is None or self.axes is None:
+            return self.moved
+        return self.start + torch.einsum("nld,lwd->nlw", self.moved, self.axes)
 
 
 class _Step(NamedTuple):
@@ -128,7 +151,7 @@ class _Loss:
 
 
 def _optimise(
-    codes: Tensor,
+    codes: _Codes,
     loss: _Loss,
     sources: list[torch.Generator],
     w_std: float,
@@ -136,13 +159,14 @@ def _optimise(
     progress: Progress | None,
 ) -> list[dict[str, Any]]:
     """Adam over codes and noise together, in place; returns the trace."""
-    adam = torch.optim.Adam([codes, *loss.noise.maps.values()], betas=options.adam_betas, fused=True)
+    adam = torch.optim.Adam([codes.moved, *loss.noise.maps.values()], betas=options.adam_betas, fused=True)
     rows: list[_Step] = []
     for step in range(options.steps):
         t = step / options.steps
         rate, scale = learning_rate(t, options), code_noise(t, w_std, options)
-        moved = codes + scale * draw(sources, codes.shape[1:], codes.device) if scale else codes
-        apart, noise_loss, unlikely = loss.distance(moved), loss.noise.loss(), loss.unlikely(codes)
+        now = codes.now()
+        seen = now + scale * draw(sources, now.shape[1:], now.device) if scale else now
+        apart, noise_loss, unlikely = loss.distance(seen), loss.noise.loss(), loss.unlikely(now)
         adam.param_groups[0]["lr"] = rate
         adam.zero_grad()
         (apart + options.noise_weight * noise_loss + options.prior_weight * unlikely).sum().backward()

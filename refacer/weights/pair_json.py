@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
 from refacer.errors import InputRefused
 from refacer.files.json_text import parse_json
-from refacer.options import CompositeOptions, DecodeOptions, Paste, ProjectOptions, Way
+from refacer.options import Axes, CompositeOptions, DecodeOptions, Paste, ProjectOptions, Way
 from refacer.weights import registry
 from refacer.weights.formats.bounded import shown
 
@@ -43,14 +43,18 @@ class PairDefaults:
     paste: Paste = "auto"
     strength: float = CompositeOptions.strength
     way: Way = "project"
+    axes: Axes = ProjectOptions.axes
     encoder_steps: int | None = None
     encoder_lr: float | None = None
 
-    def schedule(self, *, encoded: bool) -> tuple[int, float]:
-        """Steps and rate of `project`; encoded: from the pair's encoder."""
+    def projection(self, *, encoded: bool, axes: Axes | None = None) -> ProjectOptions:
+        """The options of `project`. encoded: from the pair's encoder; axes: None for the pair's own."""
+        options = ProjectOptions(steps=self.steps, lr=self.lr, prior_weight=self.prior)
+        if (axes or self.axes) == "styles":
+            options = options.along_styles()
         if not encoded:
-            return self.steps, self.lr
-        return self.encoder_steps or self.steps, self.encoder_lr or self.lr
+            return options
+        return replace(options.from_encoder(), steps=self.encoder_steps or self.steps, lr=self.encoder_lr or self.lr)
 
 
 def is_text(value: Any) -> bool:
@@ -121,6 +125,7 @@ FACTS: Mapping[str, Fits] = {
             "paste": lambda value: value in get_args(Paste),
             "strength": is_number(0, MAX_STRENGTH),
             "way": lambda value: value in get_args(Way),
+            "axes": lambda value: value in get_args(Axes),
             "encoder_steps": lambda value: value is None or is_size(value),
             "encoder_lr": lambda value: value is None or POSITIVE(value),
         },

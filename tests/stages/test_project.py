@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -59,6 +60,15 @@ def test_bfloat16_comes_as_near(scene: Scene) -> None:
     assert found.codes.dtype == torch.float32
     assert not torch.equal(found.codes, exact.codes)
     assert float(found.distance) < 1.2 * float(exact.distance)
+
+
+def test_along_the_styles_fewer_steps_come_as_near(scene: Scene) -> None:
+    along = ProjectOptions(steps=30, lr=0.1).along_styles()
+    found = project(scene.faces, scene.generator, scene.perceptual, scene.w_std, along)
+    published = scene.project(scene.faces, steps=60, lr=0.1)
+    assert float(found.distance.sum()) < float(published.distance.sum())
+    start = project(scene.faces, scene.generator, scene.perceptual, scene.w_std, replace(along, steps=0))
+    assert torch.equal(start.codes, scene.generator.mapping.w_avg.expand(start.codes.shape))
 
 
 def test_a_prior_keeps_codes_likely(scene: Scene) -> None:

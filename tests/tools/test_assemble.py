@@ -76,7 +76,7 @@ def test_the_pair_carries_all_four_networks(tmp_path, parser_file):
 def test_the_runs_own_settings_stay_where_none_are_given(tmp_path, parser_file):
     run = _run(tmp_path / "run")
     facts = json.loads(assemble.assemble(run, parser_file, run.defaults)["pair.json"])
-    rest = {"psi": 1.0, "prior": 0.0, "paste": "auto", "strength": 1.0, "way": "project"}
+    rest = {"psi": 1.0, "prior": 0.0, "axes": "codes", "paste": "auto", "strength": 1.0, "way": "project"}
     assert facts["defaults"] == {**run.facts["defaults"], **rest}
     assert facts["perceptual"] == {"network": "efficientnet-lite0"}
 

@@ -25,7 +25,7 @@ from refacer.files import write_atomic
 from refacer.finetuning.pair_range import faces_of, measured_range
 from refacer.networks.encoders import FaceEncoder
 from refacer.networks.stylegan2.networks import Generator
-from refacer.options import Paste, Way
+from refacer.options import Axes, Paste, Way
 from refacer.training.dataset import FaceDataset
 from refacer.weights.loaders import load_studio_parser
 from refacer.weights.pair_json import FACTS, PairDefaults
@@ -65,6 +65,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="of `project` by default; the run's own without")
     parser.add_argument("--lr", type=float, help="of `project` by default; the run's own without")
     parser.add_argument("--psi", type=float, help="of `decode` by default; the run's own without")
+    parser.add_argument("--axes", choices=get_args(Axes), help="of `project` by default; the run's own without")
     parser.add_argument("--prior", type=float, help="of `project` by default; the run's own without")
     parser.add_argument("--paste", choices=get_args(Paste), help="of `composite` by default; the run's own without")
     parser.add_argument("--strength", type=float, help="of a change by default; the run's own without")
@@ -121,7 +122,7 @@ def facts(run: Pair, defaults: PairDefaults, perceptual: dict[str, Any] | None) 
     names = ("resolution", "num_ws", "w_dim", "w_std", "kimg")
     if perceptual is None:
         perceptual = dict(run.facts["perceptual"])
-    names_of_schedule = ("steps", "lr", "prior", "encoder_steps", "encoder_lr")
+    names_of_schedule = ("steps", "lr", "prior", "axes", "encoder_steps", "encoder_lr")
     same = all(getattr(defaults, name) == getattr(run.defaults, name) for name in names_of_schedule)
     if same and perceptual == run.facts["perceptual"]:
         names = (*names, "range")

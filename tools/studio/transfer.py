@@ -98,7 +98,8 @@ class Transfer:
         """What a code depends on besides the face."""
         judged_by = self.equipment.perceptual_models()["perceptual"]
         facts = [self.pair.sha256(into), judged_by, self.pair.facts["perceptual"]]
-        about = json.dumps([*facts, self.options.steps, self.options.lr, self.options.prior_weight], sort_keys=True)
+        o = self.options
+        about = json.dumps([*facts, o.steps, o.lr, o.prior_weight, o.axes], sort_keys=True)
         return f"{into}-{hashlib.sha256(about.encode()).hexdigest()[:12]}"
 
     def _kept(self, path: Path) -> Projected:

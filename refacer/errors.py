@@ -16,9 +16,13 @@ A message is one line: what, where, what to do next.
 
 
 class RefacerError(Exception):
-    """Something failed; the message says what, where, and what to do next."""
+    """Something failed; the message says what, where, and what to do next.
+
+    ends_all: every further item would meet it, so that it is said once.
+    """
 
     exit_code = 1
+    ends_all = False
 
 
 class RefacerWarning(UserWarning):
@@ -73,3 +77,4 @@ class WeightsMissing(RefacerError):
     """A weight file that is needed is not installed."""
 
     exit_code = 8
+    ends_all = True

@@ -92,6 +92,8 @@ def _workers(names: Sequence[str], options: CompareOptions, frame: Frame) -> dic
         try:
             worker = worker_of(name, options)
             worker.check()
+            if not options.cluster:
+                worker.read()
         except (WeightsMissing, UsageError) as error:
             if len(names) == 1:
                 raise
@@ -131,7 +133,7 @@ class _Pictures:
                 bars.show_item(one.name, number)
                 made = next(making)[1]() if one in waiting else None
                 self._finish(one, made)
-        return {name: elsewhere.facts.get(name, worker.facts) for name, worker in self.workers.items()}
+        return {name: elsewhere.facts.get(name) or _facts(worker) for name, worker in self.workers.items()}
 
     def _is_due(self, one: Due) -> bool:
         """Whether a picture is not up to date."""
@@ -157,6 +159,12 @@ class _Pictures:
         self.frame.report.add(one.name, status, [str(self._path(one))], took, {})
         if self.frame.files.verbose:
             console.note(f"{one.name}: {status}")
+
+
+def _facts(worker: Works) -> Mapping[str, Any]:
+    """What a method used, also where nothing was left to make."""
+    worker.read()
+    return worker.facts
 
 
 def _kept(folder: Path) -> dict[str, Any]:

@@ -71,8 +71,6 @@ Making = Generator[tuple[Due, Callable[[], Made]]]
 
 def made_here(due: Sequence[Due], workers: Mapping[str, Works], codes: CodeStore) -> Making:
     """Each picture when its turn has come."""
-    for name in dict.fromkeys(one.method for one in due):
-        workers[name].read()
     for one in due:
         yield one, partial(made_of, workers[one.method], one.face.face, one.face.name, codes)
 

@@ -11,12 +11,9 @@ import typer
 
 from refacer import console, interruption
 from refacer.device import is_out_of_memory
-from refacer.errors import InputRefused, OutOfMemory, OutputNotWritable, RefacerError, WeightsMissing
+from refacer.errors import InputRefused, OutOfMemory, OutputNotWritable, RefacerError
 from refacer.jobs.report import Report, exit_code
 from refacer.options import FileOptions
-
-FATAL: tuple[type[Exception], ...] = (WeightsMissing, console.ClosedPipeError)
-"""Every item would meet these."""
 
 
 class Frame:
@@ -64,9 +61,10 @@ class Frame:
     def failed(self, name: str, error: Exception) -> None:
         """Record the failure of an item and go on; raises it where it is the only item, or one that all would meet."""
         interruption.check()
-        error = self._worded(name, error)
+        ends_all = isinstance(error, console.ClosedPipeError) or getattr(error, "ends_all", False)
+        error = error if ends_all else self._worded(name, error)
         self.report.add_failure(name, error)
-        if self.planned == 1 or isinstance(error, FATAL):
+        if self.planned == 1 or ends_all:
             raise error
         console.error(error)
         if self.files.fail_fast:

@@ -104,9 +104,16 @@ class Sequencer:
         return self._frames.kept
 
     def faces(self, item: Item) -> list[Guided]:
-        """The faces of a frame, from left to right; looks at all frames when it is first asked."""
+        """The faces of a frame, from left to right; looks at all frames when it is first asked.
+
+        What goes wrong there ends all.
+        """
         if self._faces is None:
-            self._faces = self._looked_at()
+            try:
+                self._faces = self._looked_at()
+            except RefacerError as error:
+                error.ends_all = True
+                raise
         i = self._places[item.path]
         here = [(steady, i - steady.way.track.first) for steady in self._faces if i in steady.way.track.frames]
         here.sort(key=lambda one: one[0].way.landmarks[one[1]][0][0])

@@ -6,8 +6,8 @@ What was found is kept beside the output until all frames are written, so that t
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from refacer.stages.parse import mask_from_labels, parse
 from refacer.stages.pipeline import decoded
 from refacer.stages.tracks import smoothed_codes
 
-FOLDER = ".sequence"
+FOLDER, SUFFIX = ".sequence", ".code"
 
 
 def following(studio: Refacer) -> Optimise:
@@ -71,12 +71,15 @@ class FoundCodes:
         return self._folder is not None and self._folder.is_dir()
 
     def clear(self) -> None:
-        """Nothing is needed any more."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        """Nothing is needed any more; what else lies there stays."""
+        for path in self._folder.glob(f"*{SUFFIX}") if self._folder else ():
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            if self._folder:
+                self._folder.rmdir()
 
     def _path(self, folder: Path, way: int, frame: int) -> Path:
-        return folder / f"{self._made}-{way}-{frame}"
+        return folder / f"{self._made}-{way}-{frame}{SUFFIX}"
 
 
 class CodesAlong:

@@ -258,6 +258,7 @@ def test_a_comparison_comes_out_the_same_though_a_machine_dies(cli, farm, stages
     assert lines[0] == lines[1]
     assert cli(*many).code == 1
     assert {line["status"] for line in told_by(tmp_path / "many.ndjson") if "input" in line} == {"skipped", "failed"}
+    assert _table(tmp_path / "many") == _table(tmp_path / "alone")
 
 
 def _table(folder: Path) -> tuple[Any, Any]:

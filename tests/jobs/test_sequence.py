@@ -124,6 +124,12 @@ def test_some_of_the_faces(cli, two: Path, tmp_path: Path, faces: str):
     assert (passport.faces[0].quad[0][0] < 250) == (faces == "largest")
 
 
+def test_what_every_frame_would_meet_is_said_once(cli, frames: Path, tmp_path: Path):
+    ended = cli("run", frames, "-o", tmp_path / "out", *ARGUMENTS, "-q", "--faces", "3")
+    assert ended.code == 2
+    assert ended.err == "refacer: error: --faces 3: the sequence has 1 face(s), numbered as they appear\n"
+
+
 def test_names_are_taken_in_natural_order_and_a_gap_is_told(tmp_path: Path, capsys):
     for number in (1, 2, 10, 9):
         (tmp_path / f"f{number}.png").touch()

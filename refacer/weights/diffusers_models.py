@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,15 @@ class DiffusersModel:
 
 
 def open_diffusers(unet: Path, scheduler: Path, codec: Path | None, device: torch.device) -> DiffusersModel:
-    """A model from its parts' folders; raises what the library raises."""
-    parts = [UNet2DModel.from_pretrained(unet, **READ), VQModel.from_pretrained(codec, **READ) if codec else None]
-    networks = [part and part.eval().requires_grad_(False).to(device) for part in parts]
+    """A model from its parts' folders; raises InputRefused where weights are missing, and what the library raises."""
+    logging.getLogger("diffusers").setLevel(logging.ERROR)  # what it warns of is refused here, or means nothing
+    networks = [_network(UNet2DModel, unet, device), codec and _network(VQModel, codec, device)]
     return DiffusersModel(networks[0], DDPMScheduler.from_pretrained(scheduler, local_files_only=True), networks[1])
+
+
+def _network(kind: Any, folder: Path, device: torch.device) -> Any:
+    """A part; the library would draw at random what a file lacks."""
+    network, told = kind.from_pretrained(folder, output_loading_info=True, **READ)
+    if missing := sorted(told["missing_keys"]):
+        raise InputRefused(f"{folder}: lacks {len(missing)} of its weights, among them {missing[0]}; get it again")
+    return network.eval().requires_grad_(False).to(device)

@@ -120,6 +120,7 @@ class Unet:
 
     def __init__(self, **config: Any) -> None:
         self.config, self.asked, self.read = SimpleNamespace(**config), [], {}
+        self.missing: list[str] = []
 
     def __call__(self, x: torch.Tensor, timestep: int) -> SimpleNamespace:
         self.asked.append(timestep)
@@ -140,9 +141,9 @@ def library(monkeypatch) -> Unet:
     """A stand-in for diffusers with one model of 16 pixels."""
     unet = Unet(sample_size=16, in_channels=3)
 
-    def read(_folder: Path, **how: Any) -> Unet:
+    def read(_folder: Path, **how: Any) -> tuple[Unet, dict[str, list[str]]]:
         unet.read = how
-        return unet
+        return unet, {"missing_keys": unet.missing}
 
     signal = DiffusionConfig().signal()
     scheduler = SimpleNamespace(alphas_cumprod=signal, config=SimpleNamespace(prediction_type="epsilon"))
@@ -175,6 +176,14 @@ def test_a_diffusers_folder_is_read_from_safetensors_alone(cli, faces, library, 
     assert pixels(tmp_path / "x.png").shape == (16, 16, 3)
     library.config.scheduler.config.prediction_type = "v_prediction"
     assert refused(cli, faces, folder)[0] == 5
+
+
+def test_weights_that_a_diffusers_folder_lacks_are_not_drawn_at_random(cli, faces, library, tmp_path):
+    folder = laid_out(tmp_path / "ddpm", "diffusion_pytorch_model.safetensors")
+    library.missing = ["mid.weight", "conv_in.bias"]
+    code, told = refused(cli, faces, folder)
+    assert code == 5
+    assert "lacks 2 of its weights, among them conv_in.bias" in told
 
 
 def test_pickles_and_a_library_that_is_not_there(cli, faces, tmp_path, monkeypatch):

@@ -225,5 +225,6 @@ def encode_pair(name: str, base: Base, rendering: Generator, facts: Mapping[str,
         defaults = {"steps": ProjectOptions.steps, "lr": ProjectOptions.lr}
         about |= {"w_std": w_std, "defaults": defaults, "perceptual": {"network": EFFICIENTNET}}
         return encode_files(networks, about, {})
-    about |= {key: pair.facts[key] for key in ("w_std", "defaults", "perceptual")}
+    about |= {key: pair.facts[key] for key in ("w_std", "perceptual")}
+    about["defaults"] = {**pair.facts["defaults"], "way": "project"}  # no network is distilled from this pair yet
     return encode_beside(pair, networks, about, ("real", "discriminator", "parser"))

@@ -102,6 +102,17 @@ def test_the_pair_knows_its_range(pictures, base, tmp_path):
         _finetune(pictures, tmp_path / "third", base, range_faces=2, from_scratch=True)
 
 
+def test_a_style_of_a_pair_that_translates_works_by_itself(pictures, base, tmp_path):
+    """The distilled network is the old pair's, so `run` must not ask for one."""
+    _finetune(pictures, tmp_path / "run", base).go("auto")
+    facts = json.loads((tmp_path / "run/pair.json").read_text())
+    facts["defaults"]["way"] = "translate"
+    (tmp_path / "run/pair.json").write_text(json.dumps(facts))
+    _finetune(pictures, tmp_path / "second", tmp_path / "run").go("auto")
+    pair = load_pair(str(tmp_path / "second"))
+    assert (pair.defaults.way, pair.has("translator")) == ("project", False)
+
+
 def test_the_log_proves_that_nothing_idles(pictures, base, tmp_path):
     _finetune(pictures, tmp_path / "run", base, r1_interval=2, pl_interval=2).go("auto")
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]

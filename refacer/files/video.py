@@ -87,7 +87,7 @@ class Video:
         from av.error import FFmpegError
 
         try:
-            container = av.open(str(self.path))
+            container = av.open(str(self.path), metadata_errors="replace")
         except (FFmpegError, OSError) as error:
             raise InputRefused(f"{self.path}: no video that can be read, or one cut short") from error
         with container:

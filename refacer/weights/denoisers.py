@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from refacer.errors import InputRefused, WeightsMissing
+from refacer.device import is_out_of_memory
+from refacer.errors import InputRefused, RefacerError, WeightsMissing
 from refacer.files.json_text import parse_json
 from refacer.networks.diffusion import Denoiser, DiffusionConfig
 from refacer.weights import registry
@@ -109,7 +110,11 @@ def _of_diffusers(folder: Path, device: torch.device) -> OpenModel:
     sha256 = digests if len(parts) == 1 else hashlib.sha256(digests.encode()).hexdigest()
     try:
         network = open_diffusers(folder / UNET, folder / SCHEDULER, codec, device)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+    except RefacerError:
+        raise
+    except Exception as error:  # the library answers damage with errors of many kinds
+        if is_out_of_memory(error):
+            raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputRefused(f"{folder}: not read by diffusers ({reason})") from error
     return OpenModel(network, Use(ROLE, folder.name, sha256, registry.UNSTATED, "unclear"))

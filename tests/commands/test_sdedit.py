@@ -121,6 +121,7 @@ class Unet:
     def __init__(self, **config: Any) -> None:
         self.config, self.asked, self.read = SimpleNamespace(**config), [], {}
         self.missing: list[str] = []
+        self.failure: Exception | None = None
 
     def __call__(self, x: torch.Tensor, timestep: int) -> SimpleNamespace:
         self.asked.append(timestep)
@@ -143,6 +144,8 @@ def library(monkeypatch) -> Unet:
 
     def read(_folder: Path, **how: Any) -> tuple[Unet, dict[str, list[str]]]:
         unet.read = how
+        if unet.failure:
+            raise unet.failure
         return unet, {"missing_keys": unet.missing}
 
     signal = DiffusionConfig().signal()
@@ -176,6 +179,16 @@ def test_a_diffusers_folder_is_read_from_safetensors_alone(cli, faces, library, 
     assert pixels(tmp_path / "x.png").shape == (16, 16, 3)
     library.config.scheduler.config.prediction_type = "v_prediction"
     assert refused(cli, faces, folder)[0] == 5
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [(AttributeError("'int' object has no attribute 'startswith'"), 5), (ZeroDivisionError(), 5), (MemoryError(), 6)],
+)
+def test_what_the_library_makes_of_a_damaged_configuration(cli, faces, library, tmp_path, failure, code):
+    folder = laid_out(tmp_path / "ddpm", "diffusion_pytorch_model.safetensors")
+    library.failure = failure
+    assert refused(cli, faces, folder)[0] == code
 
 
 def test_weights_that_a_diffusers_folder_lacks_are_not_drawn_at_random(cli, faces, library, tmp_path):

@@ -82,3 +82,11 @@ def test_without_pyav_there_is_a_line(tmp_path, monkeypatch):
     monkeypatch.setattr(video, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match=r"pip install 'refacer\[video\]'"):
         Video(tmp_path / "a.mp4")
+
+
+def test_words_that_are_no_utf8_stop_nothing(frames, tmp_path):
+    clip = make_clip(tmp_path / "a.mkv", frames)
+    data = clip.read_bytes()
+    assert b"Lavf" in data
+    clip.write_bytes(data.replace(b"Lavf", b"\xff\xfe\xb5f"))
+    assert len(list(Video(clip).frames())) == len(frames)

@@ -27,7 +27,8 @@ from tools.faults.trials import FAULT, Journal
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "examples/display.png"
-SECONDS = 1800
+SECONDS = 4 * 3600
+"""For one step: torch and what it brings are gigabytes."""
 
 
 def build(out: Path, journal: Journal) -> None:
@@ -81,6 +82,8 @@ def install(out: Path, python: str, *, lowest: bool, keep: bool) -> tuple[str, s
         return "" if same else "the demo's result is not what it should be", versions
     except subprocess.CalledProcessError as error:
         return f"{' '.join(map(str, error.cmd[:4]))} …: {(error.stderr + error.stdout)[-600:]}", ""
+    except subprocess.TimeoutExpired as error:
+        return f"{' '.join(map(str, error.cmd[:4]))} …: no end within {SECONDS} s", ""
     finally:
         if not keep:
             shutil.rmtree(place, ignore_errors=True)

@@ -206,7 +206,7 @@ class Latents:
         """
         known, offsets = stored.passport, stored.offsets
         if known is not None:
-            known = single_passports(known)[index] if len(known.faces) == len(stored) else None
+            known = replace(known, faces=(known.faces[index],)) if len(known.faces) == len(stored) else None
         if offsets is not None:
             require_offsets_of(len(stored), offsets)
             offsets = {name: value[index : index + 1] for name, value in offsets.items()}

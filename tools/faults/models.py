@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -92,7 +93,7 @@ def _clip(suffix: str, codec: str, layout: str) -> bytes:
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / f"clip.{suffix}"
         with av.open(str(path), "w", options={"fflags": "+bitexact"}) as out:
-            stream = out.add_stream(codec, rate=10, width=48, height=48, pix_fmt=layout)
+            stream: Any = out.add_stream(codec, rate=10, width=48, height=48, pix_fmt=layout)
             stream.codec_context.thread_count = 1
             for shade in (0, 60, 120, 180):
                 pixels = np.full((48, 48, 3), shade, np.uint8)

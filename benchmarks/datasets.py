@@ -44,6 +44,7 @@ COLUMNS = {
     "identity_to_photo": "identity to the true photograph ↓",
 }
 THEIRS = ("paper: LPIPS ↓", "paper: L2 ↓")
+SCHEDULE: dict[str, Any] = {"axes": "styles", "steps": 60, "lr": 0.3}
 CELL_PX, SHOWN_PEOPLE = 160, 6
 
 
@@ -55,10 +56,10 @@ def main() -> None:
     pictures: dict[str, list[Tensor]] = {}
     for name, renders in {"many": args.data / "cg.zip", "few": args.hundred}.items():
         finetune(args, renders, args.out / name, RULES["paper"])
-        transfer = Transfer(str(args.out / name), device=args.device, steps=args.steps, store=args.out / "codes").read()
+        transfer = Transfer(str(args.out / name), device=args.device, store=args.out / "codes", **SCHEDULE).read()
         pictures[name] = [realistic(person, transfer) for person in people]
         rows[name] = figures(people, pictures[name], identity, transfer)
-        report = {"people": len(people), "kimg": args.kimg, "steps": transfer.options.steps, "rows": rows}
+        report = {"people": len(people), "kimg": args.kimg, **SCHEDULE, "rows": rows}
         write_atomic(args.out / "datasets.json", json.dumps(plain(report), indent=1).encode() + b"\n")
         print(table(rows), flush=True)
     write_atomic(args.out / "datasets.jpg", encode_jpeg(sheet(people, pictures)))
@@ -74,7 +75,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs, the figures and the pictures")
     parser.add_argument("--kimg", default="0.6", help="thousands of images that each run sees, at least")
     parser.add_argument("--people", type=int, help="of pairs.zip; all of them without")
-    parser.add_argument("--steps", type=int, help="of the projection; the run's own without")
     parser.add_argument("--precision", default="auto", help="of the convolutions in training")
     parser.add_argument("--card", type=Path, help="Markdown file whose section `table 2` is rewritten")
     parser.add_argument("--device", default="auto")

@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -31,12 +31,14 @@ class Projected:
 
 
 class Transfer:
-    """A pair's networks and a store of codes. store: a folder in which found codes are kept for the next call."""
+    """A pair's networks and a store of codes.
 
-    def __init__(
-        self, name: str | None, *, device: str = "auto", steps: int | None = None, store: Path | None = None
-    ) -> None:
-        self.studio = Refacer(name, device, steps=steps, perceptual="pair", parser="pair")
+    store: a folder in which found codes are kept for the next call; schedule: steps, lr and axes of `refacer project`,
+    the pair's own where they are not given.
+    """
+
+    def __init__(self, name: str | None, *, device: str = "auto", store: Path | None = None, **schedule: Any) -> None:
+        self.studio = Refacer(name, device, perceptual="pair", parser="pair", **schedule)
         self.equipment = self.studio.equipment
         self.pair, self.device = self.equipment.pair, self.equipment.device
         self.options = self.equipment.project_options()

@@ -36,7 +36,7 @@ SIZES: Mapping[str, tuple[int, ...]] = {
     "figures": (1, 4, 16, 36, 100),
     "megapixels": (2, 12, 50, 100, 200),
     "megabytes of codes": (64, 512, 2048),
-    "megabytes of codes, refused": (64, 256, 1024, 2048),
+    "megabytes of codes, refused": (64, 512, 2048),
     "kilobytes of memory for 8k": (3_500_000, 4_500_000, 8_000_000),
 }
 SMALL = (90, 120)

@@ -111,7 +111,8 @@ def main() -> None:
         build(chosen.out.absolute(), journal)
     else:
         wrong, versions = install(chosen.out.absolute(), chosen.python, lowest=chosen.lowest, keep=chosen.keep)
-        kind = f"{Path(chosen.python).name}, {'lowest' if chosen.lowest else 'newest'} needs"
+        version = _run(chosen.python, "--version").strip()
+        kind = f"{version}, {'lowest' if chosen.lowest else 'newest'} needs"
         journal.add(kind, "install", FAULT if wrong else "works", wrong, versions=versions.split())
     print(journal.table())
 

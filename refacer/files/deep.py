@@ -35,7 +35,12 @@ def decode_deep(data: bytes, pixels: int) -> NDArray[np.uint16]:
 
     cv2 turns a TIFF as its orientation asks, and leaves a PNG as it is.
     """
-    import cv2  # only here: a machine that decodes no 16-bit colour needs no cv2
+    try:
+        import cv2  # only here: a machine that decodes no 16-bit colour needs no cv2
+    except ModuleNotFoundError:
+        raise
+    except ImportError as error:  # its libraries found no room
+        raise MemoryError("OpenCV cannot be loaded") from error
 
     with silent():
         try:

@@ -1,5 +1,6 @@
 """Want of memory is no damage, whatever the decoders call it."""
 
+import builtins
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refacer.files import Source, encode_display
+from refacer.files import Source, encode_display, read_source
 
 LIMITED = """
 import resource, sys
@@ -37,3 +38,17 @@ def test_want_of_memory_is_told_from_damage(tmp_path, name, mib):
     command = [sys.executable, "-c", LIMITED, str(path), str(mib)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.stdout.strip() == "MemoryError", done.stderr
+
+
+def test_opencv_whose_libraries_find_no_room_is_want_of_memory(monkeypatch):
+    native, real = np.zeros((8, 8, 3), np.uint16), builtins.__import__
+    data = encode_display(native, Source(native), "PNG", None)
+
+    def full(name, *rest):
+        if name == "cv2":
+            raise ImportError("libopenblas.so: failed to map segment from shared object")
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", full)
+    with pytest.raises(MemoryError):
+        read_source(data, max_pixels=64)

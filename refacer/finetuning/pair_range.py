@@ -12,7 +12,7 @@ from refacer.networks.encoders import FaceEncoder
 from refacer.networks.stylegan2.networks import Generator
 from refacer.options import PROJECT_BATCH
 from refacer.stages.inversion import invert_each
-from refacer.stages.project import Optimiser
+from refacer.stages.project import Known, Optimiser
 from refacer.training.dataset import FaceDataset
 from refacer.types import Progress
 from refacer.weights.choices import OWN, choose
@@ -50,7 +50,7 @@ def measured_range(
     found = invert_each(
         faces,
         rendering,
-        Optimiser(perceptual, pair.w_std, options, encoder),
+        Optimiser(perceptual, pair.w_std, options, encoder, Known.of(rendering, options)),
         batch=GPU_BATCH if device.type == "cuda" else PROJECT_BATCH,
         progress=progress,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from refacer.equipment import ENCODER
 from refacer.files.npy import array_sha256
 from refacer.inverters.method import Method
 from refacer.options import FollowOptions, ProjectOptions
-from refacer.stages.project import Optimiser, Start
+from refacer.stages.project import Known, Optimiser, Start
 
 
 class Optimise(Method):
@@ -32,7 +33,7 @@ class Optimise(Method):
     def inverter(self) -> Optimiser:
         """With the distance that was chosen, starting where that was chosen."""
         equipment = self.equipment
-        return Optimiser(equipment.perceptual, equipment.w_std, self.options, self._start())
+        return Optimiser(equipment.perceptual, equipment.w_std, self.options, self._start(), self._known)
 
     def follower(self, codes: Tensor, follow: FollowOptions) -> Optimiser:
         """The inverter of a face that had these codes, (1, num_ws, w_dim), one frame earlier."""
@@ -40,6 +41,11 @@ class Optimise(Method):
         if not options.steps:  # an encoder's codes as they are
             return self.inverter()
         return replace(self.inverter(), options=options, start=lambda _faces, _generator: codes)
+
+    @cached_property
+    def _known(self) -> Known:
+        """Found once, not for every face."""
+        return Known.of(self.equipment.generator(self.into), self.options)
 
     def _start(self) -> Start | None:
         """What gives the codes to start from; None for the average."""

@@ -34,19 +34,42 @@ Start = Callable[[Tensor, Generator], Tensor]
 
 
 @dataclass(frozen=True)
+class Known:
+    """What an optimisation needs to know of a generator, the same for all faces; None for what is not asked for."""
+
+    prior: CodePrior | None = None
+    axes: Tensor | None = None
+
+    @classmethod
+    def of(cls, generator: Generator, options: ProjectOptions) -> Known:
+        """As the options ask; on a CPU core it takes as long as some ten steps at 256²."""
+        return cls(
+            code_prior(generator, WStatistics()) if options.prior_weight else None,
+            style_axes(generator) if options.axes == "styles" else None,
+        )
+
+
+@dataclass(frozen=True)
 class Optimiser:
-    """Eq. 4 as an inverter: the distance, the spread of w (`w_statistics`), the options, and where it starts."""
+    """Eq. 4 as an inverter: the distance, the spread of w (`w_statistics`), the options, and where it starts.
+
+    known: of the generator that it will be given; None finds it anew at every call.
+    """
 
     perceptual: Perceptual
     w_std: float
     options: ProjectOptions
     start: Start | None = None
+    known: Known | None = None
 
     def __call__(self, faces: Tensor, generator: Generator, *, progress: Progress | None = None) -> Inversion:
         """See `project`."""
         with torch.no_grad():
             init = None if self.start is None else self.start(faces, generator)
-        return project(faces, generator, self.perceptual, self.w_std, self.options, init=init, progress=progress)
+        return project(
+            faces, generator, self.perceptual, self.w_std, self.options,
+            init=init, known=self.known, progress=progress,
+        )  # fmt: skip
 
 
 def project(
@@ -57,6 +80,7 @@ def project(
     options: ProjectOptions,
     *,
     init: Tensor | None = None,
+    known: Known | None = None,
     progress: Progress | None = None,
 ) -> Inversion:
     """Minimise lambda_n L_n(n) + LPIPS(x, G(w+, n)) over w+ and n (Eq. 4), repeatably.
@@ -65,7 +89,7 @@ def project(
     a latent prior (`code_prior`) and `options.axes` turns what Adam moves (`style_axes`); the paper has neither.
     faces: (N, 3, S, S) in [-1, 1]; another size than the generator's is resampled. w_std: spread of w (`w_statistics`).
     init: codes to start from, (N or 1, num_ws, w_dim), instead of the average code in every layer. n* is not kept: the
-    other generator has its own noise.
+    other generator has its own noise. known: `Known.of` the generator with these options, found anew without.
     Raises ShapeMismatch for other shapes, RefacerError when the loss is no longer finite.
     """
     sources = [seeded_generator(options.seed) for _ in faces]
@@ -73,9 +97,9 @@ def project(
         fitted = fitted_faces(faces, generator.img_resolution)
         noise = NoiseMaps(generator, sources, faces.device)
         start = _start(faces, generator, init)
-        codes = _Codes.turned(start, style_axes(generator)) if options.axes == "styles" else _Codes(start)
-        prior = code_prior(generator, WStatistics()) if options.prior_weight else None
-        loss = _Loss(generator, perceptual, fitted, noise, prior, dtype_of(options.precision))
+        known = known or Known.of(generator, options)
+        codes = _Codes(start) if known.axes is None else _Codes.turned(start, known.axes)
+        loss = _Loss(generator, perceptual, fitted, noise, known.prior, dtype_of(options.precision))
         trace = _optimise(codes, loss, sources, w_std, options, progress)
         with torch.no_grad():
             found = codes.now()

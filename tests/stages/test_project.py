@@ -13,7 +13,7 @@ from refacer.options import ProjectOptions, WStatistics
 from refacer.stages import project as module
 from refacer.stages.code_prior import code_prior
 from refacer.stages.inversion import Inversion
-from refacer.stages.project import code_noise, learning_rate, project
+from refacer.stages.project import Known, Optimiser, code_noise, learning_rate, project
 from tests.tiny import tiny_discriminator, tiny_generator
 
 WIDE: dict[str, Any] = {"channel_base": 256, "channel_max": 16}  # fewer channels hold too little to be found again
@@ -69,6 +69,15 @@ def test_along_the_styles_fewer_steps_come_as_near(scene: Scene) -> None:
     assert float(found.distance.sum()) < float(published.distance.sum())
     start = project(scene.faces, scene.generator, scene.perceptual, scene.w_std, replace(along, steps=0))
     assert torch.equal(start.codes, scene.generator.mapping.w_avg.expand(start.codes.shape))
+
+
+def test_what_is_known_of_the_generator_changes_nothing(scene: Scene) -> None:
+    options = ProjectOptions(steps=4, lr=0.1, prior_weight=0.1).along_styles()
+    given = Optimiser(scene.perceptual, scene.w_std, options, known=Known.of(scene.generator, options))
+    found = given(scene.faces[:1], scene.generator)
+    anew = Optimiser(scene.perceptual, scene.w_std, options)(scene.faces[:1], scene.generator)
+    assert torch.equal(found.codes, anew.codes)
+    assert Known.of(scene.generator, ProjectOptions()) == Known()
 
 
 def test_a_prior_keeps_codes_likely(scene: Scene) -> None:

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -199,7 +200,10 @@ def test_a_folder_comes_out_the_same_though_a_machine_dies(cli, farm, shots, tmp
 
 
 def when_at_work(monkeypatch: pytest.MonkeyPatch, node: str, happens: Callable[[], None]) -> None:
-    """Wait for all workers; let something happen, once, when one on a certain machine is about to be given its task."""
+    """Wait for all workers; let something end one on a certain machine, once, when it is about to be given its task.
+
+    A worker outlives its machine by a moment, in which it may still do the task; so it is waited for.
+    """
     assemble, take, once = Crew.assemble, Crew._take, threading.Lock()
 
     def assemble_all(self, tell):
@@ -213,6 +217,9 @@ def when_at_work(monkeypatch: pytest.MonkeyPatch, node: str, happens: Callable[[
         hand = take(self, places)
         if hand.node == node and once.acquire(blocking=False):
             happens()
+            with suppress(*clusters.losses()):
+                while True:
+                    self._ray.get(hand.actor.refusal.remote(__version__))
         return hand
 
     monkeypatch.setattr(Crew, "assemble", assemble_all)

@@ -219,7 +219,7 @@ class Inversion:
         Axes | None,
         option(
             INVERSION,
-            "What Adam moves: codes, as published, or along the axes of their styles, in half the steps.",
+            "What Adam moves: codes, as published, or along the axes of their styles, in fewer steps.",
             show_default="the pair's",
         ),
     ] = Choices.axes

@@ -1,4 +1,4 @@
-"""Axes of W+ along which Adam finds a code in half the steps: those of each layer's styles.
+"""Axes of W+ along which Adam finds a code in fewer steps: those of each layer's styles.
 
 Adam gives every number it moves a rate of its own, by how large the gradient is there. The numbers of a code all mix in
 every layer's styles, so that none of them is steep or flat by itself; along the eigenvectors of the styles' own weights

@@ -219,7 +219,7 @@ class Inversion:
         Axes | None,
         option(
             INVERSION,
-            "What Adam moves: codes, as published, or along the axes of their styles, in fewer steps.",
+            "Adam moves a code's own numbers (codes: published), or along the axes of its styles, in fewer steps.",
             show_default="the pair's",
         ),
     ] = Choices.axes

@@ -21,14 +21,14 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.strips import sheet_of
 from benchmarks.studio import COLUMNS as FACE_COLUMNS
 from benchmarks.studio import cell, plain
 from benchmarks.studio_measures import Identity
 from benchmarks.studio_rows import ROWS, Person, figures_of, mean_figures, pictures_of, read_people
 from refacer.evaluation.networks import load_judge
 from refacer.files import write_atomic
-from refacer.images.pixels import rgb_from_tensor
-from refacer.images.sheet_layout import captioned, encode_jpeg, fitted, row_of, stacked
+from refacer.images.sheet_layout import encode_jpeg
 from refacer.networks.judge import Judge
 from refacer.options import DEFAULT_PAIR
 from tools.studio.card import markdown, with_section
@@ -52,7 +52,7 @@ COLUMNS = {
     "identity_between": "identity between generators",
     **{name: title for name, title in FACE_COLUMNS.items() if name not in LEFT_OUT},
 }
-CELL_PX, SHOWN_CODES, SHOWN_PEOPLE = 160, 6, 6
+SHOWN_CODES, SHOWN_PEOPLE = 6, 6
 
 
 def main() -> None:
@@ -152,11 +152,7 @@ def sheet(strips: Mapping[str, Mapping[str, Any]]) -> Any:
     lines += [(f"rendering generator, {name}", strip["codes"]) for name, strip in strips.items()]
     lines += [("input", first["input"]), (DIRECT, first["direct"])]
     lines += [(f"method, {name}", strip["people"]) for name, strip in strips.items()]
-    return stacked([captioned(row_of([_small(picture) for picture in row]), name, ()) for name, row in lines])
-
-
-def _small(picture: torch.Tensor) -> Any:
-    return fitted(rgb_from_tensor(picture[0].cpu()), CELL_PX, CELL_PX)
+    return sheet_of(lines)
 
 
 if __name__ == "__main__":

@@ -22,13 +22,13 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.rivals import RULES, finetune
+from benchmarks.strips import sheet_of
 from benchmarks.studio import plain
 from benchmarks.studio_measures import Identity, identity_distance
 from benchmarks.studio_rows import Person, finite_mean, read_people
 from refacer.evaluation.faces import perceptual_distance, squared_difference
 from refacer.files import write_atomic
-from refacer.images.pixels import rgb_from_tensor
-from refacer.images.sheet_layout import captioned, encode_jpeg, fitted, row_of, stacked
+from refacer.images.sheet_layout import encode_jpeg
 from refacer.options import DEFAULT_PAIR
 from tools.studio.card import markdown, with_section
 from tools.studio.transfer import Transfer
@@ -45,7 +45,7 @@ COLUMNS = {
 }
 THEIRS = ("paper: LPIPS ↓", "paper: L2 ↓")
 SCHEDULE: dict[str, Any] = {"axes": "styles", "steps": 60, "lr": 0.3}
-CELL_PX, SHOWN_PEOPLE = 160, 6
+SHOWN_PEOPLE = 6
 
 
 def main() -> None:
@@ -122,11 +122,7 @@ def sheet(people: Sequence[Person], pictures: Mapping[str, Sequence[Tensor]]) ->
     lines = [("input", [people[i].face for i in shown])]
     lines += [(TITLES[name], [drawn[i] for i in shown]) for name, drawn in pictures.items()]
     lines += [("true photograph", [people[i].photo for i in shown])]
-    return stacked([captioned(row_of([_small(one) for one in row]), name, ()) for name, row in lines])
-
-
-def _small(picture: Tensor) -> Any:
-    return fitted(rgb_from_tensor(picture), CELL_PX, CELL_PX)
+    return sheet_of(lines)
 
 
 if __name__ == "__main__":

@@ -22,12 +22,11 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from refacer.engine import Refacer
 from refacer.files.sources import list_folder
+from refacer.jobs.frames import face_at
 from refacer.jobs.sequence import natural
 from refacer.networks.perceptual import distance
 from refacer.options import FollowOptions, SequenceOptions
-from refacer.stages.align import quad_from_landmarks
 from refacer.stages.inversion import invert_each
-from refacer.stages.pipeline import Found, aligned
 from refacer.stages.project import Optimiser
 from refacer.stages.tracks import Track, smoothed, smoothed_landmarks
 
@@ -59,16 +58,10 @@ def main() -> None:
 
 def faces_of(studio: Refacer, folder: Path) -> list[Tensor]:
     """The face of every frame along its smoothed track, (1, 3, S, S)."""
-    equipment = studio.equipment
     paths = sorted((entry.path for entry in list_folder(folder).entries), key=lambda path: natural(path.name))
-    images = [studio.tensor(studio.read(path)) for path in paths]
-    track = Track(0, [studio.find(path)[0].landmarks for path in paths])
-    landmarks = smoothed_landmarks(track, SequenceOptions())
-    places = [Found(0, 1, points, quad_from_landmarks(points)) for points in landmarks]
-    return [
-        aligned(image, place, equipment.crop_px, equipment.options.align)
-        for image, place in zip(images, places, strict=True)
-    ]
+    frames = [studio.read(path) for path in paths]
+    landmarks = smoothed_landmarks(Track(0, [studio.find(one)[0].landmarks for one in frames]), SequenceOptions())
+    return [face_at(studio, one, points) for one, points in zip(frames, landmarks, strict=True)]
 
 
 def found(studio: Refacer, face: Tensor, start: Tensor | None, **changes: Any) -> tuple[Tensor, float]:

@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.strips import sheet_of
 from benchmarks.studio import plain
 from refacer.files import write_atomic
-from refacer.images.pixels import rgb_from_tensor
-from refacer.images.sheet_layout import captioned, encode_jpeg, fitted, row_of, stacked
+from refacer.images.sheet_layout import encode_jpeg
 from refacer.options import DEFAULT_PAIR
 from refacer.weights.pairs import load_pair
 from tools.studio.card import markdown, with_section
@@ -62,7 +61,7 @@ COLUMNS = {
     "identity": "dlib's distance between generators ↓",
 }
 THEIRS = ("paper: FID to DRFHQ ↓", "paper: FID to FFHQ ↓", "paper: cosine ↑")
-CELL_PX, SHOWN_CODES, SHOWN_PSI = 160, 6, 0.7
+SHOWN_CODES, SHOWN_PSI = 6, 0.7
 
 
 def main() -> None:
@@ -151,11 +150,7 @@ def sheet(runs: Mapping[str, str]) -> Any:
         (TITLES[rule], pair.generator("rendering", device).synthesis(ws, noise_mode="const"))
         for rule, pair in pairs.items()
     ]
-    return stacked([captioned(row_of([_small(one) for one in pictures]), name, ()) for name, pictures in lines])
-
-
-def _small(picture: Tensor) -> Any:
-    return fitted(rgb_from_tensor(picture), CELL_PX, CELL_PX)
+    return sheet_of(lines)
 
 
 if __name__ == "__main__":

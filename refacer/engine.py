@@ -204,7 +204,7 @@ class Refacer:
         """
         source, options = self.read(image), self.equipment.align_options
         which = faces or self.choices.faces or "all"
-        picture = self._seen(source)
+        picture = self.seen(source)
         found = find_faces(picture, self.equipment.detector, options, which)
         self._tell_of_small(found)
         record = self.records.align_record(which, found[0].count)
@@ -405,7 +405,7 @@ class Refacer:
     def find(self, image: Picture | Source) -> list[Found]:
         """The faces of a picture that `run` changes, from left to right. Raises NoFace."""
         options = self.equipment.options
-        return find_faces(self._seen(self.read(image)), self.equipment.detector, options.align, options.faces)
+        return find_faces(self.seen(self.read(image)), self.equipment.detector, options.align, options.faces)
 
     def run(
         self,
@@ -436,7 +436,7 @@ class Refacer:
         """
         source = self.read(image)
         results = run_stages(
-            self._seen(source),
+            self.seen(source),
             self.networks(),
             self.equipment.options,
             found=found,
@@ -450,15 +450,15 @@ class Refacer:
         self, pictures: Sequence[tuple[Source, Sequence[Found]]], progress: Progress | None = None
     ) -> list[list[Inversion]]:
         """The codes of the faces of several pictures, up to the chosen `batch` at once, for `run`."""
-        tensors = [(self.tensor(source), found) for source, found in pictures]
-        return invert_together(tensors, self.networks(), self.equipment.options, progress)
+        seen = [(self.seen(source), found) for source, found in pictures]
+        return invert_together(seen, self.networks(), self.equipment.options, progress)
 
     def run_frame(self, source: Source, faces: Sequence[Guided], sequence: StageRecord) -> Result:
         """The whole job on a frame of a sequence, whose faces are known from its neighbours; none leaves it as it is.
 
         sequence: what the passport says of the neighbours.
         """
-        image, canvas = self._seen(source), self._canvas(source)
+        image, canvas = self.seen(source), self._canvas(source)
         results = run_guided(image, faces, self.networks(), self.equipment.options, canvas=canvas)
         return self._result(source, source, results, (sequence,))
 
@@ -555,8 +555,8 @@ class Refacer:
         """What the stages see of a face: (1, 3, H, W) on the device, 8 bits deep, transparent pixels over grey."""
         return tensor_from_rgb(source.rgb, self.equipment.device)
 
-    def _seen(self, source: Source) -> Canvas:
-        """The same of a picture, of which they look at parts."""
+    def seen(self, source: Source) -> Canvas:
+        """The same of a picture, of which they look at parts: only these become tensors."""
         return Canvas(source.rgb, self.equipment.device)
 
     def _canvas(self, source: Source) -> Canvas:

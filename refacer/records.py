@@ -153,6 +153,11 @@ class Records:
             self.composite(options.composite, None if masked else "none"),
         )
 
+    def as_now(self, count: int, *, left: bool = False) -> tuple[StageRecord, ...]:
+        """The same for a face that would be cut out now."""
+        size = self.equipment.crop_px
+        return self.history(count, SourceInfo(size, size, ""), left=left)
+
 
 def placed_in(target: SourceInfo, face: Face, *, allow_mismatch: bool, name: str) -> FaceRecord:
     """Where a face goes; raises PassportMismatch where that is unknown or in another picture."""

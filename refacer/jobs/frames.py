@@ -25,6 +25,12 @@ KEPT_FRAC = 0.25
 """Share of the free memory in which frames are kept between their looks."""
 
 
+def face_at(studio: Refacer, source: Source, landmarks: Points) -> Tensor:
+    """The face of a picture at these landmarks, (1, 3, S, S) as its file would hold it."""
+    place, equipment = Found(0, 1, landmarks, quad_from_landmarks(landmarks)), studio.equipment
+    return aligned(studio.seen(source), place, equipment.crop_px, equipment.options.align)
+
+
 class Frames:
     """Frames in order with what looks at them. at_once: how many are looked at at once, each in a thread."""
 
@@ -41,8 +47,7 @@ class Frames:
 
     def face(self, source: Source, landmarks: Points) -> Tensor:
         """The face of a frame at these landmarks, (1, 3, S, S)."""
-        place, equipment = Found(0, 1, landmarks, quad_from_landmarks(landmarks)), self.studio.equipment
-        return aligned(self.studio.tensor(source), place, equipment.crop_px, equipment.options.align)
+        return face_at(self.studio, source, landmarks)
 
     def each(self, work: Callable[[T], R], tasks: Sequence[T]) -> list[R]:
         """Let all tasks be done, several at once."""

@@ -166,8 +166,7 @@ class Running:
 
     def history(self) -> tuple[StageRecord, ...]:
         """What is done to the face of a picture that has one."""
-        size = self.studio.equipment.crop_px
-        return self.studio.records.history(1, SourceInfo(size, size, ""))
+        return self.studio.records.as_now(1)
 
     def _finish(self, one: Loaded, inversions: Sequence[Inversion] | None, progress: Progress) -> Outcome:
         height, width = one.source.native.shape[:2]
@@ -221,12 +220,9 @@ class Running:
 
     def _is_as_now(self, done: Passport) -> bool:
         """Whether the faces of a finished picture went through what this call would do to them."""
-        studio, count = self.studio, done.faces[0].count
-        size = studio.equipment.crop_px
+        records, count = self.studio.records, done.faces[0].count
         further = (self.frames.record,) if self.frames else ()
-        both = [
-            (*studio.records.history(count, SourceInfo(size, size, ""), left=left), *further) for left in (False, True)
-        ]
+        both = [(*records.as_now(count, left=left), *further) for left in (False, True)]
         return all(any(like(face.stages, history) for history in both) for face in done.faces)
 
 

@@ -33,7 +33,7 @@ from refacer.stages.align import align, quad_from_landmarks, side_px
 from refacer.stages.guided import Guided
 from refacer.stages.pipeline import Found
 from refacer.stages.tracks import Seen, Track, find_cuts, follow, smoothed_landmarks
-from refacer.types import SourceInfo, StageRecord
+from refacer.types import StageRecord
 
 LOOK_PX, THUMB_PX = 8, 24
 """Sides of what tells a face from another one, and a shot from the next."""
@@ -131,9 +131,8 @@ class Sequencer:
 
     def _settings(self) -> str:
         """All that decides the codes."""
-        size = self.studio.equipment.crop_px
-        history = self.studio.records.history(1, SourceInfo(size, size, ""))
-        return json.dumps([vars(one) for one in (*history, self.record)], sort_keys=True)
+        stages = (*self.studio.records.as_now(1), self.record)
+        return json.dumps([vars(one) for one in stages], sort_keys=True)
 
     def _guided(self, steady: Steady, t: int, index: int, count: int) -> Guided:
         device = self.studio.equipment.device

@@ -165,7 +165,7 @@ class Looks(NamedTuple):
 
 
 def invert_together(
-    pictures: Sequence[tuple[Tensor, Sequence[Found]]],
+    pictures: Sequence[tuple[Picture, Sequence[Found]]],
     networks: Networks,
     options: RunOptions,
     progress: Progress | None = None,

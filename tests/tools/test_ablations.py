@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks import ablations
+from benchmarks.strips import CELL_PX
 
 
 @pytest.fixture
@@ -54,6 +55,6 @@ def test_the_sheet_shows_codes_and_people_of_every_variant():
     strip = [torch.zeros(1, 3, 8, 8)] * 2
     kinds: dict[str, Any] = dict.fromkeys(("codes, realistic", "codes", "input", "direct", "people"), strip)
     one, two = ablations.sheet({"a": kinds}), ablations.sheet({"a": kinds, "b": kinds})
-    line = (one.shape[0] - one.shape[0] % ablations.CELL_PX) // ablations.CELL_PX
+    line = (one.shape[0] - one.shape[0] % CELL_PX) // CELL_PX
     assert line == 5
     assert two.shape[0] - one.shape[0] == pytest.approx(2 / 5 * one.shape[0], rel=0.02)

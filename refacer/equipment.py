@@ -38,8 +38,9 @@ from refacer.weights import terms
 from refacer.weights.choices import Choice, RoleName, choose, require
 from refacer.weights.convert import load_generator_file
 from refacer.weights.formats.latents import read_latents
+from refacer.weights.pair_json import EFFICIENTNET
 from refacer.weights.pairs import Pair, load_pair
-from refacer.weights.registry import sha256_of
+from refacer.weights.registry import sha256_of, weight
 
 ENCODER = "encoder"
 
@@ -318,9 +319,17 @@ class Equipment:
     def encoder(self) -> FaceEncoder:
         """The pair's own encoder; raises WeightsMissing where it has none."""
         network = self.pair.network(ENCODER).to(self.device)
-        self.note(terms.of_pair(ENCODER, self.pair))
         assert isinstance(network, FaceEncoder)
+        self.note(terms.of_pair(ENCODER, self.pair))
+        if network.config.kind == "linear":
+            self.note(terms.of_weight("what the encoder looks through", EFFICIENTNET))
         return network
+
+    @property
+    def encoder_models(self) -> dict[str, str]:
+        """sha256 of the pair's encoder, and of what it looks through."""
+        own = {ENCODER: self.pair.sha256(ENCODER)}
+        return own | ({"trunk": str(weight(EFFICIENTNET).sha256)} if self.encoder.config.kind == "linear" else {})
 
     def require(self, *roles: str, detector: bool = False, perceptual: bool = False, parser: bool = False) -> None:
         """Meet weights that are not installed before the work, all in one error with one command that mends it."""

@@ -64,6 +64,7 @@ INVERTERS = {
     "restyle-psp": "encode:Encode",
     "restyle-e4e": "encode:Encode",
     "hyperstyle": "hyperstyle:Hyper",
+    "linear": "encode:Encode",
 }
 """The ways to a code by the names that --inverter takes, each with its module and class in refacer/inverters."""
 
@@ -396,9 +397,12 @@ class DistillOptions:
 
 
 EncoderName = Literal["psp", "e4e", "restyle-psp", "restyle-e4e"]
-"""Encoders of faces into W+."""
+"""Published encoders of faces into W+."""
 
-TrainedName = Literal["psp", "e4e", "restyle-psp", "restyle-e4e", "hyperstyle"]
+PairEncoderName = Literal["psp", "e4e", "restyle-psp", "restyle-e4e", "linear"]
+"""Encoders of faces into W+ that a pair can carry."""
+
+TrainedName = Literal["psp", "e4e", "restyle-psp", "restyle-e4e", "hyperstyle", "linear"]
 """What `refacer train-encoder` trains."""
 
 

@@ -21,7 +21,9 @@ OWN = EncoderOptions
 class Method:
     """How it is trained; the names are those of EncoderOptions."""
 
-    kind: Annotated[TrainedName, option(NETWORK, "Whose way from a face to its codes.")] = OWN.kind
+    kind: Annotated[
+        TrainedName, option(NETWORK, "Whose way from a face to its codes; linear is our own, and learns soonest.")
+    ] = OWN.kind
     size: Annotated[Literal["compact", "full"], option(NETWORK, "full: the published sizes, a GB.")] = OWN.size
     into: Annotated[GeneratorRole, option(NETWORK, "The generator of the pair whose codes are learned.")] = OWN.into
     kimg: Annotated[float, option(SCHEDULE, "Thousands of pictures to see in all.", min=0.001)] = OWN.kimg

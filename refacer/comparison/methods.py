@@ -58,7 +58,7 @@ METHODS: Mapping[str, Method] = {
     **{
         name: Method(f"{name} into the realistic generator", {"way": "project", "inverter": name}, into="real")
         for name in INVERTERS
-        if name != "optimise"
+        if name not in ("optimise", "linear")
     },
     **{name: Method(label, {"way": "project"}, run=name) for name, label in RULE_LABELS.items()},
     SDEDIT: Method("SDEdit", run=SDEDIT, sample=0),

@@ -177,9 +177,8 @@ def fresh_network(config: EncoderConfig | HyperConfig) -> FaceEncoder | HyperSty
     """An untrained network, whose answer is the average code and the weights as they are."""
     if isinstance(config, EncoderConfig):
         encoder = FaceEncoder(config)
-        for head in encoder.encoder.styles:
-            nn.init.zeros_(head.get_parameter("linear.weight"))
-        return encoder
+        encoder.encoder.silence()
+        return published.with_trunk(encoder)
     network = HyperStyle(config)
     nn.init.zeros_(network.encoder.linear.weight)
     for last in network.hypernet.last_layers():

@@ -1,4 +1,4 @@
-"""`--inverter psp|e4e|restyle-psp|restyle-e4e`: the pair's own encoder of that kind, else the published one."""
+"""`--inverter psp|e4e|restyle-psp|restyle-e4e|linear`: the pair's own encoder of that kind, else the published one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from functools import cached_property
 from typing import Any
 
 from refacer.equipment import ENCODER
+from refacer.errors import WeightsMissing
 from refacer.inverters.method import Method
 from refacer.networks.encoders import FaceEncoder
 from refacer.stages.encode import Encoding, check_is_of
 from refacer.weights.choices import Choice, choose, require
+
+OWN_ONLY = "linear"  # nobody has published one
 
 
 class Encode(Method):
@@ -24,6 +27,9 @@ class Encode(Method):
             own = equipment.encoder.config
             if (own.kind, own.into) == (self.name, self.into):
                 return None
+        if self.name == OWN_ONLY:
+            made = f"train one with `refacer train-encoder FACES --kind {OWN_ONLY} --into {self.into} -o RUN`"
+            raise WeightsMissing(f"--inverter {OWN_ONLY}: the pair carries none for its {self.into} generator; {made}")
         return choose("encoder", self.name)
 
     def check(self) -> None:
@@ -55,4 +61,4 @@ class Encode(Method):
     def models(self) -> Mapping[str, str]:
         """The encoder."""
         published = self._published
-        return {ENCODER: self.equipment.pair.sha256(ENCODER)} if published is None else published.models
+        return self.equipment.encoder_models if published is None else published.models

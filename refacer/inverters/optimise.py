@@ -71,7 +71,7 @@ class Optimise(Method):
         """What measures Eq. 4, and the encoder where its codes are the start."""
         equipment = self.equipment
         encoded = equipment.start(self.into) == ENCODER
-        return {**equipment.perceptual_models(), **({ENCODER: equipment.pair.sha256(ENCODER)} if encoded else {})}
+        return {**equipment.perceptual_models(), **(equipment.encoder_models if encoded else {})}
 
     @property
     def seed(self) -> int:

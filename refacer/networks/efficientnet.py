@@ -22,6 +22,9 @@ left out, for they see 1/32 of the picture's size only."""
 TAPS = (0, 2, 4, 10)
 """Blocks whose outputs are compared: the last one at each size."""
 
+TAP_WIDTHS = ((16, 2), (24, 4), (40, 8), (112, 16))
+"""Of each tap the channels, and how much smaller than the picture it is."""
+
 LEAST_PX = 32  # smaller pictures are enlarged to it
 BN_EPS = 1e-3
 

@@ -1,9 +1,10 @@
-"""Encoders of faces into W+: pSp, e4e and both ReStyles, at the published sizes or smaller ones.
+"""Encoders of faces into W+: pSp, e4e and both ReStyles, at the published sizes or smaller ones, and a linear one.
 
 One trunk (ArcFace's IR-SE50) and a head for each code of W+ serve them all. Richardson et al. 2021 (pSp,
 arXiv:2008.00951): every head gives an offset from the average code. Tov et al. 2021 (e4e, arXiv:2102.02766): the first
 head gives one for all layers, the others add to it. Alaluf et al. 2021 (ReStyle, arXiv:2104.02699): the network sees
-the face beside its last result and corrects it, a few times. Attribute names are the published states'.
+the face beside its last result and corrects it, a few times. Attribute names are the published states'. The linear one
+(`linear_styles.py`) looks through a network that was trained on ImageNet instead of a trunk of its own.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from torch import Tensor, nn
 from refacer.errors import ShapeMismatch, UsageError
 from refacer.images.resampling import resized
 from refacer.networks.irse import body, input_layer
+from refacer.networks.linear_styles import LinearStyles
 from refacer.networks.stylegan2.networks import Generator
-from refacer.options import EncoderName, GeneratorRole
+from refacer.options import GeneratorRole, PairEncoderName
 
 HEAD_SLOPE = 0.01  # of the heads' leaky ReLU
 INPUT_SCALE = 2**4  # of the trunk's four stages together
@@ -32,10 +34,11 @@ class EncoderConfig:
 
     input_px: side at which a face is seen; units, widths: of the trunk's stages; head_width: channels of the heads.
     coarse, fine: the first codes that come from the map of 1/8, and of 1/4 of the input's side; all before from 1/16.
-    passes: how often ReStyle looks. into: the generator of a pair whose codes it gives.
+    passes: how often ReStyle looks. into: the generator of a pair whose codes it gives. The linear encoder has no trunk
+    of its own: of the sizes it uses input_px, and head_width as the number of features that it keeps.
     """
 
-    kind: EncoderName
+    kind: PairEncoderName
     num_ws: int = 18
     w_dim: int = 512
     input_px: int = 256
@@ -66,12 +69,12 @@ class EncoderConfig:
         return self.kind.endswith("e4e")
 
 
-def compact_config(kind: EncoderName, num_ws: int, w_dim: int, resolution: int) -> EncoderConfig:
-    """An encoder that a pair can carry: 4.9 million values for the studio pair."""
-    passes = 3 if kind.startswith("restyle") else 1
+def compact_config(kind: PairEncoderName, num_ws: int, w_dim: int, resolution: int) -> EncoderConfig:
+    """An encoder that a pair can carry: 4.9 million values for the studio pair, 5.6 million for a linear one."""
     return EncoderConfig(
-        kind, num_ws, w_dim, min(256, max(2 * INPUT_SCALE, resolution)), (2, 2, 4, 2), (16, 32, 80, 160), 72,
-        passes=passes,
+        kind, num_ws, w_dim, min(256, max(2 * INPUT_SCALE, resolution)), (2, 2, 4, 2), (16, 32, 80, 160),
+        head_width=224 if kind == "linear" else 72,
+        passes=3 if kind.startswith("restyle") else 1,
     )  # fmt: skip
 
 
@@ -79,11 +82,15 @@ class FaceEncoder(nn.Module):
     """Faces to codes: the network and the average code that its answers are offsets from."""
 
     latent_avg: Tensor
+    encoder: StyleEncoder | LinearStyles
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = StyleEncoder(config)
+        if config.kind == "linear":
+            self.encoder = LinearStyles(config.num_ws, config.w_dim, config.input_px, config.head_width)
+        else:
+            self.encoder = StyleEncoder(config)
         self.register_buffer("latent_avg", torch.zeros(config.num_ws, config.w_dim))
 
     def forward(self, faces: Tensor, generator: Generator) -> Tensor:
@@ -137,6 +144,11 @@ class StyleEncoder(nn.Module):
             self.latlayer2 = nn.Conv2d(widths[1], head, 1)
         sides = [side // self._scale(i) for i in range(config.num_ws)]
         self.styles = nn.ModuleList(StyleHead(head, config.w_dim, one) for one in sides)
+
+    def silence(self) -> None:
+        """Make every answer 0."""
+        for head in self.styles:
+            nn.init.zeros_(head.get_parameter("linear.weight"))
 
     def forward(self, images: Tensor, deltas: int | None = None) -> Tensor:
         """deltas: how many heads add to the first one's code, where they do; None: all."""

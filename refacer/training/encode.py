@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from refacer.images.pixels import scale_to_unit
 from refacer.images.resampling import resized
 from refacer.networks.encoders import FaceEncoder
+from refacer.networks.linear_styles import LinearStyles
 from refacer.networks.stylegan2.networks import Generator
 from refacer.options import EncoderOptions, WStatistics
 from refacer.stages.code_prior import code_prior
@@ -18,6 +20,7 @@ from refacer.training.latents import (
     LatentDiscriminator,
     gradient_penalty,
     logistic_loss,
+    mixed_codes,
     of_random_layers,
 )
 from refacer.training.losses import generator_loss
@@ -25,6 +28,8 @@ from refacer.training.processes import Processes
 from refacer.training.reconstruct import Examples, Judges, ReconstructionTrainer
 
 ENCODER, DISCRIMINATOR = "encoder", "discriminator"
+TURNED_BY = 2  # own pictures, and as many faces, for each direction that a linear encoder keeps
+TURNED_AT_ONCE = 16
 
 
 class EncoderTrainer(ReconstructionTrainer[FaceEncoder]):
@@ -52,6 +57,12 @@ class EncoderTrainer(ReconstructionTrainer[FaceEncoder]):
         """See the class above."""
         return {ENCODER: network.encoder}
 
+    def step(self) -> None:
+        """See the class above."""
+        if self.iteration == 0 and isinstance(self.network.encoder, LinearStyles):
+            self._turn(self.network.encoder)
+        super().step()
+
     def _learn(self, examples: Examples) -> None:
         config = self.network.config
         seen = resized(examples.faces, config.input_px)
@@ -63,6 +74,20 @@ class EncoderTrainer(ReconstructionTrainer[FaceEncoder]):
         if self.adversarial:
             self.random.start("discriminator", self.iteration, self.processes.rank)
             self._judge(codes.detach())
+
+    @torch.no_grad()
+    def _turn(self, encoder: LinearStyles) -> None:
+        """Let the first layer keep what varies most in faces and own pictures, the same in every process."""
+        wanted, g, found = TURNED_BY * encoder.width, self.generator, []
+        self.random.start("measure", 0, 1)
+        for first in range(0, wanted, TURNED_AT_ONCE):
+            own = g.synthesis(mixed_codes(g, TURNED_AT_ONCE, self.options.psi, self.random.device), noise_mode="const")
+            seen = [resized(own.clamp(-1, 1), self.network.config.input_px)]
+            if self.faces is not None:
+                given = scale_to_unit(self.faces.batch(first, TURNED_AT_ONCE).to(self.device))
+                seen.append(resized(given, self.network.config.input_px))
+            found += [encoder.features(pictures) for pictures in seen]
+        encoder.turn(torch.cat(found))
 
     def reconstructed(self, faces: Tensor) -> Tensor:
         """See the class above."""

@@ -22,7 +22,7 @@ from refacer.networks.hyperstyle import HyperConfig, HyperStyle
 from refacer.networks.parser import StudioParser
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.networks.translator import Translator, TranslatorConfig
-from refacer.options import EncoderName, GeneratorRole
+from refacer.options import GeneratorRole, PairEncoderName
 from refacer.weights.formats.bounded import shown
 from refacer.weights.formats.states import config_from, require, shapes_of
 
@@ -58,7 +58,7 @@ def load_translator(path: Path) -> Translator:
 
 
 def load_encoder(path: Path) -> FaceEncoder:
-    """The encoder of a pair."""
+    """The encoder of a pair; a linear one has yet to be given what it looks through."""
     return build_network(path, "encoder", lambda config: FaceEncoder(encoder_config(config)))
 
 
@@ -142,7 +142,7 @@ def encoder_config(config: dict[str, Any]) -> EncoderConfig:
         raise InputRefused("its sizes are no whole numbers in range")
     if len(units) != 4 or len(widths) != 4:
         raise InputRefused("an encoder has four stages")
-    if config["kind"] not in get_args(EncoderName) or config["into"] not in get_args(GeneratorRole):
+    if config["kind"] not in get_args(PairEncoderName) or config["into"] not in get_args(GeneratorRole):
         raise InputRefused("its kind is none that is known")
     return EncoderConfig(**{**config, "units": tuple(units), "widths": tuple(widths)})
 

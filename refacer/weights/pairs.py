@@ -25,13 +25,13 @@ from refacer.weights import cache, registry
 from refacer.weights.loaders import (
     encode_network,
     load_discriminator,
-    load_encoder,
     load_generator,
     load_hyperstyle,
     load_studio_parser,
     load_translator,
 )
 from refacer.weights.pair_json import PAIR_FILE, PAIR_FORMAT, PairDefaults, encode_facts, read_facts
+from refacer.weights.published import load_pair_encoder
 from refacer.weights.registry import sha256_of
 
 EMBEDDED = Path(__file__).parent
@@ -61,7 +61,9 @@ NETWORKS: Mapping[str, PairNetwork] = {
         "translator", load_translator, "train one with `refacer distill --pair {pair} -o RUN`, or use --way project"
     ),
     "encoder": PairNetwork(
-        "encoder", load_encoder, "train one with `refacer train-encoder FACES --pair {pair} -o RUN`, or use --init mean"
+        "encoder",
+        load_pair_encoder,
+        "train one with `refacer train-encoder FACES --pair {pair} -o RUN`, or use --init mean",
     ),
     "hyperstyle": PairNetwork(
         "hyperstyle-pair",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -22,12 +23,13 @@ from refacer.networks.fid_features import EfficientNetPooled, InceptionFeatures
 from refacer.networks.hyperstyle import HyperStyle
 from refacer.networks.identity import CurricularFaceIdentity, DlibIdentity
 from refacer.networks.landmarks import DlibLandmarks, RetinaFaceLandmarks
+from refacer.networks.linear_styles import LinearStyles
 from refacer.networks.parser import BiSeNetParser, ParseNetParser
 from refacer.networks.perceptual import LpipsVgg
 from refacer.networks.sketch import DeepFaceSketch
 from refacer.weights import cache
 from refacer.weights.formats.states import filled_with
-from refacer.weights.loaders import encoder_config, hyper_config, read_network
+from refacer.weights.loaders import encoder_config, hyper_config, load_encoder, read_network
 from refacer.weights.packages import verified_path
 
 NETWORK_FILE = "network.safetensors"
@@ -74,6 +76,18 @@ def load_efficientnet(device: torch.device, input_px: int = 256) -> EfficientNet
     """EfficientNet-Lite0 as a perceptual network; larger pictures than `input_px` are shrunk to it."""
     state = torch.load(verified_path("efficientnet-lite0"), map_location="cpu", weights_only=True)
     return EfficientNetFeatures(state, input_px).eval().to(device)
+
+
+def load_pair_encoder(path: Path) -> FaceEncoder:
+    """The encoder of a pair, ready to look."""
+    return with_trunk(load_encoder(path))
+
+
+def with_trunk(encoder: FaceEncoder) -> FaceEncoder:
+    """An encoder with what it looks through, where that is another's network."""
+    if isinstance(encoder.encoder, LinearStyles):
+        encoder.encoder.look_through(load_efficientnet(torch.device("cpu")))
+    return encoder
 
 
 def load_efficientnet_pooled(device: torch.device) -> EfficientNetPooled:

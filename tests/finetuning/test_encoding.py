@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from refacer.files import read_passport
 from refacer.files.codes import read_offsets
 from refacer.finetuning.encoding import EncoderRecipe
 from refacer.finetuning.run import Training
 from refacer.options import EncoderOptions
 from refacer.weights.pairs import load_pair
+from refacer.weights.registry import weight
 
 SHORT = EncoderOptions(kind="psp", batch=4, kimg=0.016, tick_kimg=0.008, samples=0.5, sample_count=4, optimizer="adam")
 
@@ -91,6 +93,20 @@ def test_without_faces_it_learns_from_the_generator_s_own(pair, tmp_path):
     config = made.network("encoder").config
     assert (config.kind, config.into) == ("e4e", "real")  # pyright: ignore[reportAttributeAccessIssue]
     assert json.loads((tmp_path / "run/config.json").read_text())["pictures"] == "the generator's own"
+
+
+def test_a_linear_encoder_is_a_start_and_a_way_of_its_own(renders, pair, cli, stages, tmp_path):
+    """The passport names the encoder and what it looks through."""
+    _train([renders], tmp_path / "run", pair, replace(SHORT, kind="linear", lr=1e-3)).go("auto")
+    face = stages / "display.face.png"
+    for name, options in {"start": (), "way": ("--inverter", "linear")}.items():
+        ended = cli("project", face, "-o", tmp_path / f"{name}.npy", "--pair", tmp_path / "run", *options)
+        assert ended.code == 0, ended.err
+        models = read_passport(tmp_path / f"{name}.npy").faces[0].stages[-1].models
+        assert models["trunk"] == weight("efficientnet-lite0").sha256
+        assert models["encoder"] == load_pair(str(tmp_path / "run")).sha256("encoder")
+    ended = cli("project", face, "-o", tmp_path / "no.npy", "--pair", pair, "--inverter", "linear")
+    assert (ended.code, "--kind linear --into rendering" in ended.err) == (8, True), ended.err
 
 
 def test_what_does_not_fit_is_refused_in_one_line(run, renders, pair, cli, stages, tmp_path):

@@ -3,15 +3,15 @@ import torch
 from torch import Tensor, nn
 
 from refacer.errors import ShapeMismatch, UsageError
-from refacer.networks.encoders import EncoderConfig, FaceEncoder, compact_config
-from refacer.options import EncoderName
+from refacer.networks.encoders import EncoderConfig, FaceEncoder, StyleEncoder, compact_config
+from refacer.options import EncoderName, PairEncoderName
 from refacer.weights.formats.states import shapes_of
 from tests.tiny import tiny_generator
 
 KINDS: tuple[EncoderName, ...] = ("psp", "e4e", "restyle-psp", "restyle-e4e")
 
 
-def tiny_encoder(kind: EncoderName = "psp", *, seed: int = 0, passes: int = 2, **changes) -> FaceEncoder:
+def tiny_encoder(kind: PairEncoderName = "psp", *, seed: int = 0, passes: int = 2, **changes) -> FaceEncoder:
     """An encoder for the tiny generator's six codes of eight numbers, in eval mode; its answers are random."""
     torch.manual_seed(seed)
     config = EncoderConfig(kind, 6, 8, 32, (1, 1, 1, 1), (8, 8, 8, 8), 8, coarse=2, fine=4, passes=passes, **changes)
@@ -62,6 +62,7 @@ def test_answers_are_offsets_from_the_average():
 
 def test_e4e_adds_to_its_first_code():
     encoder = tiny_encoder("e4e").encoder
+    assert isinstance(encoder, StyleEncoder)
     whole, first, two = encoder(faces()), encoder(faces(), 0), encoder(faces(), 2)
     assert (first == first[:, :1]).all()
     torch.testing.assert_close(two[:, :3], whole[:, :3])

@@ -11,8 +11,9 @@ from torch import nn
 from refacer.errors import UsageError
 from refacer.networks.encoders import EncoderConfig, FaceEncoder
 from refacer.networks.hyperstyle import HyperStyle, hyper_config_for
+from refacer.networks.linear_styles import LinearStyles
 from refacer.networks.perceptual import DiscriminatorFeatures
-from refacer.options import EncoderName, EncoderOptions
+from refacer.options import EncoderOptions, PairEncoderName
 from refacer.training.dataset import FaceDataset
 from refacer.training.encode import EncoderTrainer
 from refacer.training.hyper import HyperTrainer
@@ -20,6 +21,7 @@ from refacer.training.latents import POOL, CodePool, of_random_layers
 from refacer.training.optimizers import Ranger
 from refacer.training.processes import Processes
 from refacer.training.reconstruct import Judges
+from refacer.weights.published import with_trunk
 from tests.tiny import tiny_discriminator, tiny_generator
 
 OPTIONS = EncoderOptions(kind="psp", batch=8, kimg=0.32, optimizer="adam", lr=3e-3, samples=1.0)
@@ -36,15 +38,14 @@ def make_trainer(options: EncoderOptions = OPTIONS, pictures: Path | None = None
     config = EncoderConfig(
         options.kind, generator.num_ws, 8, 32, (1, 1, 1, 1), (8, 8, 8, 8), 8, passes=2 if "re" in options.kind else 1
     )
-    encoder = FaceEncoder(config)
-    for head in encoder.encoder.styles:
-        nn.init.zeros_(head.get_parameter("linear.weight"))
+    encoder = with_trunk(FaceEncoder(config))
+    encoder.encoder.silence()
     faces = None if pictures is None else FaceDataset([pictures], 32, seed=options.seed)
     return EncoderTrainer(encoder, generator, faces, Judges(perceptual, 1.0), options, CPU)
 
 
-@pytest.mark.parametrize("kind", ["psp", "restyle-psp", "e4e"])
-def test_it_learns_the_generator_s_own_codes(kind: EncoderName):
+@pytest.mark.parametrize("kind", ["psp", "restyle-psp", "e4e", "linear"])
+def test_it_learns_the_generator_s_own_codes(kind: PairEncoderName):
     """Its first answer is the average code; the loss of codes is known exactly there."""
     trainer, losses = make_trainer(replace(OPTIONS, kind=kind, adversarial_weight=0.0)), []
     for _ in range(40):
@@ -103,6 +104,7 @@ def _saved(trainer: HyperTrainer) -> io.BytesIO:
 @pytest.mark.parametrize("options", [
     replace(OPTIONS, kind="e4e", samples=0.5, jitter=0.05, prior_weight=0.1, deltas_from=0.0, d_interval=2),
     replace(OPTIONS, kind="restyle-e4e", optimizer="ranger", rate_falls=True),
+    replace(OPTIONS, kind="linear", samples=0.5),
 ])  # fmt: skip
 def test_a_resumed_trainer_goes_on_exactly(options: EncoderOptions, pictures: Path):
     whole = make_trainer(options, pictures)
@@ -142,6 +144,18 @@ def test_given_faces_and_own_pictures_share_a_batch(pictures):
         EncoderTrainer(
             trainer.network, trainer.generator, None, trainer.judges, OPTIONS, CPU, Processes(rank=0, world=3)
         )
+
+
+def test_a_linear_encoder_keeps_the_same_features_in_every_process(pictures):
+    options = replace(OPTIONS, kind="linear", samples=0.5)
+    alone, second = make_trainer(options, pictures), make_trainer(options, pictures)
+    second.processes = Processes(rank=1, world=1)
+    for trainer in (alone, second):
+        assert isinstance(trainer.network.encoder, LinearStyles)
+        before = trainer.network.encoder.kept.weight.clone()
+        trainer._turn(trainer.network.encoder)
+        assert not torch.equal(before, trainer.network.encoder.kept.weight)
+    assert all(map(torch.equal, alone.network.state_dict().values(), second.network.state_dict().values()))
 
 
 def test_the_generator_and_the_average_stay_as_they_are(pictures):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -34,10 +33,9 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     people = read_people(args.data / "pairs.zip", args.limit)
     judge, identity = load_judge(JUDGE_FILE), Identity()
-    transfer = Transfer(args.pair, device=args.device, store=args.codes).read()
     rows: list[tuple[str, ...]] = []
     for prior in args.priors:
-        transfer.options = replace(transfer.options, prior_weight=prior)
+        transfer = Transfer(args.pair, device=args.device, store=args.codes, prior=prior).read()
         rows += prior_rows(transfer, people, args.psis, identity, judge)
     print(markdown(HEAD, rows))
 

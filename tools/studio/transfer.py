@@ -14,11 +14,11 @@ from torch import Tensor
 
 from refacer.engine import Refacer
 from refacer.files import encode_codes, read_codes, write_atomic
+from refacer.inverters.method import chosen_method
 from refacer.networks.perceptual import Perceptual
 from refacer.options import DecodeOptions, GeneratorRole
 from refacer.stages.parse import parse
 from refacer.stages.pipeline import decoded
-from refacer.stages.project import project
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,14 @@ class Transfer:
         return self
 
     def project(self, name: str, face: Tensor, into: GeneratorRole) -> Projected:
-        """Eq. 4 on a face (1, 3, S, S); `name` is what its code is kept under."""
+        """Eq. 4 on a face (1, 3, S, S) from where the pair starts; `name` is what its code is kept under."""
         path = self.store / f"{self._key(into)}/{name}.npy" if self.store else None
         if path is not None and path.is_file():
             return self._kept(path)
-        equipment = self.equipment
-        generator, perceptual = equipment.generator(into), equipment.perceptual  # read before the clock starts
+        generator = self.equipment.generator(into)
+        inverter = chosen_method(self.equipment, into).inverter()  # its networks are read before the clock starts
         began = time.perf_counter()
-        options = replace(self.options, into=into)
-        found = project(face.to(self.device), generator, perceptual, self.pair.w_std, options)
+        found = inverter(face.to(self.device), generator)
         done = Projected(found.codes, float(found.distance[0]), time.perf_counter() - began)
         if path is not None:
             write_atomic(path, encode_codes(found.codes.cpu().numpy(), None))
@@ -98,10 +97,8 @@ class Transfer:
 
     def _key(self, into: GeneratorRole) -> str:
         """What a code depends on besides the face."""
-        judged_by = self.equipment.perceptual_models()["perceptual"]
-        facts = [self.pair.sha256(into), judged_by, self.pair.facts["perceptual"]]
-        o = self.options
-        about = json.dumps([*facts, o.steps, o.lr, o.prior_weight, o.axes], sort_keys=True)
+        method = chosen_method(self.equipment, into)
+        about = json.dumps([self.pair.sha256(into), dict(method.models()), method.parameters()], sort_keys=True)
         return f"{into}-{hashlib.sha256(about.encode()).hexdigest()[:12]}"
 
     def _kept(self, path: Path) -> Projected:

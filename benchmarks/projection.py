@@ -4,7 +4,8 @@
 
 Every face of the archive's look `cg` is inverted into the rendering generator by each row. Seconds are the mean of all
 faces, one batch after the other on one machine; networks are read before the clock starts. Then the codes' own pictures
-are compared with the faces, and what the realistic generator makes of them with the true photographs.
+are compared with the faces, and what the realistic generator makes of them with the true photographs. --sheet shows all
+of them, as the paper's Fig. 11 does.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.strips import sheet_of
 from benchmarks.studio_measures import Identity, identity_distance
 from benchmarks.studio_rows import Person, finite_mean, read_people
 from refacer import Refacer
@@ -30,6 +32,7 @@ from refacer.device import machine_name
 from refacer.equipment import Equipment
 from refacer.evaluation.networks import load_judge
 from refacer.files import write_atomic
+from refacer.images.sheet_layout import encode_jpeg
 from refacer.inverters.method import chosen_method
 from refacer.networks.judge import Judge, face_mask, photo_logits
 from refacer.options import DecodeOptions
@@ -37,7 +40,7 @@ from refacer.stages.decode import decode
 from refacer.stages.inversion import invert_each
 from tools.studio.train_judge import JUDGE_FILE
 
-RATES = (0.02, 0.05, 0.1, 0.2)
+RATES = (0.1, 0.2, 0.3, 0.4)
 ROWS: dict[str, dict[str, Any]] = {
     "paper": {"init": "mean", "axes": "codes", "steps": 500, "lr": 0.01, "prior": 0.0},
     "ii2s": {"inverter": "ii2s"},
@@ -50,8 +53,8 @@ ROWS: dict[str, dict[str, Any]] = {
     },
     "encoder": {"init": "encoder", "steps": 0},
     **{
-        f"encoder+{steps}@{rate:g}": {"init": "encoder", "steps": steps, "lr": rate}
-        for steps in (5, 10, 15, 20, 50)
+        f"encoder+{steps}@{rate:g}": {"init": "encoder", "axes": "styles", "steps": steps, "lr": rate}
+        for steps in (5, 10, 15, 20, 30, 40)
         for rate in RATES
     },
 }
@@ -63,14 +66,19 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     people = read_people(args.data, args.limit)
     measures = Measures(load_judge(JUDGE_FILE), Identity())
-    rows = {}
+    rows, strips = {}, [("input", [person.face for person in people])]
     for name in args.rows:
-        rows[name] = measured(args, ROWS[name], people, measures)
+        rows[name], seen = measured(args, ROWS[name], people, measures)
+        strips += [(f"{name}: rendering generator", [one.own for one in seen])]
+        strips += [(f"{name}: realistic generator", [one.real for one in seen])]
         print(f"{name:18}", "  ".join(f"{key} {value:.4f}" for key, value in rows[name].items()), flush=True)
     report = {"machine": machine_name(torch.device(args.device)), "faces": len(people), "batch": args.batch}
     report |= {"pair": args.pair, "rows": rows}
     if args.json:
         write_atomic(args.json, json.dumps(report, indent=1).encode() + b"\n")
+    if args.sheet:
+        strips += [("true photograph", [person.photo for person in people])]
+        write_atomic(args.sheet, encode_jpeg(sheet_of(strips)))
 
 
 def arguments() -> argparse.Namespace:
@@ -84,6 +92,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--warm", action="store_true", help="find one face before the clock starts, as a GPU needs")
     parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--sheet", type=Path, help="write the pictures there, as JPEG")
     return parser.parse_args()
 
 
@@ -95,10 +104,19 @@ class Measures:
     identity: Identity
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What is seen of a code: figures, and what both generators draw of it."""
+
+    figures: Mapping[str, float]
+    own: Tensor
+    real: Tensor
+
+
 def measured(
     args: argparse.Namespace, choices: Mapping[str, Any], people: Sequence[Person], measures: Measures
-) -> dict[str, float]:
-    """Seconds a face, the distance of Eq. 4, and what is seen of the codes' pictures."""
+) -> tuple[dict[str, float], list[Seen]]:
+    """Seconds a face, the distance of Eq. 4, and what is seen of the codes."""
     studio = Refacer(args.pair, args.device, **choices)
     equipment = studio.equipment
     inverter, generator = chosen_method(equipment).inverter(), equipment.rendering
@@ -112,11 +130,11 @@ def measured(
     seconds = (time.perf_counter() - began) / len(people)
     seen = [looked_at(person, one.codes, equipment, measures) for person, one in zip(people, found, strict=True)]
     distances = [float(one.distance[0]) for one in found]
-    means = {name: finite_mean(row[name] for row in seen) for name in seen[0]}
-    return {"seconds": seconds, "distance": fmean(distances), "distance_median": median(distances), **means}
+    means = {name: finite_mean(one.figures[name] for one in seen) for name in seen[0].figures}
+    return {"seconds": seconds, "distance": fmean(distances), "distance_median": median(distances), **means}, seen
 
 
-def looked_at(person: Person, codes: Tensor, equipment: Equipment, measures: Measures) -> dict[str, float]:
+def looked_at(person: Person, codes: Tensor, equipment: Equipment, measures: Measures) -> Seen:
     """A code's own picture beside the face, and the realistic generator's beside the true photograph."""
     own = decode(codes, equipment.rendering, DecodeOptions(into="rendering")).cpu()
     real = decode(codes, equipment.real, equipment.decode_options()).cpu()
@@ -124,12 +142,13 @@ def looked_at(person: Person, codes: Tensor, equipment: Equipment, measures: Mea
     points = {name: measures.identity.landmarks(picture) for name, picture in pictures.items()}
     known = (points["input"], points["photo"])
     described = {name: measures.identity.describe(each, points[name], known) for name, each in pictures.items()}
-    return {
+    figures = {
         "l2": float((person.face - own).square().mean()),
         "identity_to_input": identity_distance(described["own"], described["input"]),
         "judged_photo": float(photo_logits(measures.judge, real, face_mask(person.labels))[0] > 0),
         "identity_to_photo": identity_distance(described["real"], described["photo"]),
     }
+    return Seen(figures, own, real)
 
 
 def settled(device: torch.device) -> None:

@@ -90,10 +90,18 @@ def networks_section(folder: Path) -> str:
         )
     total = sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) / 1e6
     d = facts["defaults"]
-    after = f"{total:.1f} MB in all. By default `project` takes {d['steps']} steps at a rate of {d['lr']} "
+    after = f"{total:.1f} MB in all. By default `project` {_inversion(facts)} "
     after += f"with a prior of {d.get('prior', 0)}, `decode` draws with a psi of {d.get('psi', 1)}, "
     after += f"faces are pasted as `{d.get('paste', 'auto')}`, `run` goes by `--way {d.get('way', 'project')}`."
     return markdown(("network", "values", "file", "sha256"), rows) + f"\n\n{after}"
+
+
+def _inversion(facts: Mapping[str, Any]) -> str:
+    """Where a projection starts, and how it goes on."""
+    d, encoded = facts["defaults"], "encoder" in facts["networks"]
+    steps, rate = ((encoded and d.get(f"encoder_{name}")) or d[name] for name in ("steps", "lr"))
+    start = "the encoder's code" if encoded else "the average code"
+    return f"starts at {start} and takes {steps} steps along the {d.get('axes', 'codes')} at a rate of {rate}"
 
 
 def training_section(bases: Iterable[Path], run: Path | None, machine: str) -> str:

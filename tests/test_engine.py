@@ -171,7 +171,8 @@ def test_wrong_choices_and_codes(pair, studio, stages):
 
 def test_the_paper_s_own_way_is_one_option_away(pair, stages):
     """Eq. 4 alone, no truncation, the nine parts of Appendix B, Eq. B1 without a match of colours."""
-    studio = refacer.Refacer(pair, "cpu", way="project", paste="face", color="none", prior=0, psi=1)
+    alone = {"init": "mean", "axes": "codes", "prior": 0, "psi": 1}
+    studio = refacer.Refacer(pair, "cpu", way="project", paste="face", color="none", **alone)
     result = studio.run(stages / "look.png")
     equipment, source = studio.equipment, studio.read(stages / "look.png")
     look, (face,) = studio.tensor(source), studio.align(source)

@@ -42,7 +42,7 @@ def test_only_sections_with_a_source_change():
 def test_networks_are_counted(pair):
     made = card.sections(_nothing(pair=pair))["networks"]
     assert "| real | " in made
-    assert "`project` takes 2 steps at a rate of 0.05" in made
+    assert "`project` starts at the average code and takes 2 steps along the codes at a rate of 0.05" in made
 
 
 def test_effort_is_summed_from_the_logs(tmp_path):

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    studio = Refacer(way="project", device="cpu")
+    studio = Refacer(way="project", device="cpu", init="mean")
     studio.networks()
     faces = faces_of(studio, args.frames)
     report = {"by steps": by_steps(studio, faces[:2]), "by what is shared": by_shared(studio, faces)}

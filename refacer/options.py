@@ -203,7 +203,7 @@ class SequenceOptions:
 class FollowOptions:
     """How codes go on from frame to frame of a sequence by inversion (docs/sequences.md). Not in the paper."""
 
-    steps_share: float = 0.2  # of the first frame's steps, from the last frame's code
+    steps_share: float = 0.3  # of the first frame's steps, from the last frame's code
     lr_share: float = 0.25  # of the first frame's rate
     code_reach: int = 6  # frames on either side that steady the codes
     shared_from_px: int = 128  # codes of layers from so many pixels on are one for all of a track

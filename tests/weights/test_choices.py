@@ -115,6 +115,6 @@ def test_unknown_names_are_refused():
 
 def test_the_default_pairs_run_uses_each_file_once():
     uses = uses_of_run(load_pair("studio"))
-    own = ["real", "rendering", "discriminator", "parser", "translator"]
+    own = ["real", "rendering", "discriminator", "parser", "translator", "encoder"]
     assert [use.role for use in uses] == [*own, "perceptual", "landmarks"]
     assert len({use.sha256 for use in uses}) == len(uses)

@@ -89,8 +89,8 @@ def networks_section(folder: Path) -> str:
             (role, f"{parameters / 1e6:.2f} M", f"{path.stat().st_size / 1e6:.2f} MB", f"`{entry['sha256'][:12]}`")
         )
     total = sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) / 1e6
-    d = facts["defaults"]
-    after = f"{total:.1f} MB in all. By default `project` {_inversion(facts)} "
+    d, inversion = facts["defaults"], _inversion(facts)
+    after = f"{total:.1f} MB in all. By default `project` {inversion} "
     after += f"with a prior of {d.get('prior', 0)}, `decode` draws with a psi of {d.get('psi', 1)}, "
     after += f"faces are pasted as `{d.get('paste', 'auto')}`, `run` goes by `--way {d.get('way', 'project')}`."
     return markdown(("network", "values", "file", "sha256"), rows) + f"\n\n{after}"

@@ -16,7 +16,6 @@ from refacer.errors import UsageError
 from refacer.finetuning.folder import RunFolder, spelled
 from refacer.finetuning.identity import RunIdentity
 from refacer.finetuning.record import TERMS_OF_PICTURES, Observation, weighted
-from refacer.images.pixels import scale_to_unit
 from refacer.images.resampling import resized
 from refacer.networks.encoders import EncoderConfig, FaceEncoder, compact_config
 from refacer.networks.hyperstyle import HyperConfig, HyperStyle, hyper_config_for
@@ -26,7 +25,6 @@ from refacer.training.dataset import FaceDataset
 from refacer.training.encode import EncoderTrainer
 from refacer.training.finetune import Tick
 from refacer.training.hyper import HyperTrainer
-from refacer.training.latents import mixed_codes
 from refacer.training.processes import Processes, device_name
 from refacer.training.reconstruct import Judges
 from refacer.weights import cache, published, terms
@@ -150,12 +148,9 @@ class EncoderRecipe:
         """Faces to show: those given, else the generator's own."""
         count = self.options.sample_count
         if trainer.faces is not None:
-            return scale_to_unit(trainer.faces.batch(0, count).to(self.device))
+            return trainer.given(trainer.faces, 0, count)
         trainer.random.start("measure", 0, 0)
-        codes = mixed_codes(trainer.generator, count, self.options.psi, trainer.random.device)
-        with torch.no_grad():
-            own = trainer.generator.synthesis(codes, noise_mode="const").clamp(-1, 1)
-        return resized(own, trainer.compared_px)
+        return trainer.drawn_alone(count)
 
     def licences(self) -> dict[str, str]:
         """The terms of the generator, of what judges and compares, and what is known of the pictures."""

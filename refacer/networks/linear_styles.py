@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from refacer.images.resampling import resized
 from refacer.networks.efficientnet import LEAST_PX, TAP_WIDTHS, EfficientNetFeatures
-from refacer.networks.perceptual import fitted, parts
+from refacer.networks.perceptual import beside_parts, fitted, parts, unit_length
 from refacer.options import PART_CENTRES
 
 WHOLE_SIDE, PART_SIDE = 8, 4
 """Features of the face, and of its eyes and mouth, are averaged down to grids of so many cells a side."""
 
 PARTS_SHARE = 0.3  # of the squared distance that eyes and mouth are
-NORM_FLOOR = 1e-10
+LEAST_VARIANCE = 1e-10  # what varies less is hardly seen, and would be blown up
 
 
 class LinearStyles(nn.Module):
@@ -60,11 +60,11 @@ class LinearStyles(nn.Module):
         self.center.copy_(features.mean(0))
         apart = (features - self.center).double()
         values, vectors = torch.linalg.eigh(apart @ apart.T)
-        values, vectors = values[-self.width :].clamp(min=NORM_FLOOR), vectors[:, -self.width :]
+        values, vectors = values[-self.width :].clamp(min=LEAST_VARIANCE), vectors[:, -self.width :]
         self.kept.weight.copy_(((vectors / values) * len(features) ** 0.5).T @ apart)
 
-    def forward(self, images: Tensor, _deltas: int | None = None) -> Tensor:
-        """(N, num_ws, w_dim); only e4e's heads care for deltas."""
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, P, P) to (N, num_ws, w_dim)."""
         seen = self.kept(self.features(images) - self.center)
         return self.styles(seen).unflatten(1, (self.num_ws, self.w_dim))
 
@@ -75,8 +75,7 @@ class LinearStyles(nn.Module):
         trunk = trunk.to(images.device)
         whole = _coarse(trunk.taps(fitted(images, LEAST_PX, self.whole_px)), WHOLE_SIDE)
         seen = _coarse(trunk.taps(resized(parts(images), self.part_px)), PART_SIDE)
-        share = PARTS_SHARE / len(PART_CENTRES)
-        return torch.cat([whole * (1 - PARTS_SHARE) ** 0.5, *(seen * share**0.5).chunk(len(PART_CENTRES))], 1)
+        return beside_parts(whole, seen, PARTS_SHARE)
 
 
 def _count(side_px: int, most: int) -> int:
@@ -88,7 +87,6 @@ def _coarse(taps: list[Tensor], most: int) -> Tensor:
     """Taps with every pixel of length 1, averaged down to at most `most` cells a side; all weigh the same."""
     found = []
     for tap in taps:
-        unit = tap.float() / (torch.linalg.vector_norm(tap.float(), dim=1, keepdim=True) + NORM_FLOOR)
-        coarse = F.avg_pool2d(unit, max(1, unit.shape[-1] // most))
+        coarse = F.avg_pool2d(unit_length(tap.float()), max(1, tap.shape[-1] // most))
         found.append(coarse.flatten(1) / coarse.shape[-1])
     return torch.cat(found, 1)

@@ -157,10 +157,7 @@ class WithParts(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """(N, 3, R, R) in [-1, 1], aligned as FFHQ's -> (N, F) float32."""
         whole = self.network.features(images)
-        seen = self.network.features(resized(parts(images), self.side_px))
-        seen = torch.cat(seen.chunk(len(PART_CENTRES)), 1)
-        share = self.weight / len(PART_CENTRES)
-        return torch.cat([whole * (1 - self.weight) ** 0.5, seen * share**0.5], 1)
+        return beside_parts(whole, self.network.features(resized(parts(images), self.side_px)), self.weight)
 
 
 def parts(images: Tensor) -> Tensor:
@@ -169,6 +166,12 @@ def parts(images: Tensor) -> Tensor:
     side = int(PART_FRAC * size)
     corners = [(round(y * size) - side // 2, round(x * size) - side // 2) for x, y in PART_CENTRES]
     return torch.cat([images[..., top : top + side, left : left + side] for top, left in corners])
+
+
+def beside_parts(whole: Tensor, seen: Tensor, weight: float) -> Tensor:
+    """Features (N, F) of faces and (3 N, G) of their `parts` as one; squared distances weigh (1 - weight) to weight."""
+    share = weight / len(PART_CENTRES)
+    return torch.cat([whole * (1 - weight) ** 0.5, torch.cat(seen.chunk(len(PART_CENTRES)), 1) * share**0.5], 1)
 
 
 def lpips_linear_weights() -> list[Tensor]:
@@ -181,11 +184,15 @@ def lpips_linear_weights() -> list[Tensor]:
     return [state[f"lin{tap}.model.1.weight"].flatten() for tap in range(len(LPIPS_TAPS))]
 
 
+def unit_length(x: Tensor) -> Tensor:
+    """(N, C, H, W) with every pixel's channels of length 1."""
+    return x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10)
+
+
 def weighted_features(x: Tensor, weight: Tensor) -> Tensor:
     """Unit-normalise over channels and flatten, so that squared differences are `weight`ed and averaged over pixels."""
     pixels = x.shape[-2] * x.shape[-1]
-    unit = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10)
-    scaled = unit * (weight / pixels).sqrt().view(1, -1, 1, 1)
+    scaled = unit_length(x) * (weight / pixels).sqrt().view(1, -1, 1, 1)
     return scaled.permute(0, 2, 3, 1).flatten(1)  # channels last is how the activations lie in memory
 
 

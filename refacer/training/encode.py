@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from refacer.images.pixels import scale_to_unit
 from refacer.images.resampling import resized
 from refacer.networks.encoders import FaceEncoder
 from refacer.networks.linear_styles import LinearStyles
@@ -20,7 +19,6 @@ from refacer.training.latents import (
     LatentDiscriminator,
     gradient_penalty,
     logistic_loss,
-    mixed_codes,
     of_random_layers,
 )
 from refacer.training.losses import generator_loss
@@ -78,15 +76,13 @@ class EncoderTrainer(ReconstructionTrainer[FaceEncoder]):
     @torch.no_grad()
     def _turn(self, encoder: LinearStyles) -> None:
         """Let the first layer keep what varies most in faces and own pictures, the same in every process."""
-        wanted, g, found = TURNED_BY * encoder.width, self.generator, []
+        found: list[Tensor] = []
         self.random.start("measure", 0, 1)
-        for first in range(0, wanted, TURNED_AT_ONCE):
-            own = g.synthesis(mixed_codes(g, TURNED_AT_ONCE, self.options.psi, self.random.device), noise_mode="const")
-            seen = [resized(own.clamp(-1, 1), self.network.config.input_px)]
+        for first in range(0, TURNED_BY * encoder.width, TURNED_AT_ONCE):
+            seen = [self.drawn_alone(TURNED_AT_ONCE)]
             if self.faces is not None:
-                given = scale_to_unit(self.faces.batch(first, TURNED_AT_ONCE).to(self.device))
-                seen.append(resized(given, self.network.config.input_px))
-            found += [encoder.features(pictures) for pictures in seen]
+                seen.append(self.given(self.faces, first, TURNED_AT_ONCE))
+            found += [encoder.features(resized(pictures, self.network.config.input_px)) for pictures in seen]
         encoder.turn(torch.cat(found))
 
     def reconstructed(self, faces: Tensor) -> Tensor:
@@ -113,7 +109,8 @@ class EncoderTrainer(ReconstructionTrainer[FaceEncoder]):
     def _offsets(self, images: Tensor) -> Tensor:
         """The network's answer, in its precision."""
         with self._reduced():
-            return self.network.encoder(images, self.deltas).float()
+            deltas = (self.deltas,) if self.network.config.has_deltas else ()
+            return self.network.encoder(images, *deltas).float()
 
     def _loss(self, examples: Examples, codes: Tensor) -> Tensor:
         """The weighted sum of an answer's losses."""

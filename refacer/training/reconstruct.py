@@ -149,7 +149,7 @@ class ReconstructionTrainer(ABC, Generic[N]):
         real, found = self.share - self.own, []
         if self.faces is not None and real:
             position = self.iteration * real * self.processes.world + self.processes.rank * real
-            faces = scale_to_unit(self.faces.batch(position, real).to(self.device))
+            faces = self.given(self.faces, position, real)
             found = [jitter(faces, o.jitter, self.random.cpu) if o.jitter else faces]
         codes = mixed_codes(g, self.own, o.psi, self.random.device) if self.own else g.mapping.w_avg.new_zeros(0)
         if self.own:
@@ -157,6 +157,16 @@ class ReconstructionTrainer(ABC, Generic[N]):
                 own = g.synthesis(codes, noise_mode="random", generator=self.random.device, dtype=self.dtype)
             found.append(resized(own.clamp(-1, 1), self.compared_px))
         return Examples(torch.cat(found), codes)
+
+    def given(self, faces: FaceDataset, position: int, count: int) -> Tensor:
+        """Faces of the set, (count, 3, R, R) in [-1, 1]."""
+        return scale_to_unit(faces.batch(position, count).to(self.device))
+
+    @torch.no_grad()
+    def drawn_alone(self, count: int) -> Tensor:
+        """What the generator draws of random codes without noise, (count, 3, R, R) in [-1, 1]."""
+        codes = mixed_codes(self.generator, count, self.options.psi, self.random.device)
+        return resized(self.generator.synthesis(codes, noise_mode="const").clamp(-1, 1), self.compared_px)
 
     @property
     def compared_px(self) -> int:

@@ -25,6 +25,7 @@ from benchmarks.studio_rows import ROWS
 from refacer.errors import UsageError
 from refacer.files import write_atomic
 from refacer.options import FinetuneOptions
+from refacer.weights.pairs import Pair, load_pair
 
 CARD = Path(__file__).parents[2] / "docs" / "studio.md"
 
@@ -89,19 +90,18 @@ def networks_section(folder: Path) -> str:
             (role, f"{parameters / 1e6:.2f} M", f"{path.stat().st_size / 1e6:.2f} MB", f"`{entry['sha256'][:12]}`")
         )
     total = sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) / 1e6
-    d, inversion = facts["defaults"], _inversion(facts)
+    d, inversion = facts["defaults"], _inversion(load_pair(str(folder)))
     after = f"{total:.1f} MB in all. By default `project` {inversion} "
     after += f"with a prior of {d.get('prior', 0)}, `decode` draws with a psi of {d.get('psi', 1)}, "
     after += f"faces are pasted as `{d.get('paste', 'auto')}`, `run` goes by `--way {d.get('way', 'project')}`."
     return markdown(("network", "values", "file", "sha256"), rows) + f"\n\n{after}"
 
 
-def _inversion(facts: Mapping[str, Any]) -> str:
+def _inversion(pair: Pair) -> str:
     """Where a projection starts, and how it goes on."""
-    d, encoded = facts["defaults"], "encoder" in facts["networks"]
-    steps, rate = ((encoded and d.get(f"encoder_{name}")) or d[name] for name in ("steps", "lr"))
-    start = "the encoder's code" if encoded else "the average code"
-    return f"starts at {start} and takes {steps} steps along the {d.get('axes', 'codes')} at a rate of {rate}"
+    encoded = pair.has("encoder")
+    start, o = "the encoder's code" if encoded else "the average code", pair.defaults.projection(encoded=encoded)
+    return f"starts at {start} and takes {o.steps} steps along the {o.axes} at a rate of {o.lr}"
 
 
 def training_section(bases: Iterable[Path], run: Path | None, machine: str) -> str:

@@ -4,7 +4,9 @@
 
 The networks have the published shapes and random weights: StyleGAN2 with channel_base 32768, 18 codes at 1024², and
 LPIPS over VGG16. Values do not matter for time; nothing is downloaded. `project` in each precision takes turns with
-steps as the published projectors compute them: kernels modulated for each face, activations in NCHW, in float32.
+steps as the published projectors compute them: kernels modulated for each face, activations in NCHW, in float32. On a
+GPU also without the recorded steps (`stages/replay.py`), and whole: the paper's 500 steps, and an encoder of the
+published size (e4e) with 15 steps.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import json
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -25,14 +28,18 @@ from torch import Tensor
 
 from refacer.device import choose_device, machine_name
 from refacer.files import write_atomic
+from refacer.networks.encoders import EncoderConfig, FaceEncoder
 from refacer.networks.perceptual import VGG16_LAYOUT, LpipsVgg, distance
 from refacer.networks.stylegan2.networks import Generator, GeneratorConfig
-from refacer.options import DecodeOptions, ProjectOptions
+from refacer.options import DecodeOptions, Precision, ProjectOptions
+from refacer.stages import replay
 from refacer.stages.decode import decode
-from refacer.stages.project import project
+from refacer.stages.project import Optimiser
 from refacer.types import Progress
 
 ROUNDS = 2
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+PAPERS_STEPS, FROM_ENCODER = 500, 15
 
 
 def main() -> None:
@@ -61,21 +68,33 @@ def measured(device: torch.device, resolution: int, steps: int) -> dict[str, Any
     perceptual = LpipsVgg(random_vgg16()).to(device).eval()
     face = torch.rand(1, 3, resolution, resolution, generator=torch.Generator().manual_seed(0)).to(device) * 2 - 1
     loaded = peak_bytes(device)
+
+    def inverter(precision: Precision, steps: int, encoder: FaceEncoder | None = None) -> Optimiser:
+        return Optimiser(perceptual, 1.0, ProjectOptions(steps, precision=precision), encoder)
+
     ways: dict[str, Callable[[Progress], object]] = {
-        "published": lambda told: published(face, generator, perceptual, steps, told),
-        "float32": lambda told: project(face, generator, perceptual, 1.0, ProjectOptions(steps), progress=told),
-        "bfloat16": lambda told: project(
-            face, generator, perceptual, 1.0, ProjectOptions(steps, precision="bfloat16"), progress=told
-        ),
+        "published": lambda told: published(face, generator, perceptual, steps, told)
     }
+    for name in PRECISIONS:
+        ways[name] = partial(_projected, inverter(name, steps), face, generator)
+        if device.type == "cuda":
+            ways[f"{name}, not recorded"] = partial(_not_recorded, ways[name])
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name, way in ways.items():
             seconds[name] += seconds_of_steps(way, device)
     a_step = {name: median(found) for name, found in seconds.items()}
-    began = time.perf_counter()
-    decode(generator.mapping.w_avg.expand(1, generator.num_ws, -1), generator, DecodeOptions())
-    settled(device)
+    whole: dict[str, float] = {}
+    if device.type == "cuda":
+        encoder = FaceEncoder(EncoderConfig("e4e", num_ws=generator.num_ws)).to(device).eval().requires_grad_(False)
+        for name in PRECISIONS:
+            for label, one in {
+                f"{PAPERS_STEPS} steps": inverter(name, PAPERS_STEPS),
+                f"encoder and {FROM_ENCODER} steps": inverter(name, FROM_ENCODER, encoder),
+            }.items():
+                whole[f"{label}, {name}"] = seconds_of(partial(one, face, generator), device)
+    codes = generator.mapping.w_avg.expand(1, generator.num_ws, -1)
+    decoding = seconds_of(partial(decode, codes, generator, DecodeOptions()), device)
     return {
         "machine": machine_name(device),
         "threads": torch.get_num_threads(),
@@ -84,10 +103,33 @@ def measured(device: torch.device, resolution: int, steps: int) -> dict[str, Any
         "num_ws": generator.num_ws,
         "seconds_a_step": {name: round(found, 3) for name, found in a_step.items()},
         "of_published": {name: round(found / a_step["published"], 2) for name, found in a_step.items()},
-        "decode_seconds": round(time.perf_counter() - began, 2),
+        "seconds_a_face": {name: round(found, 3) for name, found in whole.items()},
+        "decode_seconds": round(decoding, 3),
         "networks_gb": round(loaded / 2**30, 2),
         "peak_gb": round(peak_bytes(device) / 2**30, 2),
     }
+
+
+def _projected(inverter: Optimiser, face: Tensor, generator: Generator, told: Progress) -> None:
+    inverter(face, generator, progress=told)
+
+
+def _not_recorded(way: Callable[[Progress], object], told: Progress) -> None:
+    """With every step taken kernel by kernel."""
+    usual, replay.WARM_UP = replay.WARM_UP, 10**9
+    try:
+        way(told)
+    finally:
+        replay.WARM_UP = usual
+
+
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one piece of work."""
+    settled(device)
+    began = time.perf_counter()
+    work()
+    settled(device)
+    return time.perf_counter() - began
 
 
 def seconds_of_steps(way: Callable[[Progress], object], device: torch.device) -> list[float]:

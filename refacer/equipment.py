@@ -321,7 +321,7 @@ class Equipment:
         network = self.pair.network(ENCODER).to(self.device)
         assert isinstance(network, FaceEncoder)
         self.note(terms.of_pair(ENCODER, self.pair))
-        if network.config.kind == "linear":
+        if network.config.borrows_trunk:
             self.note(terms.of_weight("what the encoder looks through", EFFICIENTNET))
         return network
 
@@ -329,7 +329,7 @@ class Equipment:
     def encoder_models(self) -> dict[str, str]:
         """sha256 of the pair's encoder, and of what it looks through."""
         own = {ENCODER: self.pair.sha256(ENCODER)}
-        return own | ({"trunk": str(weight(EFFICIENTNET).sha256)} if self.encoder.config.kind == "linear" else {})
+        return own | ({"trunk": str(weight(EFFICIENTNET).sha256)} if self.encoder.config.borrows_trunk else {})
 
     def require(self, *roles: str, detector: bool = False, perceptual: bool = False, parser: bool = False) -> None:
         """Meet weights that are not installed before the work, all in one error with one command that mends it."""

@@ -402,6 +402,9 @@ EncoderName = Literal["psp", "e4e", "restyle-psp", "restyle-e4e"]
 PairEncoderName = Literal["psp", "e4e", "restyle-psp", "restyle-e4e", "linear"]
 """Encoders of faces into W+ that a pair can carry."""
 
+TrunkName = Literal["own", "efficientnet-lite0"]
+"""What an encoder sees a face with: a trunk that learns beside it, or a network that has learned from ImageNet."""
+
 TrainedName = Literal["psp", "e4e", "restyle-psp", "restyle-e4e", "hyperstyle", "linear"]
 """What `refacer train-encoder` trains."""
 
@@ -415,6 +418,7 @@ class EncoderOptions:
     """
 
     kind: TrainedName = "e4e"
+    trunk: TrunkName = "own"
     size: Literal["compact", "full"] = "compact"  # full: the published sizes
     into: GeneratorRole = "rendering"
     batch: int = 8

@@ -10,7 +10,7 @@ import typer
 
 from refacer.commands.flags import FOLDER, MACHINE, DeviceName, RunFolder
 from refacer.commands.groups import option
-from refacer.options import DEFAULT_PAIR, EncoderOptions, GeneratorRole, Precision, TrainedName
+from refacer.options import DEFAULT_PAIR, EncoderOptions, GeneratorRole, Precision, TrainedName, TrunkName
 
 EXAMPLE = "refacer train-encoder renders.zip --kind psp --samples 0.5 --pair runs/a -o runs/a-encoder"
 NETWORK, SCHEDULE, LOSSES = "Network", "Schedule", "Losses"
@@ -24,6 +24,10 @@ class Method:
     kind: Annotated[
         TrainedName, option(NETWORK, "Whose way from a face to its codes; linear is our own, and learns soonest.")
     ] = OWN.kind
+    trunk: Annotated[
+        TrunkName,
+        option(NETWORK, "own: learns as well; efficientnet-lite0: has learned already, and stays as it is."),
+    ] = OWN.trunk
     size: Annotated[Literal["compact", "full"], option(NETWORK, "full: the published sizes, a GB.")] = OWN.size
     into: Annotated[GeneratorRole, option(NETWORK, "The generator of the pair whose codes are learned.")] = OWN.into
     kimg: Annotated[float, option(SCHEDULE, "Thousands of pictures to see in all.", min=0.001)] = OWN.kimg

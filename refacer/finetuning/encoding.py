@@ -39,6 +39,7 @@ PASSES = 5  # of a full ReStyle encoder
 SPELLED = {
     "kind": "--kind",
     "size": "--size",
+    "trunk": "--trunk",
     "tick_kimg": "--tick",
     "schedule_kimg": "--kimg",
     "generator_sha256": "the pair's generator",
@@ -84,10 +85,12 @@ class EncoderRecipe:
         """The network's sizes for the pair's codes."""
         o, pair = self.options, self.pair
         if o.kind == HYPERSTYLE:
+            if o.trunk != "own":
+                raise UsageError(f"--trunk {o.trunk} is for encoders of codes; hyperstyle has its own networks")
             return hyper_config_for(self._generator.config, o.into, full=o.size == "full")
-        config = compact_config(o.kind, pair.num_ws, pair.w_dim, pair.resolution)
+        config = compact_config(o.kind, pair.num_ws, pair.w_dim, pair.resolution, o.trunk)
         if o.size == "full":
-            config = EncoderConfig(o.kind, pair.num_ws, pair.w_dim)
+            config = EncoderConfig(o.kind, pair.num_ws, pair.w_dim, trunk=o.trunk)
             config = replace(config, passes=PASSES if config.iterates else 1)
         return replace(config, into=o.into)
 

@@ -51,7 +51,7 @@ class EfficientNetFeatures(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) in [-1, 1] -> (N, F) float32; the squared distance of two rows is the perceptual distance."""
         taps = self.taps(fitted(images, LEAST_PX, self.input_px))
-        weight = images.new_tensor(1 / len(taps))
+        weight = images.new_full((), 1 / len(taps))
         return torch.cat([weighted_features(tap, weight) for tap in taps], 1)
 
     def taps(self, images: Tensor) -> list[Tensor]:
@@ -63,6 +63,22 @@ class EfficientNetFeatures(nn.Module):
             if index in TAPS:
                 found.append(x)
         return found
+
+
+class LookingThrough:
+    """What a network has that sees with EfficientNet-Lite0, which is neither part of it nor of its state."""
+
+    _trunk: tuple[EfficientNetFeatures, ...] = ()
+
+    def look_through(self, trunk: EfficientNetFeatures) -> None:
+        """Take a trunk, before the first face. In a tuple, so that it is no module of this one's."""
+        self._trunk = (trunk,)
+
+    @torch.no_grad()
+    def taps(self, images: Tensor) -> list[Tensor]:
+        """See `EfficientNetFeatures.taps`."""
+        (trunk,) = self._trunk
+        return trunk.to(images.device).taps(images)
 
 
 class _Block(nn.Module):

@@ -3,8 +3,8 @@
 One trunk (ArcFace's IR-SE50) and a head for each code of W+ serve them all. Richardson et al. 2021 (pSp,
 arXiv:2008.00951): every head gives an offset from the average code. Tov et al. 2021 (e4e, arXiv:2102.02766): the first
 head gives one for all layers, the others add to it. Alaluf et al. 2021 (ReStyle, arXiv:2104.02699): the network sees
-the face beside its last result and corrects it, a few times. Attribute names are the published states'. The linear one
-(`linear_styles.py`) looks through a network that was trained on ImageNet instead of a trunk of its own.
+the face beside its last result and corrects it, a few times. Attribute names are the published states'. Any of them may
+look through EfficientNet-Lite0 instead of a trunk of its own; the linear one (`linear_styles.py`) always does.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from refacer.errors import ShapeMismatch, UsageError
 from refacer.images.resampling import resized
+from refacer.networks.efficientnet import TAP_WIDTHS, LookingThrough
 from refacer.networks.irse import body, input_layer
 from refacer.networks.linear_styles import LinearStyles
 from refacer.networks.stylegan2.networks import Generator
-from refacer.options import GeneratorRole, PairEncoderName
+from refacer.options import GeneratorRole, PairEncoderName, TrunkName
 
 HEAD_SLOPE = 0.01  # of the heads' leaky ReLU
 INPUT_SCALE = 2**4  # of the trunk's four stages together
@@ -34,8 +35,8 @@ class EncoderConfig:
 
     input_px: side at which a face is seen; units, widths: of the trunk's stages; head_width: channels of the heads.
     coarse, fine: the first codes that come from the map of 1/8, and of 1/4 of the input's side; all before from 1/16.
-    passes: how often ReStyle looks. into: the generator of a pair whose codes it gives. The linear encoder has no trunk
-    of its own: of the sizes it uses input_px, and head_width as the number of features that it keeps.
+    passes: how often ReStyle looks. into: the generator of a pair whose codes it gives. trunk: another than its own has
+    sizes of its own. The linear encoder uses input_px alone, and head_width as the number of features that it keeps.
     """
 
     kind: PairEncoderName
@@ -49,6 +50,7 @@ class EncoderConfig:
     fine: int = 7
     passes: int = 1
     into: GeneratorRole = "real"
+    trunk: TrunkName = "own"
 
     def __post_init__(self) -> None:
         if self.input_px < 2 * INPUT_SCALE or self.input_px & (self.input_px - 1):
@@ -64,17 +66,24 @@ class EncoderConfig:
         return self.kind.startswith("restyle")
 
     @property
+    def borrows_trunk(self) -> bool:
+        """Whether it looks through EfficientNet-Lite0."""
+        return self.kind == "linear" or self.trunk != "own"
+
+    @property
     def has_deltas(self) -> bool:
         """Whether the heads after the first add to its code, as e4e's do."""
         return self.kind.endswith("e4e")
 
 
-def compact_config(kind: PairEncoderName, num_ws: int, w_dim: int, resolution: int) -> EncoderConfig:
-    """An encoder that a pair can carry: 4.9 million values for the studio pair, 5.6 million for a linear one."""
+def compact_config(
+    kind: PairEncoderName, num_ws: int, w_dim: int, resolution: int, trunk: TrunkName = "own"
+) -> EncoderConfig:
+    """An encoder that a pair can carry: 5 million values for the studio pair, 5.6 million for a linear one."""
     return EncoderConfig(
         kind, num_ws, w_dim, min(256, max(2 * INPUT_SCALE, resolution)), (2, 2, 4, 2), (16, 32, 80, 160),
-        head_width=224 if kind == "linear" else 72,
-        passes=3 if kind.startswith("restyle") else 1,
+        head_width=224 if kind == "linear" else 72 if trunk == "own" else 84,
+        passes=3 if kind.startswith("restyle") else 1, trunk=trunk,
     )  # fmt: skip
 
 
@@ -90,7 +99,7 @@ class FaceEncoder(nn.Module):
         if config.kind == "linear":
             self.encoder = LinearStyles(config.num_ws, config.w_dim, config.input_px, config.head_width)
         else:
-            self.encoder = StyleEncoder(config)
+            self.encoder = (LookingEncoder if config.borrows_trunk else StyleEncoder)(config)
         self.register_buffer("latent_avg", torch.zeros(config.num_ws, config.w_dim))
 
     def forward(self, faces: Tensor, generator: Generator) -> Tensor:
@@ -135,15 +144,20 @@ class StyleEncoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        widths, head, side = config.widths, config.head_width, config.input_px
-        self.input_layer = input_layer(6 if config.iterates else 3, widths[0])
-        self.body = body(config.units, widths, squeezed=True)
-        self.top = nn.Conv2d(widths[3], head, 1) if widths[3] != head else nn.Identity()
+        head, side = config.head_width, config.input_px
+        fine, middle, coarse = self._grow_trunk(config)
+        self.top = nn.Conv2d(coarse, head, 1) if coarse != head else nn.Identity()
         if not config.iterates:
-            self.latlayer1 = nn.Conv2d(widths[2], head, 1)
-            self.latlayer2 = nn.Conv2d(widths[1], head, 1)
+            self.latlayer1 = nn.Conv2d(middle, head, 1)
+            self.latlayer2 = nn.Conv2d(fine, head, 1)
         sides = [side // self._scale(i) for i in range(config.num_ws)]
         self.styles = nn.ModuleList(StyleHead(head, config.w_dim, one) for one in sides)
+
+    def _grow_trunk(self, config: EncoderConfig) -> tuple[int, ...]:
+        """Make the trunk; the channels of its maps of 1/4, 1/8 and 1/16."""
+        self.input_layer = input_layer(6 if config.iterates else 3, config.widths[0])
+        self.body = body(config.units, config.widths, squeezed=True)
+        return config.widths[1:]
 
     def silence(self) -> None:
         """Make every answer 0."""
@@ -169,17 +183,37 @@ class StyleEncoder(nn.Module):
 
     def _maps(self, images: Tensor) -> dict[int, Tensor]:
         """The feature pyramid by scale."""
-        ends = [sum(self.config.units[: i + 1]) - 1 for i in range(4)]
-        x, taps = self.input_layer(images), []
-        for i, unit in enumerate(self.body):
-            x = unit(x)
-            if i in ends[1:]:
-                taps.append(x)
-        fine, middle, coarse = taps[0], taps[1], self.top(taps[2])
+        fine, middle, coarse = self._looked(images)
+        coarse = self.top(coarse)
         if self.config.iterates:
             return {16: coarse}
         middle = _enlarged(coarse, middle) + self.latlayer1(middle)
         return {16: coarse, 8: middle, 4: _enlarged(middle, fine) + self.latlayer2(fine)}
+
+    def _looked(self, images: Tensor) -> list[Tensor]:
+        """The trunk's maps of 1/4, 1/8 and 1/16."""
+        ends = [sum(self.config.units[: i + 1]) - 1 for i in range(4)]
+        x, maps = self.input_layer(images), []
+        for i, unit in enumerate(self.body):
+            x = unit(x)
+            if i in ends[1:]:
+                maps.append(x)
+        return maps
+
+
+class LookingEncoder(LookingThrough, StyleEncoder):
+    """The same heads over EfficientNet-Lite0, which does not learn; ReStyle's two pictures are seen each by itself."""
+
+    def _grow_trunk(self, config: EncoderConfig) -> tuple[int, ...]:
+        """Normalise what it sees channel by channel, as the units of the published trunk do."""
+        widths = tuple(width * (2 if config.iterates else 1) for width, _ in TAP_WIDTHS[1:])
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths)
+        return widths
+
+    def _looked(self, images: Tensor) -> list[Tensor]:
+        """See the class above."""
+        seen = [self.taps(picture)[1:] for picture in images.split(3, 1)]
+        return [norm(torch.cat(maps, 1)) for norm, *maps in zip(self.norms, *seen, strict=True)]
 
 
 class StyleHead(nn.Module):

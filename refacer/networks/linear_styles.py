@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refacer.images.resampling import resized
-from refacer.networks.efficientnet import LEAST_PX, TAP_WIDTHS, EfficientNetFeatures
+from refacer.networks.efficientnet import LEAST_PX, TAP_WIDTHS, LookingThrough
 from refacer.networks.perceptual import beside_parts, fitted, parts, unit_length
 from refacer.options import PART_CENTRES
 
@@ -23,11 +23,10 @@ PARTS_SHARE = 0.3  # of the squared distance that eyes and mouth are
 LEAST_VARIANCE = 1e-10  # what varies less is hardly seen, and would be blown up
 
 
-class LinearStyles(nn.Module):
+class LinearStyles(LookingThrough, nn.Module):
     """Faces (N, 3, P, P) in [-1, 1] to offsets from the average code.
 
-    width: directions of the features that are kept. trunk: sees for it; it is not part of the state, for it is
-    another's network, and must be given before the first face.
+    width: directions of the features that are kept.
     """
 
     center: Tensor
@@ -40,11 +39,6 @@ class LinearStyles(nn.Module):
         self.register_buffer("center", torch.zeros(count))
         self.kept = nn.Linear(count, width, bias=False)
         self.styles = nn.Linear(width, num_ws * w_dim)
-        self._trunk: tuple[EfficientNetFeatures, ...] = ()
-
-    def look_through(self, trunk: EfficientNetFeatures) -> None:
-        """Take a trunk. In a tuple, so that it is no module of this one's."""
-        self._trunk = (trunk,)
 
     def silence(self) -> None:
         """Make every answer 0."""
@@ -71,10 +65,8 @@ class LinearStyles(nn.Module):
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
         """What the trunk sees of the face, and of its eyes and mouth enlarged, coarse: (N, F) float32."""
-        (trunk,) = self._trunk
-        trunk = trunk.to(images.device)
-        whole = _coarse(trunk.taps(fitted(images, LEAST_PX, self.whole_px)), WHOLE_SIDE)
-        seen = _coarse(trunk.taps(resized(parts(images), self.part_px)), PART_SIDE)
+        whole = _coarse(self.taps(fitted(images, LEAST_PX, self.whole_px)), WHOLE_SIDE)
+        seen = _coarse(self.taps(resized(parts(images), self.part_px)), PART_SIDE)
         return beside_parts(whole, seen, PARTS_SHARE)
 
 

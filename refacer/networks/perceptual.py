@@ -138,7 +138,8 @@ class DiscriminatorFeatures(nn.Module):
         outputs = self.discriminator.features(fitted(images, side_px, side_px))
         chosen = outputs if self.blocks is None else [outputs[block] for block in self.blocks]
         weights = self.weights or (1 / len(chosen),) * len(chosen)
-        parts = [weighted_features(x.float(), x.new_tensor(weight)) for x, weight in zip(chosen, weights, strict=True)]
+        pairs = zip(chosen, weights, strict=True)
+        parts = [weighted_features(x.float(), x.new_full((), weight)) for x, weight in pairs]
         return torch.cat(parts, 1)
 
 

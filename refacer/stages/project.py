@@ -23,6 +23,7 @@ from refacer.networks.stylegan2.noise import NoiseMaps, draw
 from refacer.options import ProjectOptions, WStatistics
 from refacer.stages.code_prior import CodePrior, code_prior
 from refacer.stages.inversion import Inversion, fitted_faces
+from refacer.stages.replay import replayed
 from refacer.stages.style_axes import style_axes
 from refacer.types import Progress
 
@@ -183,20 +184,24 @@ def _optimise(
     progress: Progress | None,
 ) -> list[dict[str, Any]]:
     """Adam over codes and noise together, in place; returns the trace."""
-    adam = torch.optim.Adam([codes.moved, *loss.noise.maps.values()], betas=options.adam_betas, fused=True)
-    rows: list[_Step] = []
+    adam = _Adam([codes.moved, *loss.noise.maps.values()], options.adam_betas)
+    shaken = torch.zeros_like(codes.moved)
+
+    def move() -> tuple[Tensor, ...]:
+        now = codes.now()
+        apart, noise_loss, unlikely = loss.distance(now + shaken), loss.noise.loss(), loss.unlikely(now)
+        adam.step((apart + options.noise_weight * noise_loss + options.prior_weight * unlikely).sum())
+        loss.noise.normalise()
+        return apart.detach(), noise_loss.detach(), unlikely.detach()
+
+    take, rows = replayed(move, shaken.device), list[_Step]()
     for step in range(options.steps):
         t = step / options.steps
         rate, scale = learning_rate(t, options), code_noise(t, w_std, options)
-        now = codes.now()
-        seen = now + scale * draw(sources, now.shape[1:], now.device) if scale else now
-        apart, noise_loss, unlikely = loss.distance(seen), loss.noise.loss(), loss.unlikely(now)
-        adam.param_groups[0]["lr"] = rate
-        adam.zero_grad()
-        (apart + options.noise_weight * noise_loss + options.prior_weight * unlikely).sum().backward()
-        adam.step()
-        loss.noise.normalise()
-        rows.append(_Step(rate, scale, apart.detach(), noise_loss.detach(), unlikely.detach()))
+        shaken.copy_(scale * draw(sources, shaken.shape[1:], shaken.device)) if scale else shaken.zero_()
+        adam.set_rate(rate)
+        apart, noise_loss, unlikely = take()
+        rows.append(_Step(rate, scale, apart, noise_loss, unlikely))
         looks = step % CHECK_STEPS == 0 or step == options.steps - 1
         if looks and not bool(apart.isfinite().all()):
             raise RefacerError(
@@ -205,6 +210,29 @@ def _optimise(
         if progress:
             progress(step + 1, options.steps)
     return _trace(rows)
+
+
+class _Adam:
+    """Adam with a rate of the moment; on a GPU it is kept there, where a recorded step can read it."""
+
+    def __init__(self, moved: list[Tensor], betas: tuple[float, float]) -> None:
+        self.on_gpu = moved[0].is_cuda
+        rate = torch.zeros((), device=moved[0].device) if self.on_gpu else 0.0
+        self.adam = torch.optim.Adam(moved, lr=rate, betas=betas, fused=True, capturable=self.on_gpu)
+        (self.group,) = self.adam.param_groups
+
+    def set_rate(self, rate: float) -> None:
+        """The rate of the next step."""
+        if self.on_gpu:
+            self.group["lr"].fill_(rate)
+        else:
+            self.group["lr"] = rate
+
+    def step(self, loss: Tensor) -> None:
+        """Move against the loss's gradient."""
+        self.adam.zero_grad()
+        loss.backward()
+        self.adam.step()
 
 
 def _start(faces: Tensor, generator: Generator, init: Tensor | None) -> Tensor:

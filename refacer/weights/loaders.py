@@ -22,7 +22,7 @@ from refacer.networks.hyperstyle import HyperConfig, HyperStyle
 from refacer.networks.parser import StudioParser
 from refacer.networks.stylegan2.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from refacer.networks.translator import Translator, TranslatorConfig
-from refacer.options import GeneratorRole, PairEncoderName
+from refacer.options import GeneratorRole, PairEncoderName, TrunkName
 from refacer.weights.formats.bounded import shown
 from refacer.weights.formats.states import config_from, require, shapes_of
 
@@ -58,7 +58,7 @@ def load_translator(path: Path) -> Translator:
 
 
 def load_encoder(path: Path) -> FaceEncoder:
-    """The encoder of a pair; a linear one has yet to be given what it looks through."""
+    """The encoder of a pair; one without a trunk of its own has yet to be given what it looks through."""
     return build_network(path, "encoder", lambda config: FaceEncoder(encoder_config(config)))
 
 
@@ -144,6 +144,8 @@ def encoder_config(config: dict[str, Any]) -> EncoderConfig:
         raise InputRefused("an encoder has four stages")
     if config["kind"] not in get_args(PairEncoderName) or config["into"] not in get_args(GeneratorRole):
         raise InputRefused("its kind is none that is known")
+    if config.get("trunk", "own") not in get_args(TrunkName):
+        raise InputRefused("its trunk is none that is known")
     return EncoderConfig(**{**config, "units": tuple(units), "widths": tuple(widths)})
 
 

@@ -17,13 +17,12 @@ from torch import Tensor
 from refacer.errors import InputRefused
 from refacer.networks.clip import Clip, ClipConfig
 from refacer.networks.curricular_face import CurricularFace
-from refacer.networks.efficientnet import EfficientNetFeatures
+from refacer.networks.efficientnet import EfficientNetFeatures, LookingThrough
 from refacer.networks.encoders import FaceEncoder
 from refacer.networks.fid_features import EfficientNetPooled, InceptionFeatures
 from refacer.networks.hyperstyle import HyperStyle
 from refacer.networks.identity import CurricularFaceIdentity, DlibIdentity
 from refacer.networks.landmarks import DlibLandmarks, RetinaFaceLandmarks
-from refacer.networks.linear_styles import LinearStyles
 from refacer.networks.parser import BiSeNetParser, ParseNetParser
 from refacer.networks.perceptual import LpipsVgg
 from refacer.networks.sketch import DeepFaceSketch
@@ -85,7 +84,7 @@ def load_pair_encoder(path: Path) -> FaceEncoder:
 
 def with_trunk(encoder: FaceEncoder) -> FaceEncoder:
     """An encoder with what it looks through, where that is another's network."""
-    if isinstance(encoder.encoder, LinearStyles):
+    if isinstance(encoder.encoder, LookingThrough):
         encoder.encoder.look_through(load_efficientnet(torch.device("cpu")))
     return encoder
 

@@ -4,10 +4,12 @@ from torch import Tensor, nn
 
 from refacer.errors import ShapeMismatch, UsageError
 from refacer.networks.encoders import EncoderConfig, FaceEncoder, StyleEncoder, compact_config
-from refacer.options import EncoderName, PairEncoderName
+from refacer.options import EncoderName, PairEncoderName, TrunkName
 from refacer.weights.formats.states import shapes_of
+from refacer.weights.published import with_trunk
 from tests.tiny import tiny_generator
 
+TRUNKS: tuple[TrunkName, ...] = ("own", "efficientnet-lite0")
 KINDS: tuple[EncoderName, ...] = ("psp", "e4e", "restyle-psp", "restyle-e4e")
 
 
@@ -15,7 +17,7 @@ def tiny_encoder(kind: PairEncoderName = "psp", *, seed: int = 0, passes: int = 
     """An encoder for the tiny generator's six codes of eight numbers, in eval mode; its answers are random."""
     torch.manual_seed(seed)
     config = EncoderConfig(kind, 6, 8, 32, (1, 1, 1, 1), (8, 8, 8, 8), 8, coarse=2, fine=4, passes=passes, **changes)
-    return FaceEncoder(config).eval().requires_grad_(False)
+    return with_trunk(FaceEncoder(config)).eval().requires_grad_(False)
 
 
 def faces(count: int = 2) -> Tensor:
@@ -38,15 +40,19 @@ def test_the_published_sizes(kind, values):
     assert len(convolutions) == (4 if kind.startswith("restyle") else 6)
 
 
+@pytest.mark.parametrize("trunk", TRUNKS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_pair_s_own_is_small(kind):
-    shapes = shapes_of(lambda: FaceEncoder(compact_config(kind, 14, 256, 256)))
-    assert sum(torch.Size(shape).numel() for shape in shapes.values()) * 2 < 12e6
+def test_a_pair_s_own_is_small(kind, trunk):
+    """Nothing of a borrowed trunk is in it."""
+    shapes = shapes_of(lambda: FaceEncoder(compact_config(kind, 14, 256, 256, trunk)))
+    assert 7e6 < sum(torch.Size(shape).numel() for shape in shapes.values()) * 2 < 12e6
+    assert ("encoder.body.0.res_layer.1.weight" in shapes) == (trunk == "own")
 
 
+@pytest.mark.parametrize("trunk", TRUNKS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_codes_do_not_depend_on_the_batch(kind):
-    encoder, generator = tiny_encoder(kind), tiny_generator(frozen=True)
+def test_codes_do_not_depend_on_the_batch(kind, trunk):
+    encoder, generator = tiny_encoder(kind, trunk=trunk), tiny_generator(frozen=True)
     codes = encoder(faces(), generator)
     assert codes.shape == (2, 6, 8)
     torch.testing.assert_close(encoder(faces()[1:], generator), codes[1:], atol=1e-5, rtol=1e-4)
@@ -72,8 +78,9 @@ def test_e4e_adds_to_its_first_code():
     torch.testing.assert_close(encoder(faces())[:, 5], whole[:, 0])
 
 
-def test_restyle_looks_at_its_last_result():
-    encoder, generator = tiny_encoder("restyle-psp", passes=3), tiny_generator(frozen=True)
+@pytest.mark.parametrize("trunk", TRUNKS)
+def test_restyle_looks_at_its_last_result(trunk):
+    encoder, generator = tiny_encoder("restyle-psp", passes=3, trunk=trunk), tiny_generator(frozen=True)
     found = encoder.all_passes(faces(), generator)
     assert len(found) == 3
     torch.testing.assert_close(encoder(faces(), generator), found[-1])

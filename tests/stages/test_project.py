@@ -11,6 +11,7 @@ from refacer.networks.perceptual import DiscriminatorFeatures
 from refacer.networks.stylegan2.w_statistics import w_statistics
 from refacer.options import ProjectOptions, WStatistics
 from refacer.stages import project as module
+from refacer.stages import replay
 from refacer.stages.code_prior import code_prior
 from refacer.stages.inversion import Inversion
 from refacer.stages.project import Known, Optimiser, code_noise, learning_rate, project
@@ -242,4 +243,22 @@ def test_cuda_repeats_itself_and_starts_as_the_cpu_does() -> None:
     scene.perceptual.cuda()
     first, second = (scene.project(scene.faces[:1].cuda(), steps=4) for _ in range(2))
     assert torch.equal(first.codes, second.codes)
+    assert replay.WARM_UP < 4
     torch.testing.assert_close(first.trace[0]["distance"], on_cpu.trace[0]["distance"], rtol=1e-3, atol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("axes", ["codes", "styles"])
+def test_recorded_steps_are_those_that_were_not(precision, axes, monkeypatch):
+    """Rates and noise on the codes change from step to step; so must what a recorded step reads."""
+    scene = Scene()
+    scene.generator.cuda()
+    scene.perceptual.cuda()
+    options: dict[str, Any] = {"steps": 12, "lr": 0.1, "precision": precision, "axes": axes, "prior_weight": 0.1}
+    recorded = scene.project(scene.faces.cuda(), **options)
+    monkeypatch.setattr(replay, "WARM_UP", 100)
+    taken = scene.project(scene.faces.cuda(), **options)
+    assert torch.equal(recorded.codes, taken.codes)
+    assert recorded.trace == taken.trace

@@ -13,7 +13,7 @@ from refacer.networks.encoders import EncoderConfig, FaceEncoder
 from refacer.networks.hyperstyle import HyperStyle, hyper_config_for
 from refacer.networks.linear_styles import LinearStyles
 from refacer.networks.perceptual import DiscriminatorFeatures
-from refacer.options import EncoderOptions, PairEncoderName
+from refacer.options import EncoderOptions, PairEncoderName, TrunkName
 from refacer.training.dataset import FaceDataset
 from refacer.training.encode import EncoderTrainer
 from refacer.training.hyper import HyperTrainer
@@ -36,18 +36,20 @@ def make_trainer(options: EncoderOptions = OPTIONS, pictures: Path | None = None
     torch.manual_seed(0)
     assert options.kind != "hyperstyle"
     config = EncoderConfig(
-        options.kind, generator.num_ws, 8, 32, (1, 1, 1, 1), (8, 8, 8, 8), 8, passes=2 if "re" in options.kind else 1
-    )
+        options.kind, generator.num_ws, 8, 32, (1, 1, 1, 1), (8, 8, 8, 8), 8,
+        passes=2 if "re" in options.kind else 1, trunk=options.trunk,
+    )  # fmt: skip
     encoder = with_trunk(FaceEncoder(config))
     encoder.encoder.silence()
     faces = None if pictures is None else FaceDataset([pictures], 32, seed=options.seed)
     return EncoderTrainer(encoder, generator, faces, Judges(perceptual, 1.0), options, CPU)
 
 
+@pytest.mark.parametrize("trunk", ["own", "efficientnet-lite0"])
 @pytest.mark.parametrize("kind", ["psp", "restyle-psp", "e4e", "linear"])
-def test_it_learns_the_generator_s_own_codes(kind: PairEncoderName):
+def test_it_learns_the_generator_s_own_codes(kind: PairEncoderName, trunk: TrunkName):
     """Its first answer is the average code; the loss of codes is known exactly there."""
-    trainer, losses = make_trainer(replace(OPTIONS, kind=kind, adversarial_weight=0.0)), []
+    trainer, losses = make_trainer(replace(OPTIONS, kind=kind, trunk=trunk, adversarial_weight=0.0)), []
     for _ in range(40):
         trainer.step()
         losses.append(trainer.statistics.take())

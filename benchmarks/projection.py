@@ -1,11 +1,12 @@
 """Ways from a face to its code, side by side in one run: how long they take and how near they come (docs/inversion.md).
 
-    python benchmarks/projection.py --data pairs.zip [--pair NAME] [--rows NAME ...] [--json FILE]
+    python benchmarks/projection.py --data pairs.zip [--pair NAME] [--rows NAME ...] [--encoders RUN ...] [--json FILE]
 
 Every face of the archive's look `cg` is inverted into the rendering generator by each row. Seconds are the mean of all
 faces, one batch after the other on one machine; networks are read before the clock starts. Then the codes' own pictures
-are compared with the faces, and what the realistic generator makes of them with the true photographs. --sheet shows all
-of them, as the paper's Fig. 11 does.
+are compared with the faces, and what the realistic generator makes of them with the true photographs. Every run of
+`refacer train-encoder` is a row more, a ReStyle encoder's one for each look; HyperStyle changes the weights of both
+generators alike. --sheet shows all of them, as the paper's Fig. 11 does.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -37,9 +38,11 @@ from refacer.inverters.method import chosen_method
 from refacer.networks.judge import Judge, face_mask, photo_logits
 from refacer.options import DecodeOptions
 from refacer.stages.decode import decode
-from refacer.stages.inversion import invert_each
+from refacer.stages.inversion import Inversion, invert_each
+from refacer.weights.pairs import load_pair
 from tools.studio.train_judge import JUDGE_FILE
 
+HYPERSTYLE = "hyperstyle"
 RATES = (0.1, 0.2, 0.3, 0.4)
 ROWS: dict[str, dict[str, Any]] = {
     "paper": {"init": "mean", "axes": "codes", "steps": 500, "lr": 0.01, "prior": 0.0},
@@ -67,8 +70,8 @@ def main() -> None:
     people = read_people(args.data, args.limit)
     measures = Measures(load_judge(JUDGE_FILE), Identity())
     rows, strips = {}, [("input", [person.face for person in people])]
-    for name in args.rows:
-        rows[name], seen = measured(args, ROWS[name], people, measures)
+    for name, studio in chosen(args):
+        rows[name], seen = measured(studio, args, people, measures)
         strips += [(f"{name}: rendering generator", [one.own for one in seen])]
         strips += [(f"{name}: realistic generator", [one.real for one in seen])]
         print(f"{name:18}", "  ".join(f"{key} {value:.4f}" for key, value in rows[name].items()), flush=True)
@@ -85,7 +88,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="pairs.zip")
     parser.add_argument("--pair", help="name or folder of the pair")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--encoders", nargs="*", default=[], help="runs of `refacer train-encoder`, a row each")
     parser.add_argument("--limit", type=int, help="faces at most")
     parser.add_argument("--batch", type=int, default=1, help="faces inverted at once")
     parser.add_argument("--device", default="cpu")
@@ -113,11 +117,25 @@ class Seen:
     real: Tensor
 
 
+def chosen(args: argparse.Namespace) -> Iterator[tuple[str, Refacer]]:
+    """The rows that were asked for, by name."""
+    for name in args.rows:
+        yield name, Refacer(args.pair, args.device, **ROWS[name])
+    for run in args.encoders:
+        if load_pair(run).has(HYPERSTYLE):
+            yield HYPERSTYLE, Refacer(run, args.device, inverter=HYPERSTYLE)
+            continue
+        config = Refacer(run, args.device).equipment.encoder.config
+        for looks in range(1, config.passes + 1):
+            studio = Refacer(run, args.device, inverter=config.kind)
+            studio.equipment.encoder.config = replace(config, passes=looks)
+            yield f"{config.kind}, {looks} looks" if config.iterates else config.kind, studio
+
+
 def measured(
-    args: argparse.Namespace, choices: Mapping[str, Any], people: Sequence[Person], measures: Measures
+    studio: Refacer, args: argparse.Namespace, people: Sequence[Person], measures: Measures
 ) -> tuple[dict[str, float], list[Seen]]:
     """Seconds a face, the distance of Eq. 4, and what is seen of the codes."""
-    studio = Refacer(args.pair, args.device, **choices)
     equipment = studio.equipment
     inverter, generator = chosen_method(equipment).inverter(), equipment.rendering
     given = [person.face.to(equipment.device) for person in people]
@@ -128,16 +146,16 @@ def measured(
     found = invert_each(given, generator, inverter, batch=args.batch)
     settled(equipment.device)
     seconds = (time.perf_counter() - began) / len(people)
-    seen = [looked_at(person, one.codes, equipment, measures) for person, one in zip(people, found, strict=True)]
+    seen = [looked_at(person, one, equipment, measures) for person, one in zip(people, found, strict=True)]
     distances = [float(one.distance[0]) for one in found]
     means = {name: finite_mean(one.figures[name] for one in seen) for name in seen[0].figures}
     return {"seconds": seconds, "distance": fmean(distances), "distance_median": median(distances), **means}, seen
 
 
-def looked_at(person: Person, codes: Tensor, equipment: Equipment, measures: Measures) -> Seen:
+def looked_at(person: Person, found: Inversion, equipment: Equipment, measures: Measures) -> Seen:
     """A code's own picture beside the face, and the realistic generator's beside the true photograph."""
-    own = decode(codes, equipment.rendering, DecodeOptions(into="rendering")).cpu()
-    real = decode(codes, equipment.real, equipment.decode_options()).cpu()
+    own = decode(found.codes, equipment.rendering, DecodeOptions(into="rendering"), found.offsets).cpu()
+    real = decode(found.codes, equipment.real, equipment.decode_options(), found.offsets).cpu()
     pictures = {"input": person.face, "photo": person.photo, "own": own, "real": real}
     points = {name: measures.identity.landmarks(picture) for name, picture in pictures.items()}
     known = (points["input"], points["photo"])

@@ -166,8 +166,11 @@ class Refacer:
         """The one that a command line asks for."""
         return cls(call.pair, call.device, **vars(call.choices))
 
-    def check(self) -> None:
-        """Meet what is wrong with the choices of the whole job before the work, not in every picture."""
+    def check(self, into: GeneratorRole = "rendering") -> None:
+        """Meet what is wrong with the choices of the whole job before the work, not in every picture.
+
+        into: the generator that is inverted.
+        """
         equipment = self.equipment
         inverts = equipment.way == "project"
         drawn = () if self.choices.generator else ("real",)
@@ -175,15 +178,15 @@ class Refacer:
         equipment.require(*roles, detector=True, perceptual=inverts, parser=self.choices.mask == "auto")
         _ = equipment.options
         if inverts:
-            chosen_method(equipment).check()
+            chosen_method(equipment, into).check()
 
-    def networks(self) -> Networks:
-        """All that the whole job needs, read."""
+    def networks(self, into: GeneratorRole = "rendering") -> Networks:
+        """All that the whole job needs, read; into: the generator that is inverted."""
         equipment = self.equipment
         parser = equipment.parser if self.choices.mask == "auto" else None
         if equipment.way == "translate":
             return Networks(equipment.detector, parser, translator=equipment.translator)
-        inverter, real = chosen_method(equipment).inverter(), equipment.drawing_generator()
+        inverter, real = chosen_method(equipment, into).inverter(), equipment.drawing_generator()
         return Networks(equipment.detector, parser, inverter, equipment.rendering, real)
 
     def align(self, image: Picture | Source, *, faces: str | None = None) -> list[Face]:

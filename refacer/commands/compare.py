@@ -51,7 +51,7 @@ def compare(
         list[str] | None,
         option(
             COMPARING,
-            "Folder of a method that needs one: agile=RUN, nada=RUN, image-guided=RUN, sdedit=MODEL; may be repeated.",
+            "A method's own folder: agile, nada, image-guided, an encoder's name=RUN, sdedit=MODEL; may be repeated.",
             "--run",
             metavar="NAME=FOLDER",
             show_default=False,

@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
 from refacer.engine import Refacer
+from refacer.equipment import Equipment
 from refacer.errors import RefacerError, UsageError, WeightsMissing
 from refacer.files import read_bytes, write_atomic
 from refacer.files.artefacts import Face, Latents
@@ -28,7 +29,7 @@ class Method:
 
     choices: what is chosen against the pair's own defaults; into: the generator that is inverted, where one is; pasted:
     whether the new face is put back into the input, as `refacer run` does, or shown as the generator drew it; run: the
-    name under which the method's own folder is given, where it needs one; sample: of SDEdit, which seed from the first.
+    name under which a folder of its own is given, where it can have one; sample: of SDEdit, which seed from the first.
     """
 
     title: str
@@ -56,7 +57,12 @@ METHODS: Mapping[str, Method] = {
     "direct": Method("Eq. 4 into the realistic generator", {"way": "project"}, into="real"),
     # the rivals of the paper's Fig. 5 go straight into the realistic generator
     **{
-        name: Method(f"{name} into the realistic generator", {"way": "project", "inverter": name}, into="real")
+        name: Method(
+            f"{name} into the realistic generator",
+            {"way": "project", "inverter": name},
+            into="real",
+            run="" if name == "ii2s" else name,
+        )
         for name in INVERTERS
         if name not in ("optimise", "linear")
     },
@@ -65,8 +71,8 @@ METHODS: Mapping[str, Method] = {
     **{f"{SDEDIT}-{i + 1}": Method(f"SDEdit, sample {i + 1}", run=SDEDIT, sample=i) for i in (1, 2)},
 }
 
-RUNS = ("agile", "nada", "image-guided", SDEDIT)
-"""Methods that need a folder of their own."""
+RUNS = tuple(dict.fromkeys(method.run for method in METHODS.values() if method.run))
+"""Methods that have a folder of their own, or can have one: the encoders are published, too."""
 
 
 CODES = "codes"
@@ -101,7 +107,7 @@ class Times:
 
 
 def folder_of(method: Method, options: CompareOptions) -> Path:
-    """The folder of a method that has one of its own; raises WeightsMissing with what makes one."""
+    """The folder of a method that needs one of its own; raises WeightsMissing with what makes one."""
     folder = options.runs.get(method.run)
     if folder is not None:
         return folder
@@ -112,15 +118,25 @@ def folder_of(method: Method, options: CompareOptions) -> Path:
     raise WeightsMissing(f"{method.run}: needs a pair of that rule, {made}; then give --run {method.run}=RUN")
 
 
-def check_rule(method: Method, pair: Pair, resolution: int | None) -> None:
+def check_rule(method: Method, pair: Pair, compared: Pair) -> None:
     """Raise UsageError for a pair that another rule has made, or one of another size than the comparison's."""
     made = str(pair.facts.get("rule", "the paper's rule"))
     if not made.startswith(RULE_LABELS[method.run]):
         names = [name for name, label in RULE_LABELS.items() if made.startswith(label)]
         hint = f"; compare it as {names[0]}" if names else ""
         raise UsageError(f"{pair.folder}: its rule is {made}, not {method.run}{hint}")
-    if resolution != pair.resolution:
-        raise UsageError(f"{pair.folder}: draws {pair.resolution} pixels, the comparison's pair {resolution}")
+    if compared.resolution != pair.resolution:
+        raise UsageError(f"{pair.folder}: draws {pair.resolution} pixels, the comparison's pair {compared.resolution}")
+
+
+def check_encoder(method: Method, equipment: Equipment, compared: Pair) -> None:
+    """Raise UsageError for a pair without an encoder of that kind into the realistic generator that is compared."""
+    pair, into = equipment.pair, method.into
+    if not chosen_method(equipment, into).carried:
+        made = f"`refacer train-encoder FACES --kind {method.run} --into {into} -o RUN` trains one"
+        raise UsageError(f"{pair.folder}: carries no {method.run} into its {into} generator; {made}")
+    if pair.sha256(into) != compared.sha256(into):
+        raise UsageError(f"{pair.folder}: its {into} generator is not the comparison's")
 
 
 class Kept(NamedTuple):
@@ -200,25 +216,24 @@ class Worker:
 
     def __init__(self, method: Method, options: CompareOptions) -> None:
         self._method = method
-        pair = str(folder_of(method, options)) if method.run else options.pair
-        self._resolution = Refacer(options.pair, options.device).equipment.resolution if method.run else None
+        self._own = method.run in RULE_LABELS or method.run in options.runs
+        pair = str(folder_of(method, options)) if self._own else options.pair
+        self._compared = Refacer(options.pair, options.device).equipment.pair if self._own else None
         chosen = {"steps": options.steps, "seed": options.seed, "max_pixels": options.max_pixels, "range": "ignore"}
         self._studio = Refacer(pair, options.device, **{**chosen, **method.choices})
 
     def check(self) -> None:
         """See `Works`."""
         studio, method = self._studio, self._method
-        if method.run:
-            check_rule(method, studio.equipment.pair, self._resolution)
-        studio.check()
-        if self._inverts:
-            chosen_method(studio.equipment, method.into).check()
+        if self._compared is not None and method.run in RULE_LABELS:
+            check_rule(method, studio.equipment.pair, self._compared)
+        elif self._compared is not None:
+            check_encoder(method, studio.equipment, self._compared)
+        studio.check(method.into)
 
     def read(self) -> None:
         """See `Works`."""
-        _ = self._studio.networks()
-        if self._inverts:
-            _ = chosen_method(self._studio.equipment, self._method.into).inverter()
+        _ = self._studio.networks(self._method.into)
 
     @property
     def _inverts(self) -> bool:
@@ -231,7 +246,7 @@ class Worker:
 
     def code_of(self, name: str) -> str | None:
         """See `Works`."""
-        method, owner = self._method, f"{self._method.run}-" if self._method.run else ""
+        method, owner = self._method, f"{self._method.run}-" if self._own else ""
         return f"{CODES}/{owner}{self._studio.choices.inverter}-{method.into}/{name}" if self._inverts else None
 
     def make(self, face: Face, name: str, codes: CodeStore) -> tuple[bytes, float]:

@@ -54,6 +54,11 @@ class Encode(Method):
         """The encoder with what measures it."""
         return Encoding(self._network, self.equipment.perceptual)
 
+    @property
+    def carried(self) -> bool:
+        """See the class above."""
+        return self._published is None
+
     def parameters(self) -> dict[str, Any]:
         """It has none: all is in the network."""
         return {}

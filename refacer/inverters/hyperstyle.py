@@ -53,6 +53,11 @@ class Hyper(Method):
         """The networks with what measures them."""
         return HyperInversion(self._network, self.equipment.perceptual)
 
+    @property
+    def carried(self) -> bool:
+        """See the class above."""
+        return self._published is None
+
     def parameters(self) -> dict[str, Any]:
         """It has none: all is in the networks."""
         return {}

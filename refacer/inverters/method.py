@@ -37,6 +37,11 @@ class Method(ABC):
     def parameters(self) -> dict[str, Any]:
         """What affects its codes, beside the models and the seed: values that JSON can hold."""
 
+    @property
+    def carried(self) -> bool:
+        """Whether its network is the pair's own."""
+        return False
+
     def models(self) -> Mapping[str, str]:
         """sha256 by role of the networks that affect its codes, beside the generator."""
         return {}

@@ -16,7 +16,8 @@ import refacer
 from refacer.comparison import measures
 from refacer.comparison.methods import METHODS, Worker
 from refacer.evaluation import evaluate
-from refacer.files import read_source
+from refacer.files import read_passport, read_source
+from refacer.weights.pairs import load_pair
 from tests.commands.test_sdedit import written_model
 from tests.evaluation.test_evaluate import MeanColors
 from tests.inverters.test_hyperstyle import installed
@@ -346,3 +347,19 @@ def test_a_face_unlike_those_that_the_pair_knows_is_drawn_too(cli, faces, tmp_pa
     ended = cli("compare", faces, "-o", tmp_path / "out", "--methods", "ours", "--pair", narrow)
     assert ended.code == 0, ended.err
     assert (pixels(tmp_path / "out/ours/a.png") != pixels(tmp_path / "out/inputs/a.png")).any()
+
+
+def test_an_encoder_of_the_pair_s_own_size_by_its_folder(cli, faces, tmp_path, pair):
+    made, call = tmp_path / "restyle", ("compare", faces / "a.png", "-o", tmp_path / "out", "--methods")
+    short = ("--kimg", 0.002, "--batch", 2, "--optimizer", "adam", "--pair", pair)
+    for into, folder in (("real", made), ("rendering", tmp_path / "other")):
+        assert cli("train-encoder", "-o", folder, "--kind", "restyle-e4e", "--into", into, *short).code == 0
+    ended = cli(*call, "restyle-e4e", "--run", f"restyle-e4e={made}")
+    assert ended.code == 0, ended.err
+    passport = read_passport(tmp_path / "out/codes/restyle-e4e-restyle-e4e-real/a.npy")
+    assert passport.faces[0].stages[-1].models["encoder"] == load_pair(str(made)).sha256("encoder")
+    for name, folder in (("psp", made), ("restyle-e4e", tmp_path / "other"), ("hyperstyle", made)):
+        ended = cli(*call, name, "--run", f"{name}={folder}")
+        assert (ended.code, f"carries no {name} into its real generator; `refacer" in ended.err.replace("\n", " ")) == (
+            2, True,
+        ), ended.err  # fmt: skip

@@ -320,9 +320,7 @@ class Equipment:
         """The pair's own encoder; raises WeightsMissing where it has none."""
         network = self.pair.network(ENCODER).to(self.device)
         assert isinstance(network, FaceEncoder)
-        self.note(terms.of_pair(ENCODER, self.pair))
-        if network.config.borrows_trunk:
-            self.note(terms.of_weight("what the encoder looks through", EFFICIENTNET))
+        self.note(*terms.of_encoder(self.pair, network))
         return network
 
     @property

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 
 from refacer.errors import InputRefused, UsageError
+from refacer.networks.encoders import FaceEncoder
 from refacer.networks.perceptual import DiscriminatorFeatures, WithParts
 from refacer.networks.sketch import LineExtractor
 from refacer.options import DEFAULT_PAIR
@@ -246,6 +247,8 @@ def uses_of_run(pair: Pair) -> list[terms.Use]:
     perceptual = choose("perceptual", pair=pair)
     if perceptual.network is not None or pair.has(perceptual.name):
         uses += perceptual.uses
+    if pair.has("encoder") and isinstance(encoder := pair.network("encoder"), FaceEncoder):
+        uses += terms.of_encoder(pair, encoder)
     uses += choose("parser", pair=pair).uses + choose("detector").uses
     seen: dict[str, terms.Use] = {}
     for use in uses:

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from refacer.networks.encoders import FaceEncoder
 from refacer.weights import cache, registry
+from refacer.weights.pair_json import EFFICIENTNET
 from refacer.weights.pairs import Pair
 from refacer.weights.published import NETWORK_FILE
 
@@ -42,6 +44,12 @@ def of_pair(role: str, pair: Pair, *, network: str | None = None) -> Use:
     if entry:
         return Use(role, entry.name, sha256, entry.licence.title, entry.commercial)
     return Use(role, name or pair.name, sha256, pair.licence, pair.commercial)
+
+
+def of_encoder(pair: Pair, encoder: FaceEncoder) -> list[Use]:
+    """A pair's encoder, and the network that it looks through where that is another's."""
+    borrowed = [of_weight("what the encoder looks through", EFFICIENTNET)] if encoder.config.borrows_trunk else []
+    return [of_pair("encoder", pair), *borrowed]
 
 
 def of_file(role: str, path: Path, sha256: str) -> Use:

@@ -14,6 +14,7 @@ from refacer.files.codes import read_offsets
 from refacer.finetuning.encoding import EncoderRecipe
 from refacer.finetuning.run import Training
 from refacer.options import EncoderOptions
+from refacer.weights.choices import uses_of_run
 from refacer.weights.pairs import load_pair
 from refacer.weights.registry import weight
 
@@ -96,8 +97,10 @@ def test_without_faces_it_learns_from_the_generator_s_own(pair, tmp_path):
 
 
 def test_a_linear_encoder_is_a_start_and_a_way_of_its_own(renders, pair, cli, stages, tmp_path):
-    """The passport names the encoder and what it looks through."""
+    """The passport names the encoder and what it looks through, and so do the licences."""
     _train([renders], tmp_path / "run", pair, replace(SHORT, kind="linear", lr=1e-3)).go("auto")
+    uses = {use.role: use.name for use in uses_of_run(load_pair(str(tmp_path / "run")))}
+    assert uses["what the encoder looks through"] == "efficientnet-lite0"
     face = stages / "display.face.png"
     for name, options in {"start": (), "way": ("--inverter", "linear")}.items():
         ended = cli("project", face, "-o", tmp_path / f"{name}.npy", "--pair", tmp_path / "run", *options)
@@ -125,6 +128,8 @@ def test_what_does_not_fit_is_refused_in_one_line(run, renders, pair, cli, stage
         ),
         ((*train, run, *short[2:], "--kind", "e4e"), 2, "--kind (psp there"),
         ((*train, tmp_path / "out", "--kimg", "0"), 2, "--kimg"),
+        ((*train, tmp_path / "out", "--kind", "hyperstyle", "--trunk", "efficientnet-lite0"), 2, "--trunk"),
+        ((*train, run, *short, "--trunk", "efficientnet-lite0"), 2, "--trunk (own there"),
         (("distill", renders, "-o", run, "--pair", pair), 2, "a run of `refacer train-encoder`"),
     ):
         ended = cli(*arguments)

@@ -28,6 +28,11 @@ class Method:
         TrunkName,
         option(NETWORK, "own: learns as well; efficientnet-lite0: has learned already, and stays as it is."),
     ] = OWN.trunk
+    looks: Annotated[
+        int | None,
+        option(NETWORK, "How often it looks, each time correcting its last answer.", min=1, max=16,
+               show_default="psp, e4e 1, the others 3"),
+    ] = OWN.looks  # fmt: skip
     size: Annotated[Literal["compact", "full"], option(NETWORK, "full: the published sizes, a GB.")] = OWN.size
     into: Annotated[GeneratorRole, option(NETWORK, "The generator of the pair whose codes are learned.")] = OWN.into
     kimg: Annotated[float, option(SCHEDULE, "Thousands of pictures to see in all.", min=0.001)] = OWN.kimg

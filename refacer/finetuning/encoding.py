@@ -34,12 +34,14 @@ from refacer.weights.pairs import NETWORKS, encode_beside, load_pair
 ENCODER, HYPERSTYLE = "encoder", "hyperstyle"
 Trainer = EncoderTrainer | HyperTrainer
 CURRICULAR_FACE = "curricularface"
-PASSES = 5  # of a full ReStyle encoder
+PASSES = 5  # of a full encoder that looks more than once
 
 SPELLED = {
     "kind": "--kind",
     "size": "--size",
     "trunk": "--trunk",
+    "looks": "--looks",
+    "passes": "--looks",
     "tick_kimg": "--tick",
     "schedule_kimg": "--kimg",
     "generator_sha256": "the pair's generator",
@@ -87,12 +89,13 @@ class EncoderRecipe:
         if o.kind == HYPERSTYLE:
             if o.trunk != "own":
                 raise UsageError(f"--trunk {o.trunk} is for encoders of codes; hyperstyle has its own networks")
-            return hyper_config_for(self._generator.config, o.into, full=o.size == "full")
+            hyper = hyper_config_for(self._generator.config, o.into, full=o.size == "full")
+            return replace(hyper, passes=o.looks or hyper.passes)
         config = compact_config(o.kind, pair.num_ws, pair.w_dim, pair.resolution, o.trunk)
         if o.size == "full":
-            config = EncoderConfig(o.kind, pair.num_ws, pair.w_dim, trunk=o.trunk)
-            config = replace(config, passes=PASSES if config.iterates else 1)
-        return replace(config, into=o.into)
+            looks = 1 if config.passes == 1 else PASSES
+            config = EncoderConfig(o.kind, pair.num_ws, pair.w_dim, trunk=o.trunk, passes=looks)
+        return replace(config, into=o.into, passes=o.looks or config.passes)
 
     def configuration(self) -> dict[str, Any]:
         """What a resumed run must share with this one, but for the pictures.

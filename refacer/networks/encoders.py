@@ -25,6 +25,7 @@ from refacer.networks.linear_styles import LinearStyles
 from refacer.networks.stylegan2.networks import Generator
 from refacer.options import GeneratorRole, PairEncoderName, TrunkName
 
+LOOK_ONCE = ("psp", "e4e")
 HEAD_SLOPE = 0.01  # of the heads' leaky ReLU
 INPUT_SCALE = 2**4  # of the trunk's four stages together
 
@@ -35,8 +36,9 @@ class EncoderConfig:
 
     input_px: side at which a face is seen; units, widths: of the trunk's stages; head_width: channels of the heads.
     coarse, fine: the first codes that come from the map of 1/8, and of 1/4 of the input's side; all before from 1/16.
-    passes: how often ReStyle looks. into: the generator of a pair whose codes it gives. trunk: another than its own has
-    sizes of its own. The linear encoder uses input_px alone, and head_width as the number of features that it keeps.
+    passes: how often it looks, more than once only ReStyle and the linear one. into: the generator of a pair whose
+    codes it gives. trunk: another than its own has sizes of its own. The linear encoder uses input_px alone, and
+    head_width as the number of features that it keeps.
     """
 
     kind: PairEncoderName
@@ -55,6 +57,8 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         if self.input_px < 2 * INPUT_SCALE or self.input_px & (self.input_px - 1):
             raise UsageError(f"an encoder cannot look at {self.input_px} pixels; they must be a power of 2 from 32")
+        if self.kind in LOOK_ONCE and self.passes > 1:
+            raise UsageError(f"{self.kind} looks once, not {self.passes} times")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values from which the configuration can be made again."""
@@ -79,11 +83,11 @@ class EncoderConfig:
 def compact_config(
     kind: PairEncoderName, num_ws: int, w_dim: int, resolution: int, trunk: TrunkName = "own"
 ) -> EncoderConfig:
-    """An encoder that a pair can carry: 5 million values for the studio pair, 5.6 million for a linear one."""
+    """An encoder that a pair can carry: 5 million values for the studio pair, 5.8 million for a linear one."""
     return EncoderConfig(
         kind, num_ws, w_dim, min(256, max(2 * INPUT_SCALE, resolution)), (2, 2, 4, 2), (16, 32, 80, 160),
-        head_width=224 if kind == "linear" else 72 if trunk == "own" else 84,
-        passes=3 if kind.startswith("restyle") else 1, trunk=trunk,
+        head_width=200 if kind == "linear" else 72 if trunk == "own" else 84,
+        passes=1 if kind in LOOK_ONCE else 3, trunk=trunk,
     )  # fmt: skip
 
 
@@ -97,7 +101,8 @@ class FaceEncoder(nn.Module):
         super().__init__()
         self.config = config
         if config.kind == "linear":
-            self.encoder = LinearStyles(config.num_ws, config.w_dim, config.input_px, config.head_width)
+            sizes = (config.num_ws, config.w_dim, config.input_px, config.head_width)
+            self.encoder = LinearStyles(*sizes, again=config.passes > 1)
         else:
             self.encoder = (LookingEncoder if config.borrows_trunk else StyleEncoder)(config)
         self.register_buffer("latent_avg", torch.zeros(config.num_ws, config.w_dim))
@@ -109,13 +114,13 @@ class FaceEncoder(nn.Module):
         """
         return self.all_passes(faces, generator)[-1]
 
-    def all_passes(self, faces: Tensor, generator: Generator, passes: int | None = None) -> list[Tensor]:
-        """The codes after each pass; an encoder that does not iterate has one."""
+    def all_passes(self, faces: Tensor, generator: Generator) -> list[Tensor]:
+        """The codes after each pass."""
         self.check(generator)
         seen = resized(faces.float(), self.config.input_px)
         codes, found = self.start(len(faces)), []
-        for _ in range((passes or self.config.passes) if self.config.iterates else 1):
-            codes = codes + self.encoder(self.beside(seen, codes, generator))
+        for look in range(self.config.passes):
+            codes = codes + self.encoder(self.beside(look, seen, codes, generator))
             found.append(codes)
         return found
 
@@ -123,9 +128,12 @@ class FaceEncoder(nn.Module):
         """The average code, (count, num_ws, w_dim)."""
         return self.latent_avg.expand(count, -1, -1)
 
-    def beside(self, seen: Tensor, codes: Tensor, generator: Generator) -> Tensor:
-        """What the network looks at: the face as it sees it and, for ReStyle, the picture of its last codes."""
-        if not self.config.iterates:
+    def beside(self, look: int, seen: Tensor, codes: Tensor, generator: Generator) -> Tensor:
+        """What the network looks at: the face as it sees it and the picture of its last codes.
+
+        Of the latter ReStyle sees the first one too, the linear encoder does not, and pSp and e4e see none.
+        """
+        if not self.config.iterates and look == 0:
             return seen
         with torch.no_grad():
             drawn = generator.synthesis(codes.detach(), noise_mode="const")

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from refacer.errors import ShapeMismatch, UsageError
-from refacer.networks.encoders import EncoderConfig, FaceEncoder, StyleEncoder, compact_config
+from refacer.networks.encoders import LOOK_ONCE, EncoderConfig, FaceEncoder, StyleEncoder, compact_config
 from refacer.options import EncoderName, PairEncoderName, TrunkName
 from refacer.weights.formats.states import shapes_of
 from refacer.weights.published import with_trunk
@@ -16,7 +16,8 @@ KINDS: tuple[EncoderName, ...] = ("psp", "e4e", "restyle-psp", "restyle-e4e")
 def tiny_encoder(kind: PairEncoderName = "psp", *, seed: int = 0, passes: int = 2, **changes) -> FaceEncoder:
     """An encoder for the tiny generator's six codes of eight numbers, in eval mode; its answers are random."""
     torch.manual_seed(seed)
-    config = EncoderConfig(kind, 6, 8, 32, (1, 1, 1, 1), (8, 8, 8, 8), 8, coarse=2, fine=4, passes=passes, **changes)
+    changes["passes"] = 1 if kind in LOOK_ONCE else passes
+    config = EncoderConfig(kind, 6, 8, 32, (1, 1, 1, 1), (8, 8, 8, 8), 8, coarse=2, fine=4, **changes)
     return with_trunk(FaceEncoder(config)).eval().requires_grad_(False)
 
 
@@ -94,3 +95,5 @@ def test_another_generator_s_face_is_refused():
         tiny_encoder()(faces(), tiny_generator(w_dim=12))
     with pytest.raises(UsageError, match="48 pixels"):
         EncoderConfig("psp", input_px=48)
+    with pytest.raises(UsageError, match="psp looks once, not 2 times"):
+        EncoderConfig("psp", passes=2)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from refacer.errors import UsageError
-from refacer.networks.encoders import EncoderConfig, FaceEncoder
+from refacer.networks.encoders import LOOK_ONCE, EncoderConfig, FaceEncoder
 from refacer.networks.hyperstyle import HyperStyle, hyper_config_for
 from refacer.networks.linear_styles import LinearStyles
 from refacer.networks.perceptual import DiscriminatorFeatures
@@ -37,7 +37,7 @@ def make_trainer(options: EncoderOptions = OPTIONS, pictures: Path | None = None
     assert options.kind != "hyperstyle"
     config = EncoderConfig(
         options.kind, generator.num_ws, 8, 32, (1, 1, 1, 1), (8, 8, 8, 8), 8,
-        passes=2 if "re" in options.kind else 1, trunk=options.trunk,
+        passes=1 if options.kind in LOOK_ONCE else options.looks or 2, trunk=options.trunk,
     )  # fmt: skip
     encoder = with_trunk(FaceEncoder(config))
     encoder.encoder.silence()

@@ -420,7 +420,7 @@ class EncoderOptions:
     kind: TrainedName = "e4e"
     trunk: TrunkName = "own"
     size: Literal["compact", "full"] = "compact"  # full: the published sizes
-    looks: int | None = None  # None: 3 for a network that corrects itself, 5 at the published sizes
+    looks: int | None = None  # of ReStyle and HyperStyle; None: 3, and 5 at the published sizes
     into: GeneratorRole = "rendering"
     batch: int = 8
     kimg: float = 200.0

@@ -30,8 +30,8 @@ class Method:
     ] = OWN.trunk
     looks: Annotated[
         int | None,
-        option(NETWORK, "How often it looks, each time correcting its last answer.", min=1, max=16,
-               show_default="psp, e4e 1, the others 3"),
+        option(NETWORK, "How often ReStyle or HyperStyle looks, each time correcting its last answer.", min=1, max=16,
+               show_default="ReStyle and HyperStyle 3, the others 1"),
     ] = OWN.looks  # fmt: skip
     size: Annotated[Literal["compact", "full"], option(NETWORK, "full: the published sizes, a GB.")] = OWN.size
     into: Annotated[GeneratorRole, option(NETWORK, "The generator of the pair whose codes are learned.")] = OWN.into

@@ -25,7 +25,7 @@ from refacer.networks.linear_styles import LinearStyles
 from refacer.networks.stylegan2.networks import Generator
 from refacer.options import GeneratorRole, PairEncoderName, TrunkName
 
-LOOK_ONCE = ("psp", "e4e")
+LOOK_ONCE = ("psp", "e4e", "linear")
 HEAD_SLOPE = 0.01  # of the heads' leaky ReLU
 INPUT_SCALE = 2**4  # of the trunk's four stages together
 
@@ -36,9 +36,8 @@ class EncoderConfig:
 
     input_px: side at which a face is seen; units, widths: of the trunk's stages; head_width: channels of the heads.
     coarse, fine: the first codes that come from the map of 1/8, and of 1/4 of the input's side; all before from 1/16.
-    passes: how often it looks, more than once only ReStyle and the linear one. into: the generator of a pair whose
-    codes it gives. trunk: another than its own has sizes of its own. The linear encoder uses input_px alone, and
-    head_width as the number of features that it keeps.
+    passes: how often ReStyle looks. into: the generator of a pair whose codes it gives. trunk: another than its own has
+    sizes of its own. The linear encoder uses input_px alone, and head_width as the number of features that it keeps.
     """
 
     kind: PairEncoderName
@@ -83,10 +82,10 @@ class EncoderConfig:
 def compact_config(
     kind: PairEncoderName, num_ws: int, w_dim: int, resolution: int, trunk: TrunkName = "own"
 ) -> EncoderConfig:
-    """An encoder that a pair can carry: 5 million values for the studio pair, 5.8 million for a linear one."""
+    """An encoder that a pair can carry: 5 million values for the studio pair, 5.6 million for a linear one."""
     return EncoderConfig(
         kind, num_ws, w_dim, min(256, max(2 * INPUT_SCALE, resolution)), (2, 2, 4, 2), (16, 32, 80, 160),
-        head_width=200 if kind == "linear" else 72 if trunk == "own" else 84,
+        head_width=224 if kind == "linear" else 72 if trunk == "own" else 84,
         passes=1 if kind in LOOK_ONCE else 3, trunk=trunk,
     )  # fmt: skip
 
@@ -101,8 +100,7 @@ class FaceEncoder(nn.Module):
         super().__init__()
         self.config = config
         if config.kind == "linear":
-            sizes = (config.num_ws, config.w_dim, config.input_px, config.head_width)
-            self.encoder = LinearStyles(*sizes, again=config.passes > 1)
+            self.encoder = LinearStyles(config.num_ws, config.w_dim, config.input_px, config.head_width)
         else:
             self.encoder = (LookingEncoder if config.borrows_trunk else StyleEncoder)(config)
         self.register_buffer("latent_avg", torch.zeros(config.num_ws, config.w_dim))
@@ -119,8 +117,8 @@ class FaceEncoder(nn.Module):
         self.check(generator)
         seen = resized(faces.float(), self.config.input_px)
         codes, found = self.start(len(faces)), []
-        for look in range(self.config.passes):
-            codes = codes + self.encoder(self.beside(look, seen, codes, generator))
+        for _ in range(self.config.passes):
+            codes = codes + self.encoder(self.beside(seen, codes, generator))
             found.append(codes)
         return found
 
@@ -128,12 +126,9 @@ class FaceEncoder(nn.Module):
         """The average code, (count, num_ws, w_dim)."""
         return self.latent_avg.expand(count, -1, -1)
 
-    def beside(self, look: int, seen: Tensor, codes: Tensor, generator: Generator) -> Tensor:
-        """What the network looks at: the face as it sees it and the picture of its last codes.
-
-        Of the latter ReStyle sees the first one too, the linear encoder does not, and pSp and e4e see none.
-        """
-        if not self.config.iterates and look == 0:
+    def beside(self, seen: Tensor, codes: Tensor, generator: Generator) -> Tensor:
+        """What the network looks at: the face as it sees it and, for ReStyle, the picture of its last codes."""
+        if not self.config.iterates:
             return seen
         with torch.no_grad():
             drawn = generator.synthesis(codes.detach(), noise_mode="const")

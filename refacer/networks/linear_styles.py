@@ -1,8 +1,8 @@
 """A face's code by a linear map of what a network trained on ImageNet sees in it.
 
 Features that tell how alike two pictures look are nearly linear in the codes of W+. A map from them to a code is soon
-learned, by a few thousand pictures where a trunk of its own needs a hundred thousand. A second map corrects the code by
-what the picture of the last one lacks: supervised descent (Xiong & De la Torre 2013), with one map for all steps.
+learned, by a few thousand pictures where a trunk of its own needs a hundred thousand. Regression from features to
+parameters is the first step of supervised descent (Xiong & De la Torre 2013).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ LEAST_VARIANCE = 1e-10  # what varies less is hardly seen, and would be blown up
 
 
 class LinearStyles(LookingThrough, nn.Module):
-    """Faces (N, 3, P, P) in [-1, 1] to offsets from the average code; beside their pictures so far, to corrections.
+    """Faces (N, 3, P, P) in [-1, 1] to offsets from the average code.
 
-    width: directions of the features that are kept. again: whether it also corrects.
+    width: directions of the features that are kept.
     """
 
     center: Tensor
 
-    def __init__(self, num_ws: int, w_dim: int, input_px: int, width: int, *, again: bool = False) -> None:
+    def __init__(self, num_ws: int, w_dim: int, input_px: int, width: int) -> None:
         super().__init__()
         self.num_ws, self.w_dim, self.width = num_ws, w_dim, width
         self.whole_px, self.part_px = max(LEAST_PX, input_px // 2), max(LEAST_PX, input_px // 4)
@@ -39,14 +39,11 @@ class LinearStyles(LookingThrough, nn.Module):
         self.register_buffer("center", torch.zeros(count))
         self.kept = nn.Linear(count, width, bias=False)
         self.styles = nn.Linear(width, num_ws * w_dim)
-        if again:
-            self.corrections = nn.Linear(width, num_ws * w_dim, bias=False)
 
     def silence(self) -> None:
         """Make every answer 0."""
-        for name, parameter in self.named_parameters():
-            if not name.startswith("kept"):
-                nn.init.zeros_(parameter)
+        nn.init.zeros_(self.styles.weight)
+        nn.init.zeros_(self.styles.bias)
 
     @torch.no_grad()
     def turn(self, features: Tensor) -> None:
@@ -61,10 +58,9 @@ class LinearStyles(LookingThrough, nn.Module):
         self.kept.weight.copy_(((vectors / values) * len(features) ** 0.5).T @ apart)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, P, P), or (N, 6, P, P) with their pictures so far, to (N, num_ws, w_dim)."""
-        face, *drawn = (self.features(one) for one in images.split(3, 1))
-        found = self.corrections(self.kept(face - drawn[0])) if drawn else self.styles(self.kept(face - self.center))
-        return found.unflatten(1, (self.num_ws, self.w_dim))
+        """(N, 3, P, P) to (N, num_ws, w_dim)."""
+        seen = self.kept(self.features(images) - self.center)
+        return self.styles(seen).unflatten(1, (self.num_ws, self.w_dim))
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:

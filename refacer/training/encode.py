@@ -65,8 +65,8 @@ class EncoderTrainer(ReconstructionTrainer[FaceEncoder]):
         config = self.network.config
         seen = resized(examples.faces, config.input_px)
         codes = self.network.start(self.share)
-        for look in range(config.passes):
-            codes = codes.detach() + self._offsets(self.network.beside(look, seen, codes, self.generator))
+        for _ in range(config.passes):
+            codes = codes.detach() + self._offsets(self.network.beside(seen, codes, self.generator))
             self._loss(examples, codes).backward()
         self._update(ENCODER, self.learned[ENCODER])
         if self.adversarial:

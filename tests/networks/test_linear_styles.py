@@ -26,7 +26,7 @@ def styles(trunk) -> LinearStyles:
 def test_it_fits_into_a_pair_and_holds_nothing_of_its_trunk():
     shapes = shapes_of(lambda: FaceEncoder(compact_config("linear", 14, 256, 256)))
     assert sum(torch.Size(shape).numel() for shape in shapes.values()) * 2 < 12e6
-    assert {name.split(".")[1] for name in shapes if "." in name} == {"center", "kept", "styles", "corrections"}
+    assert {name.split(".")[1] for name in shapes if "." in name} == {"center", "kept", "styles"}
 
 
 def test_turned_features_have_a_deviation_of_one_and_nothing_in_common(styles):
@@ -48,20 +48,6 @@ def test_codes_do_not_depend_on_the_batch(styles):
     assert codes.shape == (2, 6, 8)
     torch.testing.assert_close(encoder(faces()[1:], generator), codes[1:], atol=1e-5, rtol=1e-4)
     assert not torch.allclose(codes[0], codes[1], atol=1e-3)
-
-
-def test_it_corrects_what_the_picture_of_its_last_code_lacks(styles):
-    """A picture that is the face already needs no correction; the first look knows of no picture."""
-    given = faces()
-    assert not styles(torch.cat([given, given], 1)).any()
-    assert styles(torch.cat([given, given.flip(3)], 1)).abs().max() > 1e-3
-    encoder, generator = tiny_encoder("linear", passes=3), tiny_generator(frozen=True)
-    encoder.encoder = styles
-    found = encoder.all_passes(given, generator)
-    drawn = generator.synthesis(found[1], noise_mode="const")
-    drawn = torch.nn.functional.interpolate(drawn, size=(32, 32), mode="bilinear")
-    torch.testing.assert_close(found[0], encoder.start(2) + styles(given))
-    torch.testing.assert_close(found[2], found[1] + styles(torch.cat([given, drawn], 1)))
 
 
 def test_silent_it_answers_nothing(styles):

@@ -13,7 +13,8 @@ import torch
 from refacer.device import choose_device, suits_one_thread
 from refacer.errors import ShapeMismatch, UsageError
 from refacer.files.artefacts import Latents
-from refacer.networks.encoders import FaceEncoder
+from refacer.networks.encoders import EncoderConfig, FaceEncoder
+from refacer.networks.hyperstyle import HyperConfig
 from refacer.networks.parser import CLASS_IDS, FaceParser
 from refacer.networks.perceptual import Perceptual
 from refacer.networks.stylegan2.networks import Generator
@@ -320,14 +321,13 @@ class Equipment:
         """The pair's own encoder; raises WeightsMissing where it has none."""
         network = self.pair.network(ENCODER).to(self.device)
         assert isinstance(network, FaceEncoder)
-        self.note(*terms.of_encoder(self.pair, network))
+        self.note(terms.of_pair(ENCODER, self.pair), *terms.of_trunk(network.config))
         return network
 
     @property
     def encoder_models(self) -> dict[str, str]:
         """sha256 of the pair's encoder, and of what it looks through."""
-        own = {ENCODER: self.pair.sha256(ENCODER)}
-        return own | ({"trunk": str(weight(EFFICIENTNET).sha256)} if self.encoder.config.borrows_trunk else {})
+        return {ENCODER: self.pair.sha256(ENCODER)} | trunk_model(self.encoder.config)
 
     def require(self, *roles: str, detector: bool = False, perceptual: bool = False, parser: bool = False) -> None:
         """Meet weights that are not installed before the work, all in one error with one command that mends it."""
@@ -376,3 +376,8 @@ class Equipment:
             uses = list(self._uses.values())
             known |= {"commercial_use": terms.commercial_use(uses), "weights": [asdict(use) for use in uses]}
         return known
+
+
+def trunk_model(config: EncoderConfig | HyperConfig) -> dict[str, str]:
+    """sha256 of the network that an encoder looks through, where that is another's."""
+    return {"trunk": str(weight(EFFICIENTNET).sha256)} if config.borrows_trunk else {}

@@ -87,9 +87,7 @@ class EncoderRecipe:
         """The network's sizes for the pair's codes."""
         o, pair = self.options, self.pair
         if o.kind == HYPERSTYLE:
-            if o.trunk != "own":
-                raise UsageError(f"--trunk {o.trunk} is for encoders of codes; hyperstyle has its own networks")
-            hyper = hyper_config_for(self._generator.config, o.into, full=o.size == "full")
+            hyper = hyper_config_for(self._generator.config, o.into, full=o.size == "full", trunk=o.trunk)
             return replace(hyper, passes=o.looks or hyper.passes)
         config = compact_config(o.kind, pair.num_ws, pair.w_dim, pair.resolution, o.trunk)
         if o.size == "full":
@@ -160,7 +158,7 @@ class EncoderRecipe:
 
     def licences(self) -> dict[str, str]:
         """The terms of the generator, of what judges and compares, and what is known of the pictures."""
-        uses = [terms.of_pair(self.options.into, self.pair), *self.perceptual.uses]
+        uses = [terms.of_pair(self.options.into, self.pair), *terms.of_trunk(self.network), *self.perceptual.uses]
         if self.measured_by_network:
             uses.append(terms.of_weight("identity loss", CURRICULAR_FACE))
         known = terms.in_words(uses + self.identity.uses)
@@ -176,15 +174,9 @@ class EncoderRecipe:
 
 def fresh_network(config: EncoderConfig | HyperConfig) -> FaceEncoder | HyperStyle:
     """An untrained network, whose answer is the average code and the weights as they are."""
-    if isinstance(config, EncoderConfig):
-        encoder = FaceEncoder(config)
-        encoder.encoder.silence()
-        return published.with_trunk(encoder)
-    network = HyperStyle(config)
-    nn.init.zeros_(network.encoder.linear.weight)
-    for last in network.hypernet.last_layers():
-        nn.init.zeros_(last)
-    return network
+    network = FaceEncoder(config) if isinstance(config, EncoderConfig) else HyperStyle(config)
+    network.silence()
+    return published.with_trunk(network)
 
 
 def _embeds(device: torch.device) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+from refacer.equipment import trunk_model
 from refacer.inverters.method import Method
 from refacer.networks.hyperstyle import HyperStyle
 from refacer.stages.encode import check_average
@@ -46,7 +47,10 @@ class Hyper(Method):
         generator = equipment.generator(self.into)
         network.check(generator)
         check_average(network.latent_avg, generator, equipment.w_std, self.name)
-        equipment.note(*([terms.of_pair(self.name, equipment.pair)] if published is None else published.uses))
+        if published is None:
+            equipment.note(terms.of_pair(self.name, equipment.pair), *terms.of_trunk(network.config))
+        else:
+            equipment.note(*published.uses)
         return network
 
     def inverter(self) -> HyperInversion:
@@ -63,6 +67,8 @@ class Hyper(Method):
         return {}
 
     def models(self) -> Mapping[str, str]:
-        """Both networks, of a pair in one file."""
-        published = self._published
-        return {self.name: self.equipment.pair.sha256(self.name)} if published is None else published.models
+        """Both networks, of a pair in one file, and what they look through."""
+        published, pair = self._published, self.equipment.pair
+        if published is not None:
+            return published.models
+        return {self.name: pair.sha256(self.name)} | trunk_model(self._own.config)

@@ -105,6 +105,10 @@ class FaceEncoder(nn.Module):
             self.encoder = (LookingEncoder if config.borrows_trunk else StyleEncoder)(config)
         self.register_buffer("latent_avg", torch.zeros(config.num_ws, config.w_dim))
 
+    def silence(self) -> None:
+        """Make every answer the average code."""
+        self.encoder.silence()
+
     def forward(self, faces: Tensor, generator: Generator) -> Tensor:
         """Codes (N, num_ws, w_dim) of faces (N, 3, S, S) in [-1, 1], after all passes.
 

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from refacer.errors import ShapeMismatch
 from refacer.images.resampling import resized
-from refacer.networks.encoders import EqualLinear
+from refacer.networks.efficientnet import TAP_WIDTHS, LookingThrough
+from refacer.networks.encoders import EqualLinear, StyleHead
 from refacer.networks.irse import body, input_layer
 from refacer.networks.stylegan2.config import GeneratorConfig
 from refacer.networks.stylegan2.networks import Generator
-from refacer.options import GeneratorRole
+from refacer.options import GeneratorRole, TrunkName
 
 HEAD_SLOPE = 0.01
 SHARED_KERNEL = 3
@@ -33,7 +34,8 @@ class HyperConfig:
 
     layers: (outputs, inputs) of each weight that changes, by its place among the generator's layers (`layer_names`).
     input_px: side at which pictures are seen. shared: channels of the layers whose kernels the shared block makes;
-    code: numbers from which it makes one, 0 for as many. into: the generator of a pair whose weights change.
+    code: numbers from which it makes one, 0 for as many. into: the generator of a pair whose weights change. trunk:
+    another than their own in place of both networks' bodies.
     encoder_units, encoder_widths: of the W encoder's trunk; units, widths: of the hypernetwork's. inner, inner_shared:
     channels of the blocks. passes: how often it looks.
     """
@@ -52,6 +54,12 @@ class HyperConfig:
     passes: int = 5
     code: int = 0
     into: GeneratorRole = "real"
+    trunk: TrunkName = "own"
+
+    @property
+    def borrows_trunk(self) -> bool:
+        """Whether it looks through EfficientNet-Lite0."""
+        return self.trunk != "own"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values from which it can be made again."""
@@ -73,7 +81,9 @@ class HyperConfig:
         return self.input_px // 2 ** len(self.widths)
 
 
-def hyper_config_for(generator: GeneratorConfig, into: GeneratorRole, *, full: bool) -> HyperConfig:
+def hyper_config_for(
+    generator: GeneratorConfig, into: GeneratorRole, *, full: bool, trunk: TrunkName = "own"
+) -> HyperConfig:
     """HyperStyle for a generator: at the published sizes, or for a pair to carry, 8.7 million values for the studio's.
 
     All 3x3 convolutions change, those of the commonest size by the shared block. ToRGB does not, as published; it is
@@ -87,7 +97,7 @@ def hyper_config_for(generator: GeneratorConfig, into: GeneratorRole, *, full: b
         place += len(convs) + 1  # ToRGB
     square = [shape for shape in layers.values() if shape[0] == shape[1]]
     published = HyperConfig(
-        generator.num_ws, generator.w_dim, layers, shared=max(square, key=square.count)[0], into=into
+        generator.num_ws, generator.w_dim, layers, shared=max(square, key=square.count)[0], into=into, trunk=trunk
     )
     if full:
         return replace(published, code=published.shared)
@@ -115,9 +125,14 @@ class HyperStyle(nn.Module):
     def __init__(self, config: HyperConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = SingleCodeEncoder(config)
-        self.hypernet = HyperNetwork(config)
+        self.encoder = (LookingCodeEncoder if config.borrows_trunk else SingleCodeEncoder)(config)
+        self.hypernet = (LookingHyperNetwork if config.borrows_trunk else HyperNetwork)(config)
         self.register_buffer("latent_avg", torch.zeros(config.num_ws, config.w_dim))
+
+    def silence(self) -> None:
+        """Make every answer 0."""
+        for last in (self.encoder.linear.weight, *self.hypernet.last_layers()):
+            nn.init.zeros_(last)
 
     def codes(self, faces: Tensor) -> Tensor:
         """The same code for every layer: (N, 3, S, S) in [-1, 1] to (N, num_ws, w_dim)."""
@@ -155,13 +170,37 @@ class SingleCodeEncoder(nn.Module):
         return self.linear(self.body(self.input_layer(faces)).mean((2, 3)))
 
 
+class LookingCodeEncoder(LookingThrough, nn.Module):
+    """The same over EfficientNet-Lite0, whose last map goes through a style head, for it does not learn itself."""
+
+    def __init__(self, config: HyperConfig) -> None:
+        super().__init__()
+        width, scale = TAP_WIDTHS[-1]
+        self.norm = nn.BatchNorm2d(width)
+        self.convs = StyleHead(width, width, config.input_px // scale)
+        self.linear = EqualLinear(width, config.w_dim)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """An offset from the average code."""
+        return self.linear(self.convs(self.norm(self.taps(faces)[-1])))
+
+
 class HyperNetwork(nn.Module):
     """A ResNet-34 without its pooling, and a block for each weight that changes."""
 
     def __init__(self, config: HyperConfig) -> None:
         super().__init__()
-        first = config.widths[0]
         self.config = config
+        self._grow_trunk(config)
+        self.shared_weight_hypernet = SharedKernels(config.shared, config.code_width)
+        self.refinement_blocks = nn.ModuleDict()
+        for index, shape in config.layers.items():
+            block = SharedHead(config) if config.is_shared(index) else OwnHead(config, shape)
+            self.refinement_blocks[str(index)] = block
+
+    def _grow_trunk(self, config: HyperConfig) -> None:
+        """Make what looks at the pictures."""
+        first = config.widths[0]
         self.conv1 = nn.Conv2d(6, first, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(first)
         self.relu = nn.PReLU(first)
@@ -171,11 +210,10 @@ class HyperNetwork(nn.Module):
                 blocks.append(BasicBlock(inputs, width, 2 if stage and not unit else 1))
                 inputs = width
         self.body = nn.Sequential(*blocks)
-        self.shared_weight_hypernet = SharedKernels(config.shared, config.code_width)
-        self.refinement_blocks = nn.ModuleDict()
-        for index, shape in config.layers.items():
-            block = SharedHead(config) if config.is_shared(index) else OwnHead(config, shape)
-            self.refinement_blocks[str(index)] = block
+
+    def _looked(self, images: Tensor) -> Tensor:
+        """(N, 6, P, P) to the map (N, C, S, S) that all blocks read."""
+        return self.body(self.relu(self.bn1(self.conv1(images))))
 
     def last_layers(self) -> list[nn.Parameter]:
         """The parameters that are 0 where it changes nothing."""
@@ -185,12 +223,26 @@ class HyperNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """The face beside the last picture, (N, 6, P, P), to the shares by the layer's place."""
-        features = self.body(self.relu(self.bn1(self.conv1(images))))
+        features = self._looked(images)
         found = {}
         for index in self.config.layers:
             answer = self.refinement_blocks[str(index)](features)
             found[index] = self.shared_weight_hypernet(answer) if self.config.is_shared(index) else answer
         return found
+
+
+class LookingHyperNetwork(LookingThrough, HyperNetwork):
+    """The same blocks over EfficientNet-Lite0, which sees each of the two pictures by itself."""
+
+    def _grow_trunk(self, config: HyperConfig) -> None:
+        """See the class above."""
+        width = 2 * TAP_WIDTHS[-1][0]
+        self.norm = nn.BatchNorm2d(width)
+        self.top = nn.Conv2d(width, config.widths[-1], 1)
+
+    def _looked(self, images: Tensor) -> Tensor:
+        """See the class above."""
+        return self.top(self.norm(torch.cat([self.taps(picture)[-1] for picture in images.split(3, 1)], 1)))
 
 
 class BasicBlock(nn.Module):

@@ -15,6 +15,7 @@ import torch
 
 from refacer.errors import InputRefused, UsageError
 from refacer.networks.encoders import FaceEncoder
+from refacer.networks.hyperstyle import HyperStyle
 from refacer.networks.perceptual import DiscriminatorFeatures, WithParts
 from refacer.networks.sketch import LineExtractor
 from refacer.options import DEFAULT_PAIR
@@ -247,8 +248,9 @@ def uses_of_run(pair: Pair) -> list[terms.Use]:
     perceptual = choose("perceptual", pair=pair)
     if perceptual.network is not None or pair.has(perceptual.name):
         uses += perceptual.uses
-    if pair.has("encoder") and isinstance(encoder := pair.network("encoder"), FaceEncoder):
-        uses += terms.of_encoder(pair, encoder)
+    for role in ("encoder", "hyperstyle"):
+        if pair.has(role) and isinstance(network := pair.network(role), FaceEncoder | HyperStyle):
+            uses += terms.of_trunk(network.config)
     uses += choose("parser", pair=pair).uses + choose("detector").uses
     seen: dict[str, terms.Use] = {}
     for use in uses:

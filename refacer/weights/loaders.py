@@ -62,8 +62,8 @@ def load_encoder(path: Path) -> FaceEncoder:
     return build_network(path, "encoder", lambda config: FaceEncoder(encoder_config(config)))
 
 
-def load_hyperstyle(path: Path) -> HyperStyle:
-    """HyperStyle's networks of a pair."""
+def load_hyperstyle_of_pair(path: Path) -> HyperStyle:
+    """HyperStyle's networks of a pair; without a trunk of their own they have yet to be given one."""
     return build_network(path, "hyperstyle-pair", lambda config: HyperStyle(_hyper_config_of_pair(config)))
 
 
@@ -158,8 +158,8 @@ def _hyper_config_of_pair(config: dict[str, Any]) -> HyperConfig:
     limits += [(size, MOST_CHANNELS) for shape in config["layers"].values() for size in shape]
     if len(limits) > 3 * MOST_CODES * 4 or any(type(size) is not int or not 0 < size <= most for size, most in limits):
         raise InputRefused("its sizes are no whole numbers in range")
-    if config["into"] not in get_args(GeneratorRole):
-        raise InputRefused("its generator is none of a pair")
+    if config["into"] not in get_args(GeneratorRole) or config.get("trunk", "own") not in get_args(TrunkName):
+        raise InputRefused("its generator or its trunk is none that is known")
     return hyper_config(config, config)
 
 

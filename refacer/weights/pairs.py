@@ -26,12 +26,11 @@ from refacer.weights.loaders import (
     encode_network,
     load_discriminator,
     load_generator,
-    load_hyperstyle,
     load_studio_parser,
     load_translator,
 )
 from refacer.weights.pair_json import PAIR_FILE, PAIR_FORMAT, PairDefaults, encode_facts, read_facts
-from refacer.weights.published import load_pair_encoder
+from refacer.weights.published import load_pair_encoder, load_pair_hyperstyle
 from refacer.weights.registry import sha256_of
 
 EMBEDDED = Path(__file__).parent
@@ -67,7 +66,7 @@ NETWORKS: Mapping[str, PairNetwork] = {
     ),
     "hyperstyle": PairNetwork(
         "hyperstyle-pair",
-        load_hyperstyle,
+        load_pair_hyperstyle,
         "train one with `refacer train-encoder FACES --kind hyperstyle --pair {pair} -o RUN`",
     ),
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from refacer.errors import InputRefused
 from refacer.networks.clip import Clip, ClipConfig
@@ -28,11 +28,12 @@ from refacer.networks.perceptual import LpipsVgg
 from refacer.networks.sketch import DeepFaceSketch
 from refacer.weights import cache
 from refacer.weights.formats.states import filled_with
-from refacer.weights.loaders import encoder_config, hyper_config, load_encoder, read_network
+from refacer.weights.loaders import encoder_config, hyper_config, load_encoder, load_hyperstyle_of_pair, read_network
 from refacer.weights.packages import verified_path
 
 NETWORK_FILE = "network.safetensors"
 N = TypeVar("N")
+M = TypeVar("M", bound=nn.Module)
 
 
 def load_lpips(device: torch.device) -> LpipsVgg:
@@ -82,11 +83,17 @@ def load_pair_encoder(path: Path) -> FaceEncoder:
     return with_trunk(load_encoder(path))
 
 
-def with_trunk(encoder: FaceEncoder) -> FaceEncoder:
-    """An encoder with what it looks through, where that is another's network."""
-    if isinstance(encoder.encoder, LookingThrough):
-        encoder.encoder.look_through(load_efficientnet(torch.device("cpu")))
-    return encoder
+def load_pair_hyperstyle(path: Path) -> HyperStyle:
+    """HyperStyle's networks of a pair, ready to look."""
+    return with_trunk(load_hyperstyle_of_pair(path))
+
+
+def with_trunk(network: M) -> M:
+    """A network with what it looks through, where that is another's."""
+    for module in network.modules():
+        if isinstance(module, LookingThrough):
+            module.look_through(load_efficientnet(torch.device("cpu")))
+    return network
 
 
 def load_efficientnet_pooled(device: torch.device) -> EfficientNetPooled:

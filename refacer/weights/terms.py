@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from refacer.networks.encoders import FaceEncoder
+from refacer.networks.encoders import EncoderConfig
+from refacer.networks.hyperstyle import HyperConfig
 from refacer.weights import cache, registry
 from refacer.weights.pair_json import EFFICIENTNET
 from refacer.weights.pairs import Pair
@@ -46,10 +47,9 @@ def of_pair(role: str, pair: Pair, *, network: str | None = None) -> Use:
     return Use(role, name or pair.name, sha256, pair.licence, pair.commercial)
 
 
-def of_encoder(pair: Pair, encoder: FaceEncoder) -> list[Use]:
-    """A pair's encoder, and the network that it looks through where that is another's."""
-    borrowed = [of_weight("what the encoder looks through", EFFICIENTNET)] if encoder.config.borrows_trunk else []
-    return [of_pair("encoder", pair), *borrowed]
+def of_trunk(config: EncoderConfig | HyperConfig) -> list[Use]:
+    """The network that an encoder looks through, where that is another's."""
+    return [of_weight("what the encoder looks through", EFFICIENTNET)] if config.borrows_trunk else []
 
 
 def of_file(role: str, path: Path, sha256: str) -> Use:

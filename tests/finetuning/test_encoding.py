@@ -128,7 +128,7 @@ def test_what_does_not_fit_is_refused_in_one_line(run, renders, pair, cli, stage
         ),
         ((*train, run, *short[2:], "--kind", "e4e"), 2, "--kind (psp there"),
         ((*train, tmp_path / "out", "--kimg", "0"), 2, "--kimg"),
-        ((*train, tmp_path / "out", "--kind", "hyperstyle", "--trunk", "efficientnet-lite0"), 2, "--trunk"),
+        ((*train, tmp_path / "out", "--kind", "psp", "--looks", 2), 2, "psp looks once"),
         ((*train, run, *short, "--trunk", "efficientnet-lite0"), 2, "--trunk (own there"),
         (("distill", renders, "-o", run, "--pair", pair), 2, "a run of `refacer train-encoder`"),
     ):
@@ -137,8 +137,9 @@ def test_what_does_not_fit_is_refused_in_one_line(run, renders, pair, cli, stage
     assert not (tmp_path / "out").exists()
 
 
-def test_a_pair_with_hyperstyle_draws_the_same_elsewhere(renders, pair, cli, stages, tmp_path):
-    options = replace(SHORT, kind="hyperstyle", w_share=0.5, lr=3e-3)
+@pytest.mark.parametrize("trunk", ["own", "efficientnet-lite0"])
+def test_a_pair_with_hyperstyle_draws_the_same_elsewhere(renders, pair, cli, stages, tmp_path, trunk):
+    options = replace(SHORT, kind="hyperstyle", trunk=trunk, w_share=0.5, lr=3e-3)
     _train([renders], tmp_path / "run", pair, options).go("auto")
     assert load_pair(str(tmp_path / "run")).has("hyperstyle")
     project = ("project", stages / "display.face.png", "--pair", tmp_path / "run", "-o", tmp_path / "code.npy")

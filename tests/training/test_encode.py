@@ -61,15 +61,16 @@ def test_it_learns_the_generator_s_own_codes(kind: PairEncoderName, trunk: Trunk
 def make_hyper_trainer(options: EncoderOptions, pictures: Path | None = None) -> HyperTrainer:
     """HyperStyle's trainer over the same networks."""
     usual = make_trainer(replace(options, kind="psp"), pictures)
-    network = HyperStyle(hyper_config_for(usual.generator.config, "rendering", full=False))
+    config = hyper_config_for(usual.generator.config, "rendering", full=False, trunk=options.trunk)
+    network = with_trunk(HyperStyle(config))
     network.latent_avg.copy_(usual.generator.mapping.w_avg.expand_as(network.latent_avg))
-    for last in (network.encoder.linear.weight, *network.hypernet.last_layers()):
-        nn.init.zeros_(last)
+    network.silence()
     return HyperTrainer(network, usual.generator, usual.faces, usual.judges, options, CPU)
 
 
-def test_hyperstyle_learns_codes_first_and_then_how_weights_change():
-    options = replace(OPTIONS, kind="hyperstyle", w_share=0.5, lr=1e-3)
+@pytest.mark.parametrize("trunk", ["own", "efficientnet-lite0"])
+def test_hyperstyle_learns_codes_first_and_then_how_weights_change(trunk: TrunkName):
+    options = replace(OPTIONS, kind="hyperstyle", trunk=trunk, w_share=0.5, lr=1e-3)
     trainer, losses = make_hyper_trainer(options), []
     parts = {name: getattr(trainer.network, name) for name in ("encoder", "hypernet")}
     for name, other in (("encoder", "hypernet"), ("hypernet", "encoder")):

@@ -129,7 +129,7 @@ def chosen(args: argparse.Namespace) -> Iterator[tuple[str, Refacer]]:
         for looks in range(1, config.passes + 1):
             studio = Refacer(run, args.device, inverter=config.kind)
             studio.equipment.encoder.config = replace(config, passes=looks)
-            yield f"{config.kind}, {looks} looks" if config.passes > 1 else config.kind, studio
+            yield config.kind if config.passes == 1 else f"{config.kind}, look {looks}", studio
 
 
 def measured(

@@ -20,7 +20,7 @@ from refacer.files.json_text import parse_json
 from refacer.inverters.method import chosen_method
 from refacer.options import INVERTERS, CompareOptions, GeneratorRole
 from refacer.types import Passport
-from refacer.weights.pairs import Pair
+from refacer.weights.pairs import Pair, load_pair
 
 
 @dataclass(frozen=True)
@@ -216,18 +216,18 @@ class Worker:
 
     def __init__(self, method: Method, options: CompareOptions) -> None:
         self._method = method
-        self._own = method.run in RULE_LABELS or method.run in options.runs
-        pair = str(folder_of(method, options)) if self._own else options.pair
-        self._compared = Refacer(options.pair, options.device).equipment.pair if self._own else None
+        own = method.run in RULE_LABELS or method.run in options.runs
+        pair = str(folder_of(method, options)) if own else options.pair
+        self._compared = load_pair(options.pair) if own else None  # where the method's own pair is another
         chosen = {"steps": options.steps, "seed": options.seed, "max_pixels": options.max_pixels, "range": "ignore"}
         self._studio = Refacer(pair, options.device, **{**chosen, **method.choices})
 
     def check(self) -> None:
         """See `Works`."""
         studio, method = self._studio, self._method
-        if self._compared is not None and method.run in RULE_LABELS:
+        if self._compared and method.run in RULE_LABELS:
             check_rule(method, studio.equipment.pair, self._compared)
-        elif self._compared is not None:
+        elif self._compared:
             check_encoder(method, studio.equipment, self._compared)
         studio.check(method.into)
 
@@ -246,7 +246,7 @@ class Worker:
 
     def code_of(self, name: str) -> str | None:
         """See `Works`."""
-        method, owner = self._method, f"{self._method.run}-" if self._own else ""
+        method, owner = self._method, f"{self._method.run}-" if self._compared else ""
         return f"{CODES}/{owner}{self._studio.choices.inverter}-{method.into}/{name}" if self._inverts else None
 
     def make(self, face: Face, name: str, codes: CodeStore) -> tuple[bytes, float]:

@@ -90,9 +90,11 @@ def load_pair_hyperstyle(path: Path) -> HyperStyle:
 
 def with_trunk(network: M) -> M:
     """A network with what it looks through, where that is another's."""
-    for module in network.modules():
-        if isinstance(module, LookingThrough):
-            module.look_through(load_efficientnet(torch.device("cpu")))
+    looking = [module for module in network.modules() if isinstance(module, LookingThrough)]
+    if looking:
+        trunk = load_efficientnet(torch.device("cpu"))
+        for module in looking:
+            module.look_through(trunk)
     return network
 
 

@@ -40,7 +40,7 @@ def make_trainer(options: EncoderOptions = OPTIONS, pictures: Path | None = None
         passes=1 if options.kind in LOOK_ONCE else options.looks or 2, trunk=options.trunk,
     )  # fmt: skip
     encoder = with_trunk(FaceEncoder(config))
-    encoder.encoder.silence()
+    encoder.silence()
     faces = None if pictures is None else FaceDataset([pictures], 32, seed=options.seed)
     return EncoderTrainer(encoder, generator, faces, Judges(perceptual, 1.0), options, CPU)
 

@@ -36,6 +36,7 @@ from refacer.weights.terms import in_words
 SPELLED = {
     "tick_kimg": "--tick",
     "base_sha256": "--base",
+    "start_sha256": "--start",
     "direction_sha256": "--direction",
     "data_sha256": "the pictures",
     "data_count": "the number of pictures",
@@ -77,10 +78,21 @@ class StyleRecipe:
         if options.compile:
             require_compiler(self.device)
         self.base = None if options.from_scratch and base is None else load_base(base)
+        self._refuse_start()
         self.network = self._sizes(sizes or NetworkOptions(), resolution)
         self.identity = RunIdentity(self.network.resolution, self.device, paired=not options.from_scratch)
         order = "each code through the realistic generator and, right of it, the rendering one"
         self.sample_order = "" if options.from_scratch else order
+
+    def _refuse_start(self) -> None:
+        """Raise UsageError where a style is to go on that is not there."""
+        if self.options.start == "real":
+            return
+        if self.options.from_scratch:
+            raise UsageError("--start rendering: a base from scratch has no style to go on with")
+        pair = self.base.pair if self.base else None
+        if pair is None or not pair.has("rendering"):
+            raise UsageError("--start rendering: the base has no rendering generator; name a pair as --base")
 
     def _sizes(self, sizes: NetworkOptions, resolution: int | None) -> NetworkOptions:
         """Sizes of the networks in training: the base's, or those asked for."""
@@ -95,11 +107,12 @@ class StyleRecipe:
 
     def configuration(self) -> dict[str, Any]:
         """What a resumed run must share with this one, but for the pictures."""
-        scratch = self.options.from_scratch
+        scratch, pair = self.options.from_scratch, self.base.pair if self.base else None
         return {
             "options": asdict(self.options),
             "network": asdict(self.network),
             "base_sha256": self.base.sha256 if self.base else None,
+            "start_sha256": pair.sha256(self.options.start) if pair else None,
             **({"sketch": None, "perceptual": None} if scratch else self.rule.configuration()),
         }
 
@@ -129,13 +142,17 @@ class StyleRecipe:
         return training_networks(*made, self.device)
 
     def _style_networks(self, pictures: FaceDataset | None, folder: Path) -> TrainingNetworks:
-        """G_rendering as a copy of the base's G_real, and the networks that stay as they are."""
+        """G_rendering as a copy of the base's G_real or earlier style, and the networks that stay as they are."""
         assert self.base is not None
-        real = self.base.generator.to(self.device)
+        real, pair = self.base.generator.to(self.device), self.base.pair
+        if pair and self.options.start == "rendering":
+            copied = pair.generator("rendering", self.device)
+        else:
+            copied = copy.deepcopy(real)
         # a copy is trained: the pair carries the base's own, with which further styles start
         discriminator = copy.deepcopy(self.base.discriminator) or fresh_discriminator(real)
         return training_networks(
-            copy.deepcopy(real),
+            copied,
             discriminator,
             self.device,
             real=real,

@@ -488,7 +488,7 @@ class FinetuneOptions:
     """Sec. 3.2 and 4.1 over StyleGAN2-ADA's `stylegan2` configuration. rule: a name of RULES."""
 
     rule: str = "paper"
-    start: Literal["real", "rendering"] = "real"  # the generator of the pair that is copied and trained
+    init: Literal["real", "rendering"] = "real"  # the generator of the pair that is copied and trained
     batch: int = 32
     kimg: float = 40.0
     lr: float = 2e-3

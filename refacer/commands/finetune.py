@@ -56,10 +56,10 @@ class Start:
         str | None,
         option(NETWORKS, "Pair or base to start from.", show_default=f"$REFACER_PAIR, else {DEFAULT_PAIR}"),
     ] = None
-    start: Annotated[
+    init: Annotated[
         Literal["real", "rendering"],
         option(NETWORKS, "Which of the pair's generators is copied: rendering goes on with the pair's own style."),
-    ] = PAPER.start
+    ] = PAPER.init
     from_scratch: Annotated[bool, option(NETWORKS, "Train a base, not a style.", "--from-scratch")] = False
     resolution: Annotated[
         int | None, option(NETWORKS, "From scratch: pixels a side.", show_default="the base's, else 1024")
@@ -163,7 +163,7 @@ def finetune(
     from refacer.finetuning.style import StyleRecipe
 
     typed = {name: value for name, value in vars(method).items() if value is not None}
-    typed |= {"start": start.start, "rule": rule.rule, "text": rule.text, "source_text": rule.source_text}
+    typed |= {"init": start.init, "rule": rule.rule, "text": rule.text, "source_text": rule.source_text}
     own = SCRATCH if start.from_scratch else RULE_DEFAULTS.get(rule.rule, {})
     options = FinetuneOptions(**{**own, **typed})
     files = TextFiles(rule.direction, rule.vocabulary)

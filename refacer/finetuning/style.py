@@ -36,7 +36,7 @@ from refacer.weights.terms import in_words
 SPELLED = {
     "tick_kimg": "--tick",
     "base_sha256": "--base",
-    "start_sha256": "--start",
+    "init_sha256": "--init",
     "direction_sha256": "--direction",
     "data_sha256": "the pictures",
     "data_count": "the number of pictures",
@@ -78,21 +78,21 @@ class StyleRecipe:
         if options.compile:
             require_compiler(self.device)
         self.base = None if options.from_scratch and base is None else load_base(base)
-        self._refuse_start()
+        self._refuse_init()
         self.network = self._sizes(sizes or NetworkOptions(), resolution)
         self.identity = RunIdentity(self.network.resolution, self.device, paired=not options.from_scratch)
         order = "each code through the realistic generator and, right of it, the rendering one"
         self.sample_order = "" if options.from_scratch else order
 
-    def _refuse_start(self) -> None:
+    def _refuse_init(self) -> None:
         """Raise UsageError where a style is to go on that is not there."""
-        if self.options.start == "real":
+        if self.options.init == "real":
             return
         if self.options.from_scratch:
-            raise UsageError("--start rendering: a base from scratch has no style to go on with")
+            raise UsageError("--init rendering: a base from scratch has no style to go on with")
         pair = self.base.pair if self.base else None
         if pair is None or not pair.has("rendering"):
-            raise UsageError("--start rendering: the base has no rendering generator; name a pair as --base")
+            raise UsageError("--init rendering: the base has no rendering generator; name a pair as --base")
 
     def _sizes(self, sizes: NetworkOptions, resolution: int | None) -> NetworkOptions:
         """Sizes of the networks in training: the base's, or those asked for."""
@@ -112,7 +112,7 @@ class StyleRecipe:
             "options": asdict(self.options),
             "network": asdict(self.network),
             "base_sha256": self.base.sha256 if self.base else None,
-            "start_sha256": pair.sha256(self.options.start) if pair else None,
+            "init_sha256": pair.sha256(self.options.init) if pair else None,
             **({"sketch": None, "perceptual": None} if scratch else self.rule.configuration()),
         }
 
@@ -145,7 +145,7 @@ class StyleRecipe:
         """G_rendering as a copy of the base's G_real or earlier style, and the networks that stay as they are."""
         assert self.base is not None
         real, pair = self.base.generator.to(self.device), self.base.pair
-        if pair and self.options.start == "rendering":
+        if pair and self.options.init == "rendering":
             copied = pair.generator("rendering", self.device)
         else:
             copied = copy.deepcopy(real)

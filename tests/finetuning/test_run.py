@@ -105,20 +105,20 @@ def test_the_pair_knows_its_range(pictures, base, tmp_path):
 def test_a_style_goes_on_where_a_pair_s_own_ended(pictures, base, tmp_path):
     """Without a step, the new rendering generator is the old one; the realistic one stays the pair's."""
     _finetune(pictures, tmp_path / "run", base).go("auto")
-    _finetune(pictures, tmp_path / "more", tmp_path / "run", start="rendering", lr=0.0, ema_kimg=0.0).go("auto")
+    _finetune(pictures, tmp_path / "more", tmp_path / "run", init="rendering", lr=0.0, ema_kimg=0.0).go("auto")
     old, new = (load_pair(str(tmp_path / name)) for name in ("run", "more"))
     assert old.sha256("rendering") != old.sha256("real")
     for role in ("real", "rendering"):
         tensors = new.generator(role, CPU).state_dict()
         assert all(torch.equal(tensor, tensors[name]) for name, tensor in old.generator(role, CPU).state_dict().items())
-    with pytest.raises(UsageError, match="--start"):
+    with pytest.raises(UsageError, match="--init"):
         _finetune(pictures, tmp_path / "more", tmp_path / "run").go("auto")
 
 
 @pytest.mark.parametrize("changed", [{}, SCRATCH])
 def test_there_must_be_a_style_to_go_on_with(pictures, base, tmp_path, changed):
-    with pytest.raises(UsageError, match="--start rendering"):
-        _finetune(pictures, tmp_path / "run", base, start="rendering", **changed)
+    with pytest.raises(UsageError, match="--init rendering"):
+        _finetune(pictures, tmp_path / "run", base, init="rendering", **changed)
 
 
 def test_a_style_of_a_pair_that_translates_works_by_itself(pictures, base, tmp_path):

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from typer.main import get_command
 
+from refacer.cli import app
 from refacer.errors import UsageError
 from refacer.options import FinetuneOptions
 from refacer.training.processes import Processes, device_name, joined, parts_of
@@ -35,6 +37,18 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], d
     assert done.returncode == 0, done.stderr
     names = [path.stem.replace("world", "").split("-rank") for path in sorted(out.glob("world*.pt"))]
     return {(int(w), int(r)): torch.load(out / f"world{w}-rank{r}.pt", weights_only=True) for w, r in names}
+
+
+@pytest.mark.parametrize("command", ["finetune", "train-encoder"])
+def test_torchrun_hands_over_every_option(command):
+    """It takes an option that its own one begins with as its own: --start would be --start-method."""
+    from torch.distributed.run import get_args_parser
+
+    theirs = get_command(app).commands[command].params  # type: ignore[attr-defined]
+    options = [name for one in theirs for name in (*one.opts, *one.secondary_opts) if name.startswith("-")]
+    assert len(options) > 20
+    given = get_args_parser().parse_args(["--nproc-per-node", "2", "-m", "refacer", command, *options])
+    assert given.training_script_args == [command, *options]
 
 
 @pytest.mark.parametrize("run", ["finetune", "scratch"])

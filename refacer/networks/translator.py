@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refacer.errors import ShapeMismatch, UsageError
-from refacer.images.resampling import resized
+from refacer.images.resampling import filter_both, gaussian_taps, resized
 
 FIELDS = 12
 """Values of a map: a row of three factors and an offset for each of red, green and blue."""
@@ -38,6 +38,7 @@ COLD = (
     0.15,
     0.35,
 )  # blue less red beside the skin's, each by the mean of all: from which on a hue is an eye's, and all is
+SHADE_FRAC, SHADE_TRUNCATE = 1 / 64, 3.0  # by which shade is smoothed: sigma, of the picture's side, and where it ends
 EDGE_FRAC = 0.04  # over which such places fade
 NEGATIVE_SLOPE = 0.1  # of the leaky ReLUs
 
@@ -115,7 +116,7 @@ class Translator(nn.Module):
         return self.config.to_dict()
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Draw the change.
+        """Draw the change at a single look, as in training; `maps` and `fields` make a calmer one of two looks.
 
         Args:
             faces: (N, 3, S, S) in [-1, 1].
@@ -129,9 +130,16 @@ class Translator(nn.Module):
     def maps(self, faces: Tensor) -> Tensor:
         """What the network itself has to say of faces: maps of colour, a shade and a dulling, (N, 14, h, h).
 
-        They lie still on a face, so that those of neighbouring frames may be averaged.
+        The mean of what it says of a face and of its mirror image, the shade smoothed: what is chance in one look, such
+        as a stain on one cheek, is less in two. They lie still on a face, so that those of neighbouring frames may be
+        averaged too.
         """
-        return self._maps(self._restored(faces))
+        restored = self._restored(faces)
+        maps = (self._maps(restored) + self._maps(restored.flip(3)).flip(3)) / 2
+        color, shade, dulling = maps.split((FIELDS, 1, 1), 1)
+        taps = gaussian_taps(SHADE_FRAC * maps.shape[-1], SHADE_TRUNCATE, maps.device)
+        smooth = filter_both(shade.transpose(0, 1), taps).transpose(0, 1)  # the filter takes channels of one picture
+        return torch.cat([color, smooth, dulling], 1)
 
     def fields(self, maps: Tensor, faces: Tensor) -> Tensor:
         """The change that these maps make of these very faces; shapes as for `maps` and `forward`."""

@@ -38,7 +38,7 @@ def change_fields(
 
     What sharpens a face is in their offsets. maps: what the network says of them, where that is known.
     """
-    fields = translator(faces) if maps is None else translator.fields(maps, faces)
+    fields = translator.fields(translator.maps(faces) if maps is None else maps, faces)
     fields = _tinted(fields, _tint(fields, faces, options, translator.config.input_px // 4))
     if not options.sharpening:
         return fields

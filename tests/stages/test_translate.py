@@ -57,6 +57,20 @@ def test_fields_of_a_small_face_serve_a_large_one(translator: Translator):
     assert (from_small - translate(large, translator, PLAIN)).abs().mean() < 0.01
 
 
+def test_a_mirrored_face_becomes_the_mirrored_picture(translator: Translator):
+    face = picture(96)
+    assert (translator(face) - translator(face.flip(3)).flip(3)).abs().max() > 0.05  # at one look it would not
+    assert torch.allclose(
+        translate(face.flip(3), translator, PLAIN).flip(3), translate(face, translator, PLAIN), atol=1e-5
+    )
+
+
+def test_each_face_of_many_is_looked_at_by_itself(translator: Translator):
+    faces = picture(48, 3)
+    each = torch.cat([translate(face, translator, PLAIN) for face in faces.split(1)])
+    assert torch.allclose(translate(faces, translator, PLAIN), each, atol=1e-5)
+
+
 def test_strength_scales_the_change(translator: Translator):
     face = picture(64) * 0.2
     half, whole = (translate(face, translator, replace(PLAIN, strength=s)) for s in (0.5, 1.0))
@@ -82,7 +96,7 @@ def test_evenness_leaves_no_stains_of_the_networks_making():
     class Stains(Translator):
         """Takes red off the left half alone."""
 
-        def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        def fields(self, maps: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
             fields = torch.zeros(1, 3, 4, *faces.shape[2:])
             fields[0, range(3), range(3)] = 1.0
             fields[0, 0, 3, :, :64] = -0.1

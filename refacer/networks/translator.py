@@ -34,10 +34,8 @@ DARKEST = 0.02  # light of black, in [0, 1]
 TRUSTED_SHARE = 0.3  # of the surroundings, at least, must be darker for their hue to count whole
 KEPT_SHADING = ((0.5, 0.56, 0.1), (0.5, 0.74, 0.12))  # nose and mouth of FFHQ's crop: centre and radius, of its side
 EYES = ((0.4, 0.47, 0.09), (0.6, 0.47, 0.09))  # the same of both eyes, turned heads included
-COLD = (
-    0.15,
-    0.35,
-)  # blue less red beside the skin's, each by the mean of all: from which on a hue is an eye's, and all is
+COLD = (0.15, 0.35)  # blue less red beside the skin's, each by the mean of all: from where to where a hue is an eye's
+DARK, DARK_KEEPS = (0.5, 1.0), 0.7  # natural logarithm of the skin's light by an eye's: the same; share of its own hue
 SHADE_FRAC, SHADE_TRUNCATE = 1 / 64, 3.0  # by which shade is smoothed: sigma, of the picture's side, and where it ends
 EDGE_FRAC = 0.04  # over which such places fade
 NEGATIVE_SLOPE = 0.1  # of the leaky ReLUs
@@ -290,14 +288,22 @@ def dulled(faces: Tensor, share: Tensor, around: Tensor) -> Tensor:
 def with_own_eyes(changed: Tensor, faces: Tensor, around: Tensor) -> Tensor:
     """Changed faces (N, 3, S, S) whose eyes have the hue that they had before: maps of colour are too coarse for them.
 
-    What is colder than the skin around it, near where FFHQ's alignment puts eyes, is iris or white of an eye.
+    What is colder or much darker than the skin around it, near where FFHQ's alignment puts eyes, is an eye or its
+    lashes. Of what is dark a part of the change stays: photographs' irises are a little warmer, too.
     """
     color = _light_of(faces)
     hue, skin = hue_of(color), hue_of(around)
     red, _, blue = (hue - skin).split(1, 1)
-    cold = (((blue - red) - COLD[0]) / (COLD[1] - COLD[0])).clamp(0, 1) * _near(changed, EYES)
+    cold = _from_to(blue - red, *COLD)
+    dark = _from_to((around.mean(1, keepdim=True) / color.mean(1, keepdim=True)).log(), *DARK)
     own = hue * _light_of(changed).mean(1, keepdim=True)
-    return torch.lerp(changed, 2 * (own - DARKEST) - 1, cold)
+    kept = torch.maximum(cold, dark * DARK_KEEPS) * _near(changed, EYES)
+    return torch.lerp(changed, 2 * (own - DARKEST) - 1, kept)
+
+
+def _from_to(values: Tensor, least: float, most: float) -> Tensor:
+    """0 up to the one, 1 from the other on, a ramp between."""
+    return ((values - least) / (most - least)).clamp(0, 1)
 
 
 def hue_of(colors: Tensor) -> Tensor:

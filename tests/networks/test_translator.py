@@ -123,6 +123,22 @@ def test_blue_eyes_stay_blue_under_another_complexion():
     assert torch.allclose(result, warmer, atol=1e-5)
 
 
+def test_dark_eyes_turn_no_warmer_than_lids_do():
+    skin, iris = (torch.tensor(c).view(3, 1, 1) for c in ((0.4, 0.0, -0.2), (-0.7, -0.75, -0.8)))
+    face = skin.expand(3, 64, 64)[None].clone()
+    face[0, :, 28:32, 24:28] = iris
+    face[0, :, 50:54, 24:28] = iris  # as dark, but no eye
+    warmer = face + torch.tensor([0.06, 0.0, -0.04]).view(1, 3, 1, 1)
+    result = with_own_eyes(warmer, face, skin_around(face, 32))
+
+    def warmth(image: torch.Tensor) -> float:
+        color = (image[0, :, 30, 26] + 1) / (image[0, :, 30, 26] + 1).mean()
+        return float(color[0] - color[2])
+
+    assert warmth(face) < warmth(result) < warmth(face) + 0.4 * (warmth(warmer) - warmth(face))
+    assert torch.allclose(result[:, :, 34:], warmer[:, :, 34:], atol=1e-5)
+
+
 def test_what_is_no_face_is_refused():
     with pytest.raises(ShapeMismatch, match="takes"):
         Translator(TINY)(torch.zeros(1, 3, 32, 30))

@@ -133,7 +133,8 @@ class Translator(nn.Module):
         averaged too.
         """
         restored = self._restored(faces)
-        maps = (self._maps(restored) + self._maps(restored.flip(3)).flip(3)) / 2
+        seen, mirrored = self._maps(torch.cat([restored, restored.flip(3)])).chunk(2)
+        maps = (seen + mirrored.flip(3)) / 2
         color, shade, dulling = maps.split((FIELDS, 1, 1), 1)
         taps = gaussian_taps(SHADE_FRAC * maps.shape[-1], SHADE_TRUNCATE, maps.device)
         smooth = filter_both(shade.transpose(0, 1), taps).transpose(0, 1)  # the filter takes channels of one picture

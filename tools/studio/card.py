@@ -93,7 +93,8 @@ def networks_section(folder: Path) -> str:
     d, inversion = facts["defaults"], _inversion(load_pair(str(folder)))
     after = f"{total:.1f} MB in all. By default `project` {inversion} "
     after += f"with a prior of {d.get('prior', 0)}, `decode` draws with a psi of {d.get('psi', 1)}, "
-    after += f"faces are pasted as `{d.get('paste', 'auto')}` with a strength of {d.get('strength', 1)}, `run` goes by `--way {d.get('way', 'project')}`."
+    after += f"faces are pasted as `{d.get('paste', 'auto')}` with a strength of {d.get('strength', 1)}, "
+    after += f"`run` goes by `--way {d.get('way', 'project')}`."
     return markdown(("network", "values", "file", "sha256"), rows) + f"\n\n{after}"
 
 

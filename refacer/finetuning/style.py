@@ -108,11 +108,12 @@ class StyleRecipe:
     def configuration(self) -> dict[str, Any]:
         """What a resumed run must share with this one, but for the pictures."""
         scratch, pair = self.options.from_scratch, self.base.pair if self.base else None
+        copied = {"init_sha256": pair.sha256("rendering")} if pair and self.options.init == "rendering" else {}
         return {
             "options": asdict(self.options),
             "network": asdict(self.network),
             "base_sha256": self.base.sha256 if self.base else None,
-            "init_sha256": pair.sha256(self.options.init) if pair else None,
+            **copied,
             **({"sketch": None, "perceptual": None} if scratch else self.rule.configuration()),
         }
 

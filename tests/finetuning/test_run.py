@@ -111,8 +111,11 @@ def test_a_style_goes_on_where_a_pair_s_own_ended(pictures, base, tmp_path):
     for role in ("real", "rendering"):
         tensors = new.generator(role, CPU).state_dict()
         assert all(torch.equal(tensor, tensors[name]) for name, tensor in old.generator(role, CPU).state_dict().items())
+    with pytest.raises(UsageError, match=r"--init \(rendering there, real here\)"):
+        _finetune(pictures, tmp_path / "more", tmp_path / "run", lr=0.0, ema_kimg=0.0).go("auto")
+    _finetune(pictures, tmp_path / "other", base, seed=1).go("auto")
     with pytest.raises(UsageError, match="--init"):
-        _finetune(pictures, tmp_path / "more", tmp_path / "run").go("auto")
+        _finetune(pictures, tmp_path / "more", tmp_path / "other", init="rendering", lr=0.0, ema_kimg=0.0).go("auto")
 
 
 @pytest.mark.parametrize("changed", [{}, SCRATCH])

@@ -78,21 +78,22 @@ class StyleRecipe:
         if options.compile:
             require_compiler(self.device)
         self.base = None if options.from_scratch and base is None else load_base(base)
-        self._refuse_init()
+        self.earlier = self._earlier_style()
         self.network = self._sizes(sizes or NetworkOptions(), resolution)
         self.identity = RunIdentity(self.network.resolution, self.device, paired=not options.from_scratch)
         order = "each code through the realistic generator and, right of it, the rendering one"
         self.sample_order = "" if options.from_scratch else order
 
-    def _refuse_init(self) -> None:
-        """Raise UsageError where a style is to go on that is not there."""
+    def _earlier_style(self) -> Pair | None:
+        """The pair whose rendering generator goes on, None for a copy of the realistic one; raises UsageError."""
         if self.options.init == "real":
-            return
+            return None
         if self.options.from_scratch:
             raise UsageError("--init rendering: a base from scratch has no style to go on with")
         pair = self.base.pair if self.base else None
         if pair is None or not pair.has("rendering"):
             raise UsageError("--init rendering: the base has no rendering generator; name a pair as --base")
+        return pair
 
     def _sizes(self, sizes: NetworkOptions, resolution: int | None) -> NetworkOptions:
         """Sizes of the networks in training: the base's, or those asked for."""
@@ -107,13 +108,12 @@ class StyleRecipe:
 
     def configuration(self) -> dict[str, Any]:
         """What a resumed run must share with this one, but for the pictures."""
-        scratch, pair = self.options.from_scratch, self.base.pair if self.base else None
-        copied = {"init_sha256": pair.sha256("rendering")} if pair and self.options.init == "rendering" else {}
+        scratch = self.options.from_scratch
         return {
             "options": asdict(self.options),
             "network": asdict(self.network),
             "base_sha256": self.base.sha256 if self.base else None,
-            **copied,
+            **({"init_sha256": self.earlier.sha256("rendering")} if self.earlier else {}),
             **({"sketch": None, "perceptual": None} if scratch else self.rule.configuration()),
         }
 
@@ -145,15 +145,11 @@ class StyleRecipe:
     def _style_networks(self, pictures: FaceDataset | None, folder: Path) -> TrainingNetworks:
         """G_rendering as a copy of the base's G_real or earlier style, and the networks that stay as they are."""
         assert self.base is not None
-        real, pair = self.base.generator.to(self.device), self.base.pair
-        if pair and self.options.init == "rendering":
-            copied = pair.generator("rendering", self.device)
-        else:
-            copied = copy.deepcopy(real)
+        real, earlier = self.base.generator.to(self.device), self.earlier
         # a copy is trained: the pair carries the base's own, with which further styles start
         discriminator = copy.deepcopy(self.base.discriminator) or fresh_discriminator(real)
         return training_networks(
-            copied,
+            earlier.generator("rendering", self.device) if earlier else copy.deepcopy(real),
             discriminator,
             self.device,
             real=real,

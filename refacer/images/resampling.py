@@ -78,9 +78,10 @@ def filter_along(image: Tensor, taps: Tensor, dim: int, pad: tuple[int, int], st
     margins = (*pad, 0, 0) if dim == 3 else (0, 0, *pad)
     strides = (1, stride) if dim == 3 else (stride, 1)
     line = torch.ones((1, 1, 1, image.shape[3]) if dim == 3 else (1, 1, image.shape[2], 1), device=image.device)
-    planes = image.transpose(0, 1)  # [C1HW]
+    planes = image.flatten(0, 1)[:, None]
     total = F.conv2d(F.pad(planes, margins), kernel, stride=strides)
-    return (total / F.conv2d(F.pad(line, margins), kernel, stride=strides)).transpose(0, 1)
+    mean = total / F.conv2d(F.pad(line, margins), kernel, stride=strides)
+    return mean[:, 0].unflatten(0, image.shape[:2])
 
 
 def filter_both(image: Tensor, taps: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ class _Said:
 
 @torch.no_grad()
 def _said_of(face: Tensor, frames: Frames) -> _Said:
-    # Two passes of the encoder, over two pictures: maps are drawn of the face without its clipped highlights.
+    # The encoder passes over other pictures each time: maps are drawn of the face without its clipped highlights.
     equipment, options = frames.studio.equipment, frames.studio.equipment.options
     maps, apart = equipment.translator.maps(face), float(equipment.translator.strangeness(face)[0])
     said = _Said(maps.cpu(), None, apart)

@@ -114,7 +114,7 @@ class Translator(nn.Module):
         return self.config.to_dict()
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Draw the change at a single look, as in training; `maps` and `fields` make a calmer one of two looks.
+        """Draw the change at a single look, as in training; `fields` makes a calmer one of two looks.
 
         Args:
             faces: (N, 3, S, S) in [-1, 1].
@@ -132,17 +132,18 @@ class Translator(nn.Module):
         as a stain on one cheek, is less in two. They lie still on a face, so that those of neighbouring frames may be
         averaged too.
         """
-        restored = self._restored(faces)
-        seen, mirrored = self._maps(torch.cat([restored, restored.flip(3)])).chunk(2)
-        maps = (seen + mirrored.flip(3)) / 2
-        color, shade, dulling = maps.split((FIELDS, 1, 1), 1)
-        taps = gaussian_taps(SHADE_FRAC * maps.shape[-1], SHADE_TRUNCATE, maps.device)
-        smooth = filter_both(shade.transpose(0, 1), taps).transpose(0, 1)  # the filter takes channels of one picture
-        return torch.cat([color, smooth, dulling], 1)
+        return self._maps_of_two_looks(self._restored(faces))
 
-    def fields(self, maps: Tensor, faces: Tensor) -> Tensor:
-        """The change that these maps make of these very faces; shapes as for `maps` and `forward`."""
-        return self._fields(maps, faces, self._restored(faces))
+    def fields(self, faces: Tensor, maps: Tensor | None = None) -> Tensor:
+        """The change that these maps, or their own, make of these very faces; shapes as for `maps` and `forward`."""
+        restored = self._restored(faces)
+        return self._fields(self._maps_of_two_looks(restored) if maps is None else maps, faces, restored)
+
+    def _maps_of_two_looks(self, restored: Tensor) -> Tensor:
+        seen, mirrored = self._maps(torch.cat([restored, restored.flip(3)])).chunk(2)
+        color, shade, dulling = ((seen + mirrored.flip(3)) / 2).split((FIELDS, 1, 1), 1)
+        taps = gaussian_taps(SHADE_FRAC * shade.shape[-1], SHADE_TRUNCATE, shade.device)
+        return torch.cat([color, filter_both(shade, taps), dulling], 1)
 
     def _maps(self, restored: Tensor) -> Tensor:
         limits = self.config
@@ -337,7 +338,7 @@ def _near(like: Tensor, spots: Sequence[tuple[float, float, float]]) -> Tensor:
 
 def _washed_out(faces: Tensor) -> Tensor:
     """How near white each pixel is: (N, 1, H, W), 0 up to WHITE_FROM, 1 for white."""
-    return ((faces.mean(1, keepdim=True) - WHITE_FROM) / (1 - WHITE_FROM)).clamp(0, 1)
+    return _from_to(faces.mean(1, keepdim=True), WHITE_FROM, 1)
 
 
 def _surroundings(values: Tensor, frac: float = SURROUNDINGS_FRAC) -> Tensor:

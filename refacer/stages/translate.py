@@ -38,12 +38,12 @@ def change_fields(
 
     What sharpens a face is in their offsets. maps: what the network says of them, where that is known.
     """
-    fields = translator.fields(translator.maps(faces) if maps is None else maps, faces)
+    fields = translator.fields(faces, maps)
     fields = _tinted(fields, _tint(fields, faces, options, translator.config.input_px // 4))
     if not options.sharpening:
         return fields
     taps = gaussian_taps(options.fine_frac * faces.shape[-1], BLUR_TRUNCATE, faces.device)
-    fine = torch.cat([face - filter_both(face, taps) for face in faces.split(1)]) * options.sharpening
+    fine = (faces - filter_both(faces, taps)) * options.sharpening
     rows = fields.unflatten(1, (3, 4))
     return torch.cat([rows[:, :, :3], rows[:, :, 3:] + fine[:, :, None]], 2).flatten(1, 2)
 

@@ -96,7 +96,7 @@ def test_evenness_leaves_no_stains_of_the_networks_making():
     class Stains(Translator):
         """Takes red off the left half alone."""
 
-        def fields(self, maps: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+        def fields(self, faces: torch.Tensor, maps: torch.Tensor | None = None) -> torch.Tensor:
             fields = torch.zeros(1, 3, 4, *faces.shape[2:])
             fields[0, range(3), range(3)] = 1.0
             fields[0, 0, 3, :, :64] = -0.1
